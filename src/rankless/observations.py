@@ -1,0 +1,414 @@
+"""`Observations`: the entries of an array that were seen, where they lie, and what the modes mean.
+
+Missing is not zero. An entry that is not listed was not observed; a listed 0 is a value.
+Entries are kept in one canonical order (lexicographic by coordinates), so no answer can depend on
+the order in which they arrived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Duplicates = Literal["error", "mean", "last"]
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """Observed entries of an order-`N` array.
+
+    Attributes
+    ----------
+    coords : `N` integer arrays of shape ``(n,)``, one a mode, in lexicographic order.
+    values : shape ``(n,)``, float64 or float32.
+    shape : sizes of the modes.
+    weights : shape ``(n,)`` or None; weight of each entry in the sum of squares.
+    modes : a name for each mode.
+    labels : for each mode an array of ``d_n`` labels, or None where slices are only numbered.
+    value_name : what the values are called in tables.
+
+    >>> obs = Observations.from_array(np.array([[1.0, np.nan], [0.0, 2.0]]))
+    >>> obs.size, obs.shape, obs.indices.tolist()
+    (3, (2, 2), [[0, 0], [1, 0], [1, 1]])
+    """
+
+    coords: tuple[np.ndarray, ...]
+    values: np.ndarray
+    shape: tuple[int, ...]
+    weights: np.ndarray | None = None
+    modes: tuple[str, ...] = ()
+    labels: tuple[np.ndarray | None, ...] = ()
+    value_name: str = "value"
+
+    def __post_init__(self):
+        if not self.modes:
+            object.__setattr__(self, "modes", tuple(f"mode_{n}" for n in range(self.order)))
+        if not self.labels:
+            object.__setattr__(self, "labels", (None,) * self.order)
+
+    # --- ways in ------------------------------------------------------------------------------
+
+    @classmethod
+    def from_array(cls, array, *, modes: Sequence[str] | None = None, labels=None, value_name="value") -> Observations:
+        """Observations of a dense array in which NaN (or a masked cell) means not observed.
+
+        Raises ValueError for complex, string or object dtype, infinities, and order below 2.
+        """
+        values = np.ma.getdata(array) if np.ma.isMaskedArray(array) else np.asarray(array)
+        values = _checked_dtype(values, "the array")
+        _check_order(values.ndim, f"an array of shape {values.shape}")
+        seen = ~np.isnan(values)
+        if np.ma.isMaskedArray(array):
+            seen &= ~np.ma.getmaskarray(array)
+        coords = tuple(c.astype(np.int32) for c in np.nonzero(seen))
+        obs = cls(
+            coords,
+            np.ascontiguousarray(values[seen]),
+            values.shape,
+            None,
+            _checked_modes(modes, values.ndim),
+            _checked_labels(labels, values.shape),
+            value_name,
+        )
+        return obs._checked_values()
+
+    @classmethod
+    def from_indices(
+        cls,
+        indices,
+        values,
+        *,
+        shape: Sequence[int] | None = None,
+        weights=None,
+        modes: Sequence[str] | None = None,
+        labels=None,
+        value_name="value",
+        duplicates: Duplicates = "error",
+    ) -> Observations:
+        """Observations from coordinates ``(n, order)`` and values ``(n,)``; NaN values are dropped as unobserved."""
+        values = np.asarray(values)
+        if values.ndim != 1:
+            raise ValueError(f"values have shape {values.shape}; pass a flat array, one value for each row of the indices")
+        values = _checked_dtype(values, "the values")
+        indices = check_indices(indices, shape)
+        if len(indices) != len(values):
+            raise ValueError(f"{len(indices)} rows of indices but {len(values)} values; pass as many values as rows")
+        _check_order(indices.shape[1], f"indices of shape {indices.shape}")
+        if shape is None:
+            if not len(indices):
+                raise ValueError("no observed entry and no shape; pass shape=(...) and at least one entry")
+            shape = tuple(int(m) + 1 for m in indices.max(axis=0))
+        coords = tuple(np.ascontiguousarray(indices[:, n], dtype=np.int32) for n in range(indices.shape[1]))
+        weights = None if weights is None else _checked_weights(weights, values)
+        if np.isnan(values).any():
+            keep = ~np.isnan(values)
+            coords, values = tuple(c[keep] for c in coords), values[keep]
+            weights = None if weights is None else weights[keep]
+        coords, values, weights = _canonical(coords, values, weights, tuple(shape), duplicates)
+        obs = cls(
+            coords,
+            values,
+            tuple(int(s) for s in shape),
+            weights,
+            _checked_modes(modes, len(coords)),
+            _checked_labels(labels, tuple(shape)),
+            value_name,
+        )
+        return obs._checked_values()
+
+    @classmethod
+    def from_table(
+        cls, table: pd.DataFrame, modes: Sequence[str], value: str, *, duplicates: Duplicates = "error", weight: str | None = None
+    ) -> Observations:
+        """Observations from a long table: one row an entry, a column for each mode, one for the value.
+
+        Labels of each mode are its distinct entries, sorted. Rows whose value is missing are not
+        observed, but their labels count: a sensor listed without a value is a slice to be filled.
+        """
+        import pandas as pd
+
+        modes = list(modes)
+        wanted = [*modes, value] + ([] if weight is None else [weight])
+        absent = [name for name in wanted if name not in table.columns]
+        if absent:
+            raise ValueError(f"no column {absent[0]!r} in the table; it has {', '.join(map(repr, table.columns))}")
+        if len(set(wanted)) != len(wanted):
+            raise ValueError(f"columns {wanted} name one twice; each mode and the value need a column of their own")
+        _check_order(len(modes), f"a table with modes {modes}")
+        codes, labels = [], []
+        for name in modes:
+            code, label = pd.factorize(table[name], sort=True)
+            if (code < 0).any():
+                row = int(np.flatnonzero(code < 0)[0])
+                raise ValueError(f"row {row} of the table has no {name!r}; drop it with table.dropna(subset=[{name!r}])")
+            codes.append(code)
+            labels.append(np.asarray(label))
+        return cls.from_indices(
+            np.column_stack(codes),
+            _numeric_column(table, value),
+            shape=[len(label) for label in labels],
+            weights=None if weight is None else _numeric_column(table, weight),
+            modes=modes,
+            labels=labels,
+            value_name=value,
+            duplicates=duplicates,
+        )
+
+    # --- what there is ------------------------------------------------------------------------
+
+    @property
+    def order(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of observed entries."""
+        return len(self.values)
+
+    @property
+    def cells(self) -> int:
+        """Number of cells of the whole array, as a Python int (it may not fit in 64 bits)."""
+        total = 1
+        for d in self.shape:
+            total *= int(d)
+        return total
+
+    @property
+    def share(self) -> float:
+        """Share of the cells that were observed."""
+        return self.size / self.cells
+
+    @property
+    def indices(self) -> np.ndarray:
+        """Coordinates as one array, shape ``(n, order)``."""
+        return np.stack(self.coords, axis=1)
+
+    def counts(self, mode: int) -> np.ndarray:
+        """Observed entries in each slice of `mode`, shape ``(d_mode,)``."""
+        return np.bincount(self.coords[mode], minlength=self.shape[mode])
+
+    def label(self, mode: int, index: int) -> str:
+        """The label of a slice, or its number where it has none."""
+        names = self.labels[mode]
+        return str(index if names is None else names[index])
+
+    def mode_index(self, mode: str | int) -> int:
+        """Number of a mode given by name or number; raises ValueError listing the names."""
+        if isinstance(mode, (int, np.integer)) and -self.order <= mode < self.order:
+            return int(mode) % self.order
+        if mode in self.modes:
+            return self.modes.index(mode)  # pyright: ignore[reportArgumentType]
+        raise ValueError(f"no mode {mode!r}; the modes are {', '.join(map(repr, self.modes))}")
+
+    def rms(self) -> float:
+        """Root mean square of the values, their weights counted."""
+        # scaled by the largest value first: squares of 1e200 overflow
+        top = float(np.max(np.abs(self.values), initial=0.0))
+        if top == 0.0:
+            return 0.0
+        return top * float(np.sqrt(np.average((self.values / top).astype(np.float64) ** 2, weights=self.weights)))
+
+    # --- ways on ------------------------------------------------------------------------------
+
+    def with_values(self, values: np.ndarray, weights: np.ndarray | None | Literal["keep"] = "keep") -> Observations:
+        """The same entries with other values (and weights)."""
+        return replace(self, values=values, weights=self.weights if isinstance(weights, str) else weights)
+
+    def subset(self, keep: np.ndarray) -> Observations:
+        """The entries where the boolean mask `keep` is True; shape and labels stay."""
+        weights = None if self.weights is None else self.weights[keep]
+        return replace(self, coords=tuple(c[keep] for c in self.coords), values=self.values[keep], weights=weights)
+
+    def scaled(self) -> tuple[Observations, float]:
+        """The same entries at unit root mean square, and the scale that brings them back."""
+        scale = self.rms() or 1.0
+        return self.with_values(self.values / scale), scale
+
+    def split(self, holdout: float = 0.1, *, seed: int | np.random.Generator = 0) -> tuple[Observations, Observations]:
+        """Train and hold-out parts, shuffled; no slice with an entry is left without a training entry.
+
+        `holdout` is the share of entries held out. Where a slice would lose its last training
+        entry one of its entries stays in training, so the hold-out may come out a little smaller.
+        """
+        if not 0.0 < holdout < 1.0:
+            raise ValueError(f"holdout={holdout!r} is not a share between 0 and 1; pass holdout=0.1 for a tenth")
+        rng = np.random.default_rng(seed)
+        held = np.zeros(self.size, dtype=bool)
+        held[rng.permutation(self.size)[: round(holdout * self.size)]] = True
+        for mode in range(self.order):
+            coordinate = self.coords[mode]
+            left = np.bincount(coordinate[~held], minlength=self.shape[mode])
+            bare = held & (left[coordinate] == 0)
+            _, first = np.unique(coordinate[bare], return_index=True)
+            held[np.flatnonzero(bare)[first]] = False
+        return self.subset(~held), self.subset(held)
+
+    def to_table(self) -> pd.DataFrame:
+        """The observed entries as a long table: a column for each mode, then the value."""
+        import pandas as pd
+
+        columns: dict[str, Any] = {}
+        for name, coordinate, label in zip(self.modes, self.coords, self.labels, strict=True):
+            columns[name] = coordinate if label is None else label[coordinate]
+        columns[self.value_name] = self.values
+        return pd.DataFrame(columns)
+
+    def __repr__(self) -> str:
+        return f"Observations(shape={self.shape}, observed={self.size} of {self.cells} ({self.share:.2%}))"
+
+    def _checked_values(self) -> Observations:
+        if self.size == 0:
+            raise ValueError(f"no observed entry in shape {self.shape}; pass at least one value that is not NaN")
+        bad = np.flatnonzero(np.isinf(self.values))
+        if len(bad):
+            where = tuple(int(c[bad[0]]) for c in self.coords)
+            raise ValueError(
+                f"{len(bad)} infinite value(s), the first at {where}; set them to NaN where they mean 'not observed', or drop them"
+            )
+        return self
+
+
+# --- checks and the canonical order ---------------------------------------------------------------
+
+
+def check_indices(indices, shape: Sequence[int] | None) -> np.ndarray:
+    """`indices` as integers of shape ``(n, order)``; raises ValueError naming the first bad row."""
+    coords = np.asarray(indices)
+    if coords.ndim == 1 and shape is not None and coords.shape[0] == len(shape):
+        coords = coords[None, :]
+    if coords.ndim != 2 or (shape is not None and coords.shape[1] != len(shape)):
+        wanted = "(n, order)" if shape is None else f"(n, {len(shape)})"
+        raise ValueError(f"indices have shape {coords.shape}; pass integers of shape {wanted}, a row for each entry")
+    if coords.dtype.kind not in "iu":
+        if coords.dtype.kind != "f":
+            raise ValueError(f"indices have dtype {coords.dtype}; pass integers of shape (n, order), counted from 0")
+        bad = np.flatnonzero((coords != np.floor(coords)).any(axis=1) | ~np.isfinite(coords).all(axis=1))
+        if len(bad):
+            raise ValueError(
+                f"indices[{bad[0]}] = {tuple(coords[bad[0]].tolist())} is not made of whole numbers; pass integers counted from 0"
+            )
+        coords = coords.astype(np.int64)
+    upper = np.asarray(shape if shape is not None else [np.iinfo(np.int32).max] * coords.shape[1])
+    bad = np.flatnonzero((coords < 0).any(axis=1) | (coords >= upper).any(axis=1)) if len(coords) else []
+    if len(bad):
+        row = tuple(coords[bad[0]].tolist())
+        bounds = f"shape {tuple(int(s) for s in upper)}" if shape is not None else "what 32 bits can count"
+        raise ValueError(f"indices[{bad[0]}] = {row} lies outside {bounds}; pass shape=... or check that coordinates start at 0")
+    return coords
+
+
+def counting_order(keys: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Stable order of integer `keys` in ``[0, size)`` and where each key starts, in linear time.
+
+    SciPy's CSC to CSR conversion is a counting sort; a matrix with one entry a column makes it ours.
+    """
+    from scipy.sparse import csc_array
+
+    n = len(keys)
+    pointers = np.arange(n + 1, dtype=np.int32 if n < 2**31 - 1 else np.int64)
+    by_row = csc_array((np.ones(n, dtype=np.int8), keys.astype(pointers.dtype, copy=False), pointers), shape=(size, n)).tocsr()
+    return by_row.indices, by_row.indptr
+
+
+def _canonical(coords, values, weights, shape, duplicates: Duplicates):
+    """Lexicographic order, duplicates settled: ``(coords, values, weights)``."""
+    if duplicates not in ("error", "mean", "last"):
+        raise ValueError(f"duplicates={duplicates!r} is not known; pass 'error', 'mean' or 'last'")
+    arrival = None  # position at which each entry arrived; None while nothing has moved
+    if not _is_sorted(coords):
+        arrival = counting_order(coords[-1], shape[-1])[0]
+        for mode in reversed(range(len(coords) - 1)):
+            arrival = arrival[counting_order(coords[mode][arrival], shape[mode])[0]]
+        coords = tuple(c[arrival] for c in coords)
+        values = values[arrival]
+        weights = None if weights is None else weights[arrival]
+    same = np.ones(max(len(values) - 1, 0), dtype=bool)
+    for c in coords:
+        same &= c[1:] == c[:-1]
+    if same.any():
+        if duplicates == "error":
+            at = int(np.flatnonzero(same)[0])
+            where, rows = tuple(int(c[at]) for c in coords), [at, at + 1] if arrival is None else sorted(map(int, arrival[at : at + 2]))
+            raise ValueError(
+                f"coordinates {where} are given twice (rows {rows[0]} and {rows[1]}); pass duplicates='mean' or 'last', or drop one"
+            )
+        starts = np.flatnonzero(np.concatenate([[True], ~same]))
+        if duplicates == "last":  # the sort is stable, so the last of a run arrived last
+            pick = np.concatenate([starts[1:], [len(values)]]) - 1
+            values, weights = values[pick], None if weights is None else weights[pick]
+        else:
+            w = np.ones_like(values) if weights is None else weights
+            total = np.add.reduceat(w, starts)
+            values = (np.add.reduceat(values * w, starts) / total).astype(values.dtype)
+            weights = None if weights is None else total
+        coords = tuple(c[starts] for c in coords)
+    return coords, np.ascontiguousarray(values), weights
+
+
+def _is_sorted(coords: tuple[np.ndarray, ...]) -> bool:
+    undecided = np.ones(max(len(coords[0]) - 1, 0), dtype=bool)
+    for c in coords:
+        if (undecided & (c[1:] < c[:-1])).any():
+            return False
+        undecided &= c[1:] == c[:-1]
+    return True
+
+
+def _check_order(order: int, what: str) -> None:
+    if order < 2:
+        raise ValueError(
+            f"{what} has order {order}; low rank needs two modes or more: reshape it (hours into days x hours), "
+            "or use pandas.Series.interpolate for a single series"
+        )
+
+
+def _checked_dtype(values: np.ndarray, what: str) -> np.ndarray:
+    if values.dtype.kind == "f":
+        return values if values.dtype in (np.float32, np.float64) else values.astype(np.float64)
+    if values.dtype.kind in "iub":
+        return values.astype(np.float64)
+    raise ValueError(f"{what} has dtype {values.dtype}; pass real numbers, NaN where nothing was observed")
+
+
+def _checked_weights(weights, values: np.ndarray) -> np.ndarray:
+    weights = np.asarray(weights, dtype=values.dtype)
+    if weights.shape != values.shape:
+        raise ValueError(f"weights have shape {weights.shape} but values {values.shape}; pass one weight a value")
+    bad = np.flatnonzero(~(np.isfinite(weights) & (weights > 0)))
+    if len(bad):
+        raise ValueError(f"weights[{bad[0]}] = {weights[bad[0]]} is not a positive number; drop the entry instead of weighting it 0")
+    return weights
+
+
+def _checked_modes(modes: Sequence[str] | None, order: int) -> tuple[str, ...]:
+    if modes is None:
+        return tuple(f"mode_{n}" for n in range(order))
+    modes = tuple(map(str, modes))
+    if len(modes) != order or len(set(modes)) != order:
+        raise ValueError(f"modes={modes} do not name {order} modes; pass {order} distinct names")
+    return modes
+
+
+def _checked_labels(labels, shape: tuple[int, ...]) -> tuple[np.ndarray | None, ...]:
+    if labels is None:
+        return (None,) * len(shape)
+    checked = tuple(None if label is None else np.asarray(label) for label in labels)
+    sizes = tuple(None if label is None else len(label) for label in checked)
+    if len(checked) != len(shape) or any(s is not None and s != d for s, d in zip(sizes, shape, strict=True)):
+        raise ValueError(f"labels of lengths {sizes} do not fit shape {shape}; pass one label a slice")
+    return checked
+
+
+def _numeric_column(table: pd.DataFrame, name: str) -> np.ndarray:
+    import pandas as pd
+
+    column = table[name]
+    if not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column)) or pd.api.types.is_complex_dtype(column):
+        raise ValueError(f"column {name!r} has dtype {column.dtype}; convert it with pandas.to_numeric(table[{name!r}])")
+    return column.to_numpy(dtype=np.float32 if column.dtype == np.float32 else np.float64, na_value=np.nan)
