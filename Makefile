@@ -1,0 +1,43 @@
+# Every target works from a bare clone with python3 (3.11 to 3.13), pip and make; what it needs goes into .venv.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.PHONY: demo test lint bench scoreboard clean
+
+demo: $(VENV)/installed
+	$(RUN) -m rankless demo
+
+test: $(VENV)/dev
+	$(RUN) -m pytest
+
+lint: $(VENV)/dev
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m pyright --pythonpath $(RUN)
+
+bench: $(VENV)/bench
+	$(RUN) -m benchmarks
+
+scoreboard: $(VENV)/bench
+	$(RUN) -m benchmarks.scoreboard
+
+clean:
+	rm -rf $(VENV) build dist out
+
+# A stamp file says what is installed; a changed pyproject.toml makes it stale.
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v < (3, 14) else f"rankless needs Python 3.11 to 3.13, $(PYTHON) is {v[0]}.{v[1]}; run make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml | $(VENV)/bin/python
+	$(RUN) -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/dev: $(VENV)/installed
+	$(RUN) -m pip install --quiet --editable '.[all,dev]'
+	touch $@
+
+$(VENV)/bench: $(VENV)/dev
+	$(RUN) -m pip install --quiet --editable '.[bench]'
+	touch $@
