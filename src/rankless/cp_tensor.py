@@ -6,7 +6,6 @@ import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -71,7 +70,7 @@ class CPTensor:
         first, *rest = self.factors
         flat = rest[0] if rest else np.ones((1, self.rank))
         for factor in rest[1:]:  # Khatri-Rao product of all modes but the first
-            flat = (flat[:, None, :] * factor[None, :, :]).reshape(-1, self.rank)
+            flat = (flat[:, None, :] * factor[None, :, :]).reshape(len(flat) * len(factor), self.rank)
         return (first @ flat.T).reshape(self.shape)
 
     # --- components ---------------------------------------------------------------------------
@@ -118,9 +117,10 @@ class CPTensor:
     def load(cls, path: str | os.PathLike) -> CPTensor:
         """Read a model written by `save`; no pickle is ever loaded."""
         try:
-            with np.load(Path(path), allow_pickle=False) as stored:
+            # opened here, because np.load leaves a broken archive open
+            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 return cls([stored[f"factor_{n}"] for n in range(sum(k.startswith("factor_") for k in stored))])
-        except (zipfile.BadZipFile, ValueError, KeyError, EOFError, AttributeError) as problem:
+        except (zipfile.BadZipFile, ValueError, KeyError, EOFError, TypeError) as problem:
             raise ValueError(f"{path} is not a model saved by rankless ({problem}); save it again with model.save") from None
 
     # --- helpers ------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ class Observations:
 
     Attributes
     ----------
-    coords : `N` integer arrays of shape ``(n,)``, one a mode, in lexicographic order.
+    coords : int32, shape ``(order, n)``: a row of coordinates a mode, columns in lexicographic order.
     values : shape ``(n,)``, float64 or float32.
     shape : sizes of the modes.
     weights : shape ``(n,)`` or None; weight of each entry in the sum of squares.
@@ -38,7 +38,7 @@ class Observations:
     (3, (2, 2), [[0, 0], [1, 0], [1, 1]])
     """
 
-    coords: tuple[np.ndarray, ...]
+    coords: np.ndarray
     values: np.ndarray
     shape: tuple[int, ...]
     weights: np.ndarray | None = None
@@ -66,7 +66,7 @@ class Observations:
         seen = ~np.isnan(values)
         if np.ma.isMaskedArray(array):
             seen &= ~np.ma.getmaskarray(array)
-        coords = tuple(c.astype(np.int32) for c in np.nonzero(seen))
+        coords = np.stack([c.astype(np.int32) for c in np.nonzero(seen)])
         obs = cls(
             coords,
             np.ascontiguousarray(values[seen]),
@@ -104,11 +104,11 @@ class Observations:
             if not len(indices):
                 raise ValueError("no observed entry and no shape; pass shape=(...) and at least one entry")
             shape = tuple(int(m) + 1 for m in indices.max(axis=0))
-        coords = tuple(np.ascontiguousarray(indices[:, n], dtype=np.int32) for n in range(indices.shape[1]))
+        coords = np.ascontiguousarray(indices.T, dtype=np.int32)
         weights = None if weights is None else _checked_weights(weights, values)
         if np.isnan(values).any():
             keep = ~np.isnan(values)
-            coords, values = tuple(c[keep] for c in coords), values[keep]
+            coords, values = coords[:, keep], values[keep]
             weights = None if weights is None else weights[keep]
         coords, values, weights = _canonical(coords, values, weights, tuple(shape), duplicates)
         obs = cls(
@@ -138,6 +138,9 @@ class Observations:
         absent = [name for name in wanted if name not in table.columns]
         if absent:
             raise ValueError(f"no column {absent[0]!r} in the table; it has {', '.join(map(repr, table.columns))}")
+        twice = [name for name in wanted if list(table.columns).count(name) > 1]
+        if twice:
+            raise ValueError(f"column {twice[0]!r} stands twice in the table; rename one of them")
         if len(set(wanted)) != len(wanted):
             raise ValueError(f"columns {wanted} name one twice; each mode and the value need a column of their own")
         _check_order(len(modes), f"a table with modes {modes}")
@@ -186,8 +189,8 @@ class Observations:
 
     @property
     def indices(self) -> np.ndarray:
-        """Coordinates as one array, shape ``(n, order)``."""
-        return np.stack(self.coords, axis=1)
+        """Coordinates, a row for each entry, shape ``(n, order)``; a view."""
+        return self.coords.T
 
     def counts(self, mode: int) -> np.ndarray:
         """Observed entries in each slice of `mode`, shape ``(d_mode,)``."""
@@ -216,14 +219,14 @@ class Observations:
 
     # --- ways on ------------------------------------------------------------------------------
 
-    def with_values(self, values: np.ndarray, weights: np.ndarray | None | Literal["keep"] = "keep") -> Observations:
+    def with_values(self, values: np.ndarray, weights: np.ndarray | Literal["keep"] | None = "keep") -> Observations:
         """The same entries with other values (and weights)."""
         return replace(self, values=values, weights=self.weights if isinstance(weights, str) else weights)
 
     def subset(self, keep: np.ndarray) -> Observations:
         """The entries where the boolean mask `keep` is True; shape and labels stay."""
         weights = None if self.weights is None else self.weights[keep]
-        return replace(self, coords=tuple(c[keep] for c in self.coords), values=self.values[keep], weights=weights)
+        return replace(self, coords=self.coords[:, keep], values=self.values[keep], weights=weights)
 
     def scaled(self) -> tuple[Observations, float]:
         """The same entries at unit root mean square, and the scale that brings them back."""
@@ -267,7 +270,7 @@ class Observations:
             raise ValueError(f"no observed entry in shape {self.shape}; pass at least one value that is not NaN")
         bad = np.flatnonzero(np.isinf(self.values))
         if len(bad):
-            where = tuple(int(c[bad[0]]) for c in self.coords)
+            where = tuple(self.coords[:, bad[0]].tolist())
             raise ValueError(
                 f"{len(bad)} infinite value(s), the first at {where}; set them to NaN where they mean 'not observed', or drop them"
             )
@@ -294,7 +297,13 @@ def check_indices(indices, shape: Sequence[int] | None) -> np.ndarray:
                 f"indices[{bad[0]}] = {tuple(coords[bad[0]].tolist())} is not made of whole numbers; pass integers counted from 0"
             )
         coords = coords.astype(np.int64)
-    upper = np.asarray(shape if shape is not None else [np.iinfo(np.int32).max] * coords.shape[1])
+    countable = np.iinfo(np.int32).max
+    if shape is not None and max(shape, default=0) > countable:
+        raise ValueError(
+            f"shape {tuple(map(int, shape))} has a mode longer than {countable}, all that 32 bits can count; "
+            "number its slices from 0 without gaps, as pandas.factorize does"
+        )
+    upper = np.asarray(shape if shape is not None else [countable] * coords.shape[1])
     bad = np.flatnonzero((coords < 0).any(axis=1) | (coords >= upper).any(axis=1)) if len(coords) else []
     if len(bad):
         row = tuple(coords[bad[0]].tolist())
@@ -325,7 +334,7 @@ def _canonical(coords, values, weights, shape, duplicates: Duplicates):
         arrival = counting_order(coords[-1], shape[-1])[0]
         for mode in reversed(range(len(coords) - 1)):
             arrival = arrival[counting_order(coords[mode][arrival], shape[mode])[0]]
-        coords = tuple(c[arrival] for c in coords)
+        coords = np.take(coords, arrival, axis=1)
         values = values[arrival]
         weights = None if weights is None else weights[arrival]
     same = np.ones(max(len(values) - 1, 0), dtype=bool)
@@ -334,7 +343,7 @@ def _canonical(coords, values, weights, shape, duplicates: Duplicates):
     if same.any():
         if duplicates == "error":
             at = int(np.flatnonzero(same)[0])
-            where, rows = tuple(int(c[at]) for c in coords), [at, at + 1] if arrival is None else sorted(map(int, arrival[at : at + 2]))
+            where, rows = tuple(coords[:, at].tolist()), [at, at + 1] if arrival is None else sorted(map(int, arrival[at : at + 2]))
             raise ValueError(
                 f"coordinates {where} are given twice (rows {rows[0]} and {rows[1]}); pass duplicates='mean' or 'last', or drop one"
             )
@@ -347,11 +356,11 @@ def _canonical(coords, values, weights, shape, duplicates: Duplicates):
             total = np.add.reduceat(w, starts)
             values = (np.add.reduceat(values * w, starts) / total).astype(values.dtype)
             weights = None if weights is None else total
-        coords = tuple(c[starts] for c in coords)
+        coords = coords[:, starts]
     return coords, np.ascontiguousarray(values), weights
 
 
-def _is_sorted(coords: tuple[np.ndarray, ...]) -> bool:
+def _is_sorted(coords: np.ndarray) -> bool:
     undecided = np.ones(max(len(coords[0]) - 1, 0), dtype=bool)
     for c in coords:
         if (undecided & (c[1:] < c[:-1])).any():

@@ -1,0 +1,32 @@
+"""What every test shares: how hypothesis runs, and where the real data lie."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+# No deadline: the first call of a compiled kernel may take seconds. Derandomised: a red run stays red.
+settings.register_profile("rankless", deadline=None, derandomize=True)
+settings.load_profile("rankless")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Callable[[str], dict[str, np.ndarray]]:
+    """``shared_data("metoffice_2001_2020")``: the arrays of a real data set, or a skip where it is absent."""
+    folder = Path(os.environ.get("RANKLESS_DATA", ROOT.parent / "shared" / "data"))
+
+    def load(name: str) -> dict[str, np.ndarray]:
+        path = folder / name / f"{name}.npz"
+        if not path.is_file():
+            pytest.skip(f"data set {name} is not in {folder}; set RANKLESS_DATA to the folder that holds it")
+        with np.load(path, allow_pickle=False) as stored:
+            return dict(stored)
+
+    return load

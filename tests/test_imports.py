@@ -1,0 +1,118 @@
+"""Imports go one way, and heavy packages stay where they are needed (read off the source, not run)."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parent.parent / "src"
+FILES = sorted(SOURCE.rglob("*.py"))
+
+# A module may import from its own part and from parts of a lower layer.
+LAYERS = {
+    **dict.fromkeys(["_files", "depth", "observations", "cp_tensor"], 0),
+    **dict.fromkeys(["als", "dynamics", "effects"], 1),
+    **dict.fromkeys(["selection", "intervals"], 2),
+    "completer": 3,
+    **dict.fromkeys(["io", "report", "figures"], 4),
+    "demo": 5,
+    "cli": 6,
+    **dict.fromkeys(["__init__", "__main__"], 7),
+}
+
+# Third-party package -> the only places that may import it.
+HOMES = {
+    "numba": ["als/"],
+    "llvmlite": ["als/"],
+    "threadpoolctl": ["als/"],
+    "jax": ["dynamics/", "figures/"],
+    "equinox": ["dynamics/"],
+    "optax": ["dynamics/", "figures/"],
+    "sklearn": ["completer.py"],
+    "pandas": ["observations.py", "selection.py", "completer.py", "io/tables.py"],
+    "matplotlib": ["figures/", "demo/picture.py"],
+    "plotly": ["report/"],
+    "typer": ["cli.py"],
+    "rich": ["cli.py", "demo/"],
+}
+
+
+def imported(path: Path) -> set[str]:
+    """Dotted names of all modules that a file imports, wherever in the file."""
+    package = path.relative_to(SOURCE).with_suffix("").parts[:-1]
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = [*package[: len(package) - node.level + 1]] if node.level else []
+            base = ".".join([*base, *([node.module] if node.module else [])])
+            names |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def part(dotted: str) -> str | None:
+    """``rankless.als.kernels`` -> ``als``; None for what is not a part of rankless."""
+    pieces = dotted.split(".")
+    return pieces[1] if pieces[0] == "rankless" and len(pieces) > 1 and pieces[1] in LAYERS else None
+
+
+def own_part(path: Path) -> str:
+    return path.relative_to(SOURCE / "rankless").with_suffix("").parts[0]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_imports_point_down(path):
+    own = own_part(path)
+    assert own in LAYERS, f"{path} has no layer; give {own!r} one in this test"
+    for name in imported(path):
+        other = part(name)
+        below = other is None or other == own or LAYERS[other] < LAYERS[own] or LAYERS[own] == 0 == LAYERS[other]
+        assert below, f"{path} imports {name}, which does not lie below {own!r}"
+
+
+@pytest.mark.parametrize("package", HOMES)
+def test_heavy_packages_stay_at_home(package):
+    homes = HOMES[package]
+    for path in FILES:
+        where = path.relative_to(SOURCE / "rankless").as_posix()
+        if any(name.split(".")[0] == package for name in imported(path)):
+            assert any(where == home or (home.endswith("/") and where.startswith(home)) for home in homes), (
+                f"{where} imports {package}, which belongs to {homes}"
+            )
+
+
+def test_diffrax_appears_in_one_file():
+    users = [path for path in FILES if any(name.split(".")[0] == "diffrax" for name in imported(path))]
+    assert len(users) <= 1
+    assert all(own_part(path) == "dynamics" for path in users)
+
+
+def loaded_after(code: str) -> set[str]:
+    """Top-level modules loaded in a fresh interpreter after running `code`."""
+    script = f"import sys\n{code}\nprint(*sorted({{n.split('.')[0] for n in sys.modules}}), file=sys.stderr)"
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(run.stderr.split())
+
+
+HEAVY = {"numba", "jax", "pandas", "matplotlib", "plotly", "sklearn", "scipy", "equinox", "diffrax", "optax", "pyarrow"}
+
+
+def test_import_is_light():
+    assert not loaded_after("import rankless") & HEAVY
+
+
+def test_help_is_light():
+    code = "from rankless.cli import main\nsys.argv = ['rankless', '--help']\ntry:\n    main()\nexcept SystemExit:\n    pass"
+    assert not loaded_after(code) & HEAVY
