@@ -100,6 +100,13 @@ def _truncated(path):
     path.write_bytes(path.read_bytes()[:-100])
 
 
+def _corrupt(path):
+    np.savez_compressed(path, factor_0=np.random.default_rng(0).normal(size=(40, 40)))
+    data = bytearray(path.read_bytes())
+    data[200:220] = bytes(20)
+    path.write_bytes(bytes(data))
+
+
 def _pickled(path):
     np.savez(path, factor_0=np.array([{"a": 1}], dtype=object))
 
@@ -113,6 +120,7 @@ def _bare_array(path):
     "write",
     [
         _truncated,
+        _corrupt,
         _pickled,
         _bare_array,
         lambda path: np.savez(path, tensor=np.ones((2, 2))),
@@ -121,7 +129,7 @@ def _bare_array(path):
         lambda path: path.write_bytes(b""),
         lambda path: path.write_text("hello"),
     ],
-    ids=["truncated", "pickle", "npy inside", "other arrays", "first factor missing", "unequal ranks", "empty", "text"],
+    ids=["truncated", "corrupt", "pickle", "npy inside", "other arrays", "first factor missing", "unequal ranks", "empty", "text"],
 )
 def test_a_file_that_is_no_model_is_named(tmp_path, write):
     path = tmp_path / "model.npz"

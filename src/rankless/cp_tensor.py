@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -120,7 +119,9 @@ class CPTensor:
             # opened here, because np.load leaves a broken archive open
             with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 return cls([stored[f"factor_{n}"] for n in range(sum(k.startswith("factor_") for k in stored))])
-        except (zipfile.BadZipFile, ValueError, KeyError, EOFError, TypeError) as problem:
+        except OSError:  # no such file, no permission
+            raise
+        except Exception as problem:  # a damaged archive or header raises anything
             raise ValueError(f"{path} is not a model saved by rankless ({problem}); save it again with model.save") from None
 
     # --- helpers ------------------------------------------------------------------------------

@@ -1,0 +1,63 @@
+"""Files: one reader and one writer a format, chosen by the suffix of the name.
+
+======================  ===============================================  ===============================
+suffix                  read                                             written
+======================  ===============================================  ===============================
+``.npy``, ``.npz``      a dense array, NaN where nothing was observed    the filled array
+``.csv``, ``.parquet``  a long table: one row an entry                   the filled table
+======================  ===============================================  ===============================
+
+Missing is not zero: a 0 in a file is a value. Which columns of a table are its modes is never
+guessed. No pickle is ever loaded.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from rankless.observations import Duplicates, Observations
+
+ARRAYS = (".npy", ".npz")
+TABLES = (".csv", ".parquet")
+
+
+def suffix_of(path: str | os.PathLike) -> str:
+    """The suffix of a file name, in lower case; raises ValueError unless it is one that we read and write.
+
+    >>> suffix_of("Rain.CSV")
+    '.csv'
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in ARRAYS + TABLES:
+        raise ValueError(f"{str(path)!r} has suffix {suffix!r}; rankless knows {', '.join(ARRAYS + TABLES)}: convert or rename it")
+    return suffix
+
+
+def read(
+    path: str | os.PathLike,
+    *,
+    modes: Sequence[str] | None = None,
+    value: str | None = None,
+    duplicates: Duplicates = "error",
+) -> Observations:
+    """Observations from a .npy, .npz, .csv or .parquet file.
+
+    Parameters
+    ----------
+    modes : names of the modes. In a table these are columns, and needed; a mode named like a flat
+        array of an .npz takes its labels from it.
+    value : the column of a table that holds the values, needed; the array of an .npz, needed where
+        it holds several and none is called ``tensor``.
+    duplicates : what to do with a coordinate that stands twice in a table: 'error', 'mean', 'last'.
+
+    Raises ValueError, naming the file and the mend, for anything that is not such a file.
+    """
+    if suffix_of(path) in ARRAYS:
+        from rankless.io import arrays
+
+        return arrays.read(path, modes=modes, value=value)
+    from rankless.io import tables
+
+    return tables.read(path, modes=modes, value=value, duplicates=duplicates)
