@@ -15,11 +15,11 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 # A module may import from its own part and from parts of a lower layer.
 LAYERS = {
-    **dict.fromkeys(["_files", "depth", "observations", "cp_tensor"], 0),
-    **dict.fromkeys(["als", "dynamics", "effects"], 1),
+    **dict.fromkeys(["_files", "_memory", "depth", "observations", "cp_tensor"], 0),
+    **dict.fromkeys(["als", "dynamics", "effects", "inspection"], 1),
     **dict.fromkeys(["selection", "intervals"], 2),
     "completer": 3,
-    **dict.fromkeys(["io", "report", "figures"], 4),
+    **dict.fromkeys(["io", "evaluation", "report", "figures"], 4),
     "demo": 5,
     "cli": 6,
     **dict.fromkeys(["__init__", "__main__"], 7),

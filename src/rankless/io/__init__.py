@@ -35,6 +35,18 @@ def suffix_of(path: str | os.PathLike) -> str:
     return suffix
 
 
+def check_output(path: str | os.PathLike, source: str | os.PathLike) -> None:
+    """Raise ValueError for an output that could not be written, before any work is done for it."""
+    suffix_of(path)
+    target = Path(path)
+    if target.is_dir():
+        raise ValueError(f"the output {str(path)!r} is a folder; name a file in it")
+    if not target.parent.is_dir():
+        raise ValueError(f"cannot write {str(path)!r}: {str(target.parent)!r} is no folder; create it or choose another")
+    if target.exists() and Path(source).exists() and target.samefile(source):
+        raise ValueError(f"the output {str(path)!r} is the input; choose another name, so that what was observed is kept")
+
+
 def read(
     path: str | os.PathLike,
     *,
