@@ -1,3 +1,39 @@
-"""rankless: fill in and factorise multiway data without choosing a rank."""
+"""rankless: fill in and factorise multiway data without choosing a rank.
+
+A partially observed array goes in; the missing entries, the few components that explain the data
+and their number come out. Depth does it: a CP factorization whose components carry `k` extra layers
+each, trained with weight decay, counts components more and shrinks them less as `k` grows
+[hariz2022], so those that do not pay for themselves vanish.
+
+    done = rankless.complete(array)      # NaN where nothing was observed
+    done.filled, done.rank, done.depth
+
+Public names are imported when first used, so that importing the package stays instant.
+"""
+
+import importlib
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "complete": "rankless.completer",
+    "Completion": "rankless.completer",
+    "TensorCompleter": "rankless.completer",
+    "Observations": "rankless.observations",
+    "CPTensor": "rankless.cp_tensor",
+    "read": "rankless.io",
+}
+
+__all__ = ["CPTensor", "Completion", "Observations", "TensorCompleter", "complete", "read"]  # noqa: F822
+
+
+def __getattr__(name: str):
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in ("als", "dynamics"):
+        return importlib.import_module(f"rankless.{name}")
+    raise AttributeError(f"module 'rankless' has no attribute {name!r}; it has {', '.join(sorted(__all__))}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__", "als"]

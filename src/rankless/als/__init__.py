@@ -1,0 +1,116 @@
+"""The work engine: deep CP with weight decay, minimised by reweighted alternating least squares.
+
+    minimise  1/2 sum_e w_e (y_e - T_e)^2  +  penalty * (k+1)/2 * sum_{n,r} |u_r^n|^(2/(k+1))
+
+over the end-to-end vectors ``u_r^n`` of `R` components. The penalty is the least weight decay with
+which `k` extra layers a vector build ``u`` [arora2018, hariz2022], so the layers themselves are
+never stored: depth is one number. ``k = 0`` at order 2 is the nuclear norm; every extra layer
+counts components more and shrinks them less.
+
+`solve` runs one problem to rest:
+
+>>> import numpy as np
+>>> from rankless import als
+>>> from rankless.observations import Observations
+>>> u, v = np.arange(1.0, 5.0), np.array([1.0, -1.0, 2.0])
+>>> array = np.outer(u, v)
+>>> array[0, 0] = np.nan
+>>> fit = als.solve(Observations.from_array(array), depth=1.0, penalty=1e-3, random_state=0)
+>>> fit.model.rank, round(float(fit.model.at([[0, 0]])[0]), 2)
+(1, 1.0)
+
+Inside, three rooms: `kernels` updates rows, `solver` sweeps and prunes, `annealing` brings
+components in; `workers` hands blocks of rows to threads.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from rankless.als.annealing import anneal, deepen, empty, with_random
+from rankless.als.solver import Entries, Problem
+from rankless.als.workers import Workers
+from rankless.cp_tensor import CPTensor
+from rankless.depth import check_depth
+from rankless.observations import Observations
+
+__all__ = ["Fit", "solve"]
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A solution: the model, the objective after every sweep, whether it came to rest."""
+
+    model: CPTensor
+    objective: list[float]
+    converged: bool
+
+    @property
+    def rank(self) -> int:
+        return self.model.rank
+
+
+def solve(
+    obs: Observations,
+    *,
+    depth: float = 2.0,
+    penalty: float = 1.0,
+    max_rank: int = 40,
+    guard: float = 0.0,
+    anneal_rounds: int = 10,
+    tol: float = 1e-7,
+    max_sweeps: int = 500,
+    dtype=np.float64,
+    random_state: int | np.random.Generator | None = None,
+    n_jobs: int | None = None,
+) -> Fit:
+    """Minimise the objective of this module's page from a random start of `max_rank` components.
+
+    Parameters
+    ----------
+    depth : `k` >= 0, any real number of extra layers.
+    penalty : weight decay > 0, in squared units of the values (scale them to unit RMS first).
+    max_rank : components to start from; how many stay is the answer's.
+    guard : charge on the squared values of all cells, seen or not; see `rankless.als.solver`.
+    anneal_rounds : times random components are offered again; a round that does not lower the
+        objective ends the rounds.
+    tol, max_sweeps : a run of sweeps ends when the objective falls by less than `tol`, relatively.
+
+    Raises ValueError for parameters out of range, FloatingPointError if the objective overflows.
+    The objective recorded never rises; sweeps that annealing tried and dropped are not in it.
+    """
+    problem = Problem(check_depth(depth), _positive("penalty", penalty), _not_negative("guard", guard), tol, max_sweeps)
+    if not (isinstance(max_rank, (int, np.integer)) and max_rank >= 1):
+        raise ValueError(f"max_rank={max_rank!r} is not a number of components; pass max_rank=40 or another integer >= 1")
+    rng = np.random.default_rng(random_state)
+    entries = Entries(obs, dtype)
+    with Workers(n_jobs) as workers:
+        state = with_random(entries, empty(entries), int(max_rank), rng)
+        trace = deepen(entries, state, problem, workers)
+        history, converged = trace.objective, trace.converged
+        for _ in range(anneal_rounds):
+            offered = min(max(5, state.rank // 2), max_rank - state.rank)
+            if offered < 1:
+                break
+            state, trace = anneal(entries, state, problem, workers, rng, offered)
+            if trace is None:
+                break
+            # the shallow sweeps climb before the deep ones fall below: only what was kept is a history
+            history += [value for value in trace.objective if value < history[-1]]
+            converged = trace.converged
+    return Fit(state.model(), history, converged)
+
+
+def _positive(name: str, value: float) -> float:
+    if not (isinstance(value, (int, float, np.number)) and math.isfinite(value) and value > 0):
+        raise ValueError(f"{name}={value!r} is not a positive number; pass {name}=1.0, smaller to fit more closely")
+    return float(value)
+
+
+def _not_negative(name: str, value: float) -> float:
+    if not (isinstance(value, (int, float, np.number)) and math.isfinite(value) and value >= 0):
+        raise ValueError(f"{name}={value!r} is not a number >= 0; pass {name}=0.0 to leave it out")
+    return float(value)

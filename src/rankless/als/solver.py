@@ -1,0 +1,236 @@
+"""Reweighted alternating least squares: one sweep, repeated until the objective rests.
+
+    minimise  1/2 sum_e w_e (y_e - T_e)^2  +  penalty * (k+1)/2 * sum_{n,r} |u_r^n|^(2/(k+1))
+              + guard/2 * sum_{all cells} T^2
+
+Every step of a sweep is a descent step: a mode's update minimises a majoriser that touches the
+objective at the present point; balancing spreads a component's norm over its modes, which lowers
+the penalty and leaves the tensor alone; pruning removes components whose removal pays.
+
+The guard is off by default. It charges for energy on cells that were not seen, where nothing else
+stops a component fitted to a spike from running away, and costs one small Gram matrix a mode.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rankless.als import kernels
+from rankless.als.workers import SortedMode, Workers, segments
+from rankless.cp_tensor import CPTensor
+from rankless.depth import component_penalty, mobility
+from rankless.observations import Observations
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is minimised: depth `k`, penalty, guard; and when to stop."""
+
+    depth: float
+    penalty: float
+    guard: float = 0.0
+    tol: float = 1e-6  # relative fall of the objective in one sweep, below which a fit has converged
+    max_sweeps: int = 500
+
+
+class Entries:
+    """Observed entries, sorted once by every mode and kept for any number of fits."""
+
+    def __init__(self, obs: Observations, dtype=np.float64):
+        self.shape, self.order, self.size = obs.shape, obs.order, obs.size
+        self.dtype = np.dtype(dtype)
+        values = obs.values.astype(self.dtype, copy=False)
+        weights = np.empty(0, self.dtype) if obs.weights is None else obs.weights.astype(self.dtype, copy=False)
+        self.modes = [SortedMode.of(obs, mode, values, weights) for mode in range(obs.order)]
+        self.square = float(np.dot(values * weights if len(weights) else values, values))
+        self.offsets = np.concatenate([[0], np.cumsum(obs.shape)])
+        self.cells = float(obs.cells)
+        self.addresses = kernels.blas_addresses(self.dtype)
+
+
+@dataclass
+class State:
+    """Factors of all modes stacked in one ``(sum d_n, R)`` array, and what the last sweep measured."""
+
+    stack: np.ndarray
+    offsets: np.ndarray
+    loss: float = np.inf
+    gains: np.ndarray = field(default_factory=lambda: np.empty(0))  # <residual, component> of each component
+    energies: np.ndarray = field(default_factory=lambda: np.empty(0))  # |component|^2 over observed entries
+
+    @property
+    def rank(self) -> int:
+        return self.stack.shape[1]
+
+    @property
+    def order(self) -> int:
+        return len(self.offsets) - 1
+
+    def factor(self, mode: int) -> np.ndarray:
+        return self.stack[self.offsets[mode] : self.offsets[mode + 1]]
+
+    def norms(self) -> np.ndarray:
+        """Norms of all vectors, shape ``(N, R)``."""
+        return np.stack([np.linalg.norm(self.factor(m), axis=0) for m in range(self.order)])
+
+    def copy(self) -> State:
+        return State(self.stack.copy(), self.offsets, self.loss, self.gains.copy(), self.energies.copy())
+
+    def keep(self, which: np.ndarray) -> None:
+        """Keep only the components `which`."""
+        self.stack = np.ascontiguousarray(self.stack[:, which])
+        self.gains, self.energies = self.gains[which], self.energies[which]
+
+    def model(self) -> CPTensor:
+        return CPTensor([self.factor(m).copy() for m in range(self.order)]).balanced()
+
+
+def settle(entries: Entries, state: State, problem: Problem, workers: Workers, *, pruning: bool = True) -> Trace:
+    """Sweep until the objective rests; `state` is updated in place, its objective recorded every sweep."""
+    trace = Trace()
+    for _ in range(problem.max_sweeps):
+        if state.rank == 0:
+            break
+        sweep(entries, state, problem, workers)
+        trace.objective.append(objective(state, problem))
+        if not np.isfinite(trace.objective[-1]):
+            raise FloatingPointError(
+                f"the objective became {trace.objective[-1]} in sweep {len(trace.objective)}; "
+                "scale the values to about 1 (Observations.scaled), use float64, or raise the penalty"
+            )
+        removed = prune(state, problem) if pruning else 0
+        if not removed and len(trace.objective) > 1:
+            before, now = trace.objective[-2:]
+            if before - now <= problem.tol * now:
+                trace.converged = True
+                break
+    if state.rank == 0:
+        state.loss = 0.5 * entries.square
+        trace.objective.append(state.loss)
+        trace.converged = True
+    return trace
+
+
+@dataclass
+class Trace:
+    """The objective after each sweep, and whether it came to rest."""
+
+    objective: list[float] = field(default_factory=list)
+    converged: bool = False
+
+
+def sweep(entries: Entries, state: State, problem: Problem, workers: Workers) -> None:
+    """Update every mode once, then balance. Leaves loss, gains and energies of the new point in `state`."""
+    for own in entries.modes:
+        update_mode(entries, state, own, problem, workers, measure=own.mode == entries.order - 1)
+    balance(state)
+
+
+def update_mode(
+    entries: Entries, state: State, own: SortedMode, problem: Problem, workers: Workers, *, measure: bool
+) -> None:
+    """Minimise the majoriser over one mode's rows."""
+    rank, rows, base = state.rank, len(own.starts) - 1, int(entries.offsets[own.mode])
+    dtype = entries.dtype
+    root = np.sqrt(mobility(np.linalg.norm(state.factor(own.mode), axis=0), problem.depth)).astype(dtype)
+    offsets = np.delete(entries.offsets[:-1], own.mode)
+    losses = np.zeros(rows if measure else 0)
+    energies = np.zeros((rows if measure else 0, rank), dtype)
+    data = own.others, offsets, state.stack, own.values, own.weights
+    eps = dtype.type(np.finfo(dtype).eps)
+    guard_gram = dtype.type(problem.guard) * gram_of_others(state, own.mode)
+    ridge = root, dtype.type(problem.penalty), eps
+    calls = [
+        (first, last, own.starts, base, *data, guard_gram, *ridge, measure, losses, energies, entries.addresses) for first, last in own.blocks
+    ]
+    work = own.size * rank * rank / 2
+    workers.run(kernels.update_rows, calls, work)
+    for row in own.long_rows:
+        _update_long_row(row, own, base, data, guard_gram, ridge, losses, energies, entries.addresses, workers)
+    if measure:
+        state.loss = 0.5 * float(losses.sum()) + (0.5 * problem.guard * whole_energy(state) if problem.guard else 0.0)
+        state.energies = energies.sum(axis=0, dtype=np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scaled = np.where(root > 0, np.linalg.norm(state.factor(own.mode), axis=0) / root, 0.0)
+        # a minimised row leaves (residual, component) = penalty * |v|^2 in the kernel's coordinates
+        state.gains = problem.penalty * scaled.astype(np.float64) ** 2
+
+
+def _update_long_row(row, own: SortedMode, base: int, data, guard_gram, ridge, losses, energies, addresses, workers: Workers) -> None:
+    rank, dtype = data[2].shape[1], data[2].dtype
+    parts = segments(int(own.starts[row]), int(own.starts[row + 1]))
+    grams, rights = np.empty((len(parts), rank, rank), dtype), np.empty((len(parts), rank), dtype)
+    work = (parts[-1][1] - parts[0][0]) * rank * rank / 2
+    calls = [(lo, hi, *data, grams[j], rights[j], addresses) for j, (lo, hi) in enumerate(parts)]
+    workers.run(kernels.accumulate_segment, calls, work)
+    spare = np.zeros(rank, dtype)
+    kernels.finish_row(base + row, grams.sum(axis=0) + guard_gram, rights.sum(axis=0), *ridge, data[2], spare, addresses)
+    if len(losses):
+        energies[row] = spare
+        residuals = np.zeros(len(parts))
+
+        def measure(j: int, lo: int, hi: int) -> None:
+            residuals[j] = kernels.residual_segment(lo, hi, base + row, *data)
+
+        workers.run(measure, [(j, lo, hi) for j, (lo, hi) in enumerate(parts)], work / rank)
+        losses[row] = residuals.sum()
+
+
+def gram_of_others(state: State, mode: int | None) -> np.ndarray:
+    """``prod_{m != mode} U_m^T U_m``, entrywise: inner products of the components' other parts over all cells."""
+    gram = np.ones((state.rank, state.rank), state.stack.dtype)
+    for m in range(state.order):
+        if m != mode:
+            gram *= state.factor(m).T @ state.factor(m)
+    return gram
+
+
+def whole_energy(state: State) -> float:
+    """``|T|^2`` over all cells, seen or not."""
+    return float(gram_of_others(state, None).sum(dtype=np.float64))
+
+
+def balance(state: State) -> None:
+    """Spread each component's norm evenly over its modes: same tensor, least penalty."""
+    norms = state.norms().astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        target = np.exp(np.mean(np.log(norms), axis=0))
+        scales = np.where(norms > 0, target / norms, 0.0)
+    for mode in range(state.order):
+        state.factor(mode)[:] *= scales[mode].astype(state.stack.dtype)
+
+
+def component_sizes(state: State) -> np.ndarray:
+    """Norm of each component over the whole tensor."""
+    return np.prod(state.norms().astype(np.float64), axis=0)
+
+
+def prices(state: State, problem: Problem) -> np.ndarray:
+    """What each component pays in penalty."""
+    return problem.penalty * component_penalty(component_sizes(state), problem.depth, state.order)
+
+
+def objective(state: State, problem: Problem) -> float:
+    """Loss of the last sweep plus the penalty of the balanced factors."""
+    return state.loss + float(prices(state, problem).sum())
+
+
+def prune(state: State, problem: Problem) -> int:
+    """Remove components whose removal lowers the objective; returns how many went.
+
+    Removing a set `S` changes the loss by ``sum_S <residual, component> + 1/2 |sum_S component|^2``,
+    at most ``sum_S gains + 1/2 (sum_S |component|)^2``, and frees their penalties. Both parts are
+    known exactly from the sweep, so the test needs no pass over the data.
+    """
+    if state.rank == 0:
+        return 0
+    price = prices(state, problem)
+    cost = state.gains + 0.5 * state.energies
+    order = np.argsort(cost - price, kind="stable")
+    rise = np.cumsum(state.gains[order]) + 0.5 * np.cumsum(np.sqrt(state.energies[order])) ** 2 - np.cumsum(price[order])
+    count = int(np.argmin(rise)) + 1 if np.min(rise) <= 0 else 0
+    if count:
+        state.keep(np.sort(order[count:]))
+    return count

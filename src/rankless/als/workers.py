@@ -1,0 +1,132 @@
+"""Threads that hand out blocks of rows, and the layout that makes the blocks.
+
+A mode's entries are sorted by its own coordinate once. Rows are cut into blocks of even work;
+a row too long for one thread is cut into segments whose sums are added in a fixed order. Blocks
+depend on the data alone, so the numbers do not depend on how many threads there are.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from rankless.observations import Observations, counting_order
+
+_LONG_ROW = 16_384  # entries from which a row is shared between threads
+_BLOCKS = 32  # blocks a mode is cut into: enough to even out the threads, few enough to cost nothing
+_SMALL_WORK = 2e6  # multiply-adds below which starting threads costs more than it saves
+
+
+@dataclass(frozen=True)
+class SortedMode:
+    """Entries sorted by one mode: row `i` owns entries ``starts[i]`` to ``starts[i + 1]``."""
+
+    mode: int
+    starts: np.ndarray  # (d + 1,)
+    others: np.ndarray  # (N - 1, n) int32, coordinates in the other modes
+    values: np.ndarray  # (n,)
+    weights: np.ndarray  # (n,), or (0,) where every weight is one
+    blocks: tuple[tuple[int, int], ...]  # ranges of rows of even work, long rows left out
+    long_rows: tuple[int, ...]
+
+    @classmethod
+    def of(cls, obs: Observations, mode: int, values: np.ndarray, weights: np.ndarray) -> SortedMode:
+        others = [m for m in range(obs.order) if m != mode]
+        if mode == 0:  # the canonical order is already sorted by the first mode: share it
+            starts = np.searchsorted(obs.coords[0], np.arange(obs.shape[0] + 1))
+            arrays = obs.coords[1:], values, weights
+        else:
+            order, starts = counting_order(obs.coords[mode], obs.shape[mode])
+            arrays = np.empty((len(others), obs.size), np.int32), values[order], weights[order] if len(weights) else weights
+            for row, m in enumerate(others):
+                np.take(obs.coords[m], order, out=arrays[0][row])
+        starts = starts.astype(np.int64)
+        lengths = np.diff(starts)
+        return cls(mode, starts, *arrays, _even_blocks(lengths), tuple(np.flatnonzero(lengths > _LONG_ROW).tolist()))
+
+    @property
+    def size(self) -> int:
+        return len(self.values)
+
+
+def _even_blocks(lengths: np.ndarray) -> tuple[tuple[int, int], ...]:
+    """Ranges of consecutive rows holding about the same work; long rows lie in none."""
+    work = np.where(lengths > _LONG_ROW, 0, lengths + 16)  # 16: a row's solve, in entries
+    edges = np.searchsorted(np.cumsum(work), np.linspace(0, work.sum(), min(_BLOCKS, len(lengths)) + 1)[1:-1])
+    cuts = np.unique(np.concatenate([[0], edges + 1, [len(lengths)]]))
+    blocks = []
+    for lo, hi in zip(cuts[:-1], cuts[1:], strict=True):
+        rows = np.flatnonzero(lengths[lo:hi] <= _LONG_ROW) + lo
+        for run in np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1):
+            if len(run):
+                blocks.append((int(run[0]), int(run[-1]) + 1))
+    return tuple(blocks)
+
+
+def segments(lo: int, hi: int) -> list[tuple[int, int]]:
+    """Pieces of a long row, at most `_LONG_ROW` entries each."""
+    return [(start, min(start + _LONG_ROW, hi)) for start in range(lo, hi, _LONG_ROW)]
+
+
+class Workers:
+    """A pool of threads with the BLAS held to one thread while they work.
+
+    `n_jobs` None means every processor this process may use.
+    """
+
+    def __init__(self, n_jobs: int | None = None):
+        available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if n_jobs is None or n_jobs == -1:
+            n_jobs = available
+        if not (isinstance(n_jobs, (int, np.integer)) and n_jobs >= 1):
+            raise ValueError(f"n_jobs={n_jobs!r} is not a number of threads; pass n_jobs=1 or more, or None for all {available}")
+        self.n_jobs = int(n_jobs)
+
+    def __enter__(self) -> Workers:
+        self._limit = _blas().limit(limits=1, user_api="blas")
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._limit.restore_original_limits()
+        if "_pool" in self.__dict__:
+            self._pool.shutdown()
+            del self._pool
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.n_jobs - 1 or 1, thread_name_prefix="rankless")
+
+    def run(self, function: Callable, calls: Sequence[tuple], work: float) -> None:
+        """``function(*call)`` for every call; on threads where `work` multiply-adds pay for them."""
+        if self.n_jobs == 1 or len(calls) < 2 or work < _SMALL_WORK:
+            for call in calls:
+                function(*call)
+            return
+        remaining = iter(calls)
+
+        def take_blocks() -> None:  # `next` on a list iterator is atomic: each block is taken once
+            for call in remaining:
+                function(*call)
+
+        futures = [self._pool.submit(take_blocks) for _ in range(min(self.n_jobs, len(calls)) - 1)]
+        take_blocks()
+        for future in futures:
+            future.result()
+
+
+def _blas() -> ThreadpoolController:
+    global _controller
+    if _controller is None:  # scanning the loaded libraries takes milliseconds: once a process
+        import scipy.linalg.cython_blas  # noqa: F401  (the library to be limited must be loaded first)
+
+        _controller = ThreadpoolController()
+    return _controller
+
+
+_controller: ThreadpoolController | None = None

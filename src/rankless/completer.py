@@ -1,0 +1,359 @@
+"""`complete`: data with holes in, `Completion` out. `TensorCompleter`: the same as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils.validation import check_is_fitted
+
+from rankless._memory import check_fits
+from rankless.als.workers import Workers
+from rankless.cp_tensor import CPTensor
+from rankless.depth import check_depth
+from rankless.effects import MainEffects
+from rankless.observations import Observations, check_indices
+from rankless.selection import Found, Limits, Say, search
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_CELLS_AT_ONCE = 1_000_000
+_MIN_HELD = 50  # entries held out of small data even where `holdout` asks for fewer: ten cannot choose
+
+
+class TensorCompleter(RegressorMixin, BaseEstimator):
+    """Fill a partially observed array with the few components that explain it; nobody chooses how many.
+
+        minimise  1/2 sum_e (y_e - effects_e - T_e)^2 + penalty (k+1)/2 sum_{n,r} |u_r^n|^(2/(k+1))
+
+    Everything set to "auto" is chosen on held-out entries, then refitted on all.
+
+    Parameters
+    ----------
+    depth : "auto", or `k` >= 0; 0 is shallow CP.
+    penalty : "auto", or a number > 0, for values at unit root mean square.
+    max_rank : "auto", or the most components to allow.
+    effects : "auto", True or False: additive main effects under the components.
+    noise : "auto", None, or the mode (name or number) whose slices differ in noise.
+    loss : "gaussian", the sum of squares.
+    holdout : share of the observed entries on which the choices are made.
+    shape : sizes of the modes; None: one more than the largest coordinate.
+    random_state : same seed, same numbers, on any number of threads.
+    n_jobs : threads; None means all processors.
+
+    Attributes after `fit`
+    ----------------------
+    rank_, depth_, penalty_, effects_ (bool), noise_ (mode number or None), model_ (CPTensor, in the
+    data's units, main effects left out), main_effects_, path_ (DataFrame: every fit of the search),
+    holdout_rmse_, n_features_in_.
+
+    >>> import numpy as np
+    >>> from rankless import TensorCompleter
+    >>> array = np.outer(np.arange(1.0, 9.0), [1.0, 2.0, -1.0, 4.0, 0.5, 3.0, 2.0])
+    >>> array[2, 3] = np.nan
+    >>> est = TensorCompleter(random_state=0).fit(array)
+    >>> est.rank_, est.predict([[2, 3]]).round(1)
+    (1, array([12.]))
+    """
+
+    def __init__(
+        self,
+        *,
+        depth: float | Literal["auto"] = "auto",
+        penalty: float | Literal["auto"] = "auto",
+        max_rank: int | Literal["auto"] = "auto",
+        effects: bool | Literal["auto"] = "auto",
+        noise: str | int | None = "auto",
+        loss: str = "gaussian",
+        holdout: float = 0.1,
+        shape: Sequence[int] | None = None,
+        random_state=None,
+        n_jobs: int | None = None,
+    ):
+        self.depth = depth
+        self.penalty = penalty
+        self.max_rank = max_rank
+        self.effects = effects
+        self.noise = noise
+        self.loss = loss
+        self.holdout = holdout
+        self.shape = shape
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+
+    def fit(self, X, y=None, sample_weight=None, *, callback: Say | None = None) -> TensorCompleter:
+        """Fit to coordinates `X` ``(n, order)`` and values `y` ``(n,)``, or to an array with NaN, or to Observations.
+
+        `callback(message, fraction or None)` is told what the search is doing.
+        """
+        obs = self._observations(X, y, sample_weight)
+        limits = self._limits(obs)
+        self.n_features_in_ = obs.order
+        self.shape_ = obs.shape
+        self._unseen = [obs.counts(mode) == 0 for mode in range(obs.order)]
+        if np.ptp(obs.values) == 0:
+            self._fit_constant(obs)
+            return self
+        _check_enough(obs)
+        holdout = min(max(self.holdout, _MIN_HELD / obs.size), max(self.holdout, 1 / 3))
+        with Workers(self.n_jobs) as workers:
+            found = search(obs, limits, holdout=holdout, seed=_seed(self.random_state), workers=workers, say=callback or _silent)
+        self._keep(found, obs)
+        _warn_unseen(obs, self._unseen)
+        return self
+
+    def predict(self, X) -> np.ndarray:
+        """Values at coordinates `X`, shape ``(n, order)``; in slices never observed, their main effects."""
+        check_is_fitted(self)
+        indices = check_indices(X, self.shape_)
+        values = np.zeros(len(indices)) if not self.effects_ else self.main_effects_.at(indices)
+        if self.rank_:
+            values = values + self.model_.at(indices)
+        unseen = np.zeros(len(indices), dtype=bool)
+        for mode, mask in enumerate(self._unseen):
+            unseen |= mask[indices[:, mode]]
+        if unseen.any():
+            values[unseen] = self.main_effects_.at(indices[unseen])
+        return values
+
+    # --- helpers ------------------------------------------------------------------------------
+
+    def _observations(self, X, y, sample_weight) -> Observations:
+        if isinstance(X, Observations):
+            if y is not None or sample_weight is not None:
+                raise ValueError("Observations carry their values and weights; pass them alone: fit(observations)")
+            return X
+        if y is None:
+            if sample_weight is not None:
+                raise ValueError("sample_weight goes with coordinates; pass fit(X, y, sample_weight)")
+            return Observations.from_array(X)
+        return Observations.from_indices(X, y, shape=self.shape, weights=sample_weight)
+
+    def _limits(self, obs: Observations) -> Limits:
+        if self.loss != "gaussian":
+            raise ValueError(f"loss={self.loss!r} is not known; pass loss='gaussian'")
+        if not (isinstance(self.holdout, (int, float)) and 0 < self.holdout < 1):
+            raise ValueError(f"holdout={self.holdout!r} is not a share between 0 and 1; pass holdout=0.1 for a tenth")
+        given: dict[str, Any] = {}
+        if not _is_auto(self.depth):
+            given["depths"] = (check_depth(self.depth),)
+        if not _is_auto(self.penalty):
+            if not (isinstance(self.penalty, (int, float, np.number)) and math.isfinite(self.penalty) and self.penalty > 0):
+                raise ValueError(f"penalty={self.penalty!r} is not a positive number; pass penalty='auto' to have it found")
+            given["penalties"] = (float(self.penalty),)
+        if not _is_auto(self.max_rank):
+            if not (isinstance(self.max_rank, (int, np.integer)) and self.max_rank >= 1):
+                raise ValueError(f"max_rank={self.max_rank!r} is not a whole number >= 1; pass max_rank='auto' to have it found")
+            given["max_rank"] = int(self.max_rank)
+        if not _is_auto(self.effects):
+            if not isinstance(self.effects, (bool, np.bool_)):
+                raise ValueError(f"effects={self.effects!r} is not known; pass 'auto', True or False")
+            given["effects"] = (bool(self.effects),)
+        if not (self.noise is None or _is_auto(self.noise)):
+            obs.mode_index(self.noise)
+        return Limits(noise=self.noise, **given)
+
+    def _fit_constant(self, obs: Observations) -> None:
+        """Data without variation: the constant, exactly, and no component."""
+        import pandas as pd
+
+        self.main_effects_ = MainEffects.constant(float(obs.values[0]), obs.shape)
+        self.model_ = CPTensor([np.zeros((d, 0)) for d in obs.shape])
+        self.rank_, self.depth_, self.penalty_, self.effects_, self.noise_ = 0, 0.0, 0.0, True, None
+        self.path_, self.holdout_rmse_ = pd.DataFrame(), float("nan")
+
+    def _keep(self, found: Found, obs: Observations) -> None:
+        import pandas as pd
+
+        self.main_effects_ = found.frame.offset or MainEffects.fit(obs)
+        self.model_, self.rank_ = found.model, found.model.rank
+        self.depth_, self.penalty_ = found.point.depth, found.point.penalty
+        self.effects_, self.noise_ = found.frame.offset is not None, found.frame.mode
+        self.path_, self.holdout_rmse_ = pd.DataFrame(found.path), found.point.rmse
+
+
+class Completion:
+    """What `complete` found: the filled data, the model behind it, and how it was chosen."""
+
+    def __init__(self, estimator: TensorCompleter, observations: Observations, kind: str):
+        self.estimator = estimator
+        self.observations = observations
+        self._kind = kind
+
+    @property
+    def rank(self) -> int:
+        """Number of components found."""
+        return self.estimator.rank_
+
+    @property
+    def depth(self) -> float:
+        return self.estimator.depth_
+
+    @property
+    def penalty(self) -> float:
+        return self.estimator.penalty_
+
+    @property
+    def model(self) -> CPTensor:
+        """The components, in the units of the data; main effects are not in it."""
+        return self.estimator.model_
+
+    @property
+    def path(self) -> pd.DataFrame:
+        """Every fit of the search: depth, penalty, effects, noise, rank, hold-out error, sweeps, seconds."""
+        return self.estimator.path_
+
+    @cached_property
+    def filled(self) -> Any:
+        """What came in, its holes filled: an array for an array, a long table of all cells for a table."""
+        if self._kind == "table":
+            columns = [*self.observations.modes, self.observations.value_name]
+            return self.table()[columns]
+        return self.array()
+
+    def predict(self, indices) -> np.ndarray:
+        """Values at coordinates, shape ``(n, order)``."""
+        return self.estimator.predict(indices)
+
+    def array(self) -> np.ndarray:
+        """The filled array, observed cells as they came, in the dtype of the data."""
+        obs = self.observations
+        check_fits(obs.shape, obs.values.dtype.itemsize)
+        filled = np.empty(obs.shape, dtype=obs.values.dtype)
+        flat = filled.reshape(-1)
+        for start in range(0, flat.size, _CELLS_AT_ONCE):
+            cells = np.arange(start, min(start + _CELLS_AT_ONCE, flat.size))
+            flat[cells] = self.predict(np.stack(np.unravel_index(cells, obs.shape), axis=1))
+        filled[tuple(obs.coords)] = obs.values
+        return filled
+
+    def table(self) -> pd.DataFrame:
+        """All cells as a long table: a column a mode, the value, and whether it was observed."""
+        import pandas as pd
+
+        obs = self.observations
+        check_fits(obs.shape, 8 * (obs.order + 1))
+        cells = np.indices(obs.shape).reshape(obs.order, -1)
+        columns: dict[str, Any] = {}
+        for name, coordinate, label in zip(obs.modes, cells, obs.labels, strict=True):
+            columns[name] = coordinate if label is None else label[coordinate]
+        observed = np.zeros(obs.shape, dtype=bool)
+        observed[tuple(obs.coords)] = True
+        columns[obs.value_name] = self.array().reshape(-1)
+        columns["observed" if obs.value_name != "observed" else "was_observed"] = observed.reshape(-1)
+        return pd.DataFrame(columns)
+
+    def summary(self) -> str:
+        """What was found, in a few lines."""
+        obs, est = self.observations, self.estimator
+        if est.path_.empty:
+            return f"{obs.size:,} of {obs.cells:,} cells observed, all equal to {obs.values[0]:g}: filled with it, rank 0."
+        lines = [
+            f"{obs.size:,} of {obs.cells:,} cells observed; the other {obs.cells - obs.size:,} are filled.",
+            f"rank {est.rank_}, depth {est.depth_:g}, penalty {est.penalty_:.3g}"
+            + (", on top of main effects" if est.effects_ else "")
+            + ("" if est.noise_ is None else f"; slices of {obs.modes[est.noise_]} weighed by their own noise")
+            + f" (found among {len(est.path_)} fits).",
+            f"error on held-out entries: {est.holdout_rmse_:.4g} (standard deviation of the data: {np.std(obs.values):.4g}).",
+        ]
+        lines += [_unseen_text(obs, mode, mask) for mode, mask in enumerate(est._unseen) if mask.any()]
+        return "\n".join(lines)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the model as .npz: the components and the main effects, as one CP tensor. See `CPTensor.load`."""
+        self.whole_model().save(path)
+
+    def whole_model(self) -> CPTensor:
+        """Components and main effects as one CP tensor: each mode's effects are one component more."""
+        est = self.estimator
+        if not est.effects_:
+            return est.model_
+        extra = []
+        for mode, effect in enumerate(est.main_effects_.effects):
+            column = effect + est.main_effects_.mean if mode == 0 else effect
+            extra.append([column if m == mode else np.ones(d) for m, d in enumerate(est.shape_)])
+        return CPTensor([np.column_stack([f, *(e[m] for e in extra)]) for m, f in enumerate(est.model_.factors)])
+
+    def __repr__(self) -> str:
+        return f"Completion(shape={self.observations.shape}, rank={self.rank}, depth={self.depth:g})"
+
+
+def complete(
+    data: Any,
+    *,
+    modes: Sequence[str] | None = None,
+    value: str | None = None,
+    callback: Say | None = None,
+    **options,
+) -> Completion:
+    """Fill the holes of `data`; nothing needs to be chosen.
+
+    `data` is an array with NaN where nothing was observed, a pandas long table (name its `modes` and
+    its `value` column), or Observations. `options` are those of `TensorCompleter`.
+
+    >>> import numpy as np, rankless
+    >>> array = np.outer(np.arange(1.0, 9.0), [1.0, 2.0, -1.0, 4.0, 0.5, 3.0, 2.0])
+    >>> array[2, 3] = np.nan
+    >>> done = rankless.complete(array, random_state=0)
+    >>> done.rank, round(float(done.filled[2, 3]), 1)
+    (1, 12.0)
+    """
+    obs, kind = _read(data, modes, value)
+    estimator = TensorCompleter(**options).fit(obs, callback=callback)
+    return Completion(estimator, obs, kind)
+
+
+def _read(data: Any, modes: Sequence[str] | None, value: str | None) -> tuple[Observations, str]:
+    if isinstance(data, Observations):
+        return data, "array"
+    if hasattr(data, "columns") and hasattr(data, "iloc"):
+        if modes is None or value is None:
+            columns = ", ".join(map(repr, data.columns))
+            raise ValueError(f"a table needs its roles named; it has {columns}: pass modes=[...] and value='...'")
+        return Observations.from_table(data, modes, value), "table"
+    return Observations.from_array(data, modes=modes), "array"
+
+
+def _is_auto(value: Any) -> bool:
+    return isinstance(value, str) and value == "auto"
+
+
+def _silent(message: str, fraction: float | None) -> None:
+    pass
+
+
+def _seed(random_state) -> Any:
+    """What `numpy.random.default_rng` takes; scikit-learn's RandomState is drawn from once."""
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31))
+    return random_state
+
+
+def _check_enough(obs: Observations) -> None:
+    """A rank-one model has one number a slice, less the scales that its modes share."""
+    slices = sum(int((obs.counts(mode) > 0).sum()) for mode in range(obs.order))
+    needed = slices - obs.order + 1
+    if obs.size < needed:
+        raise ValueError(
+            f"{obs.size} observed entries are fewer than the {needed} numbers of a rank-one model over {slices} slices; "
+            "observe more, or join slices (days into weeks)"
+        )
+
+
+def _unseen_text(obs: Observations, mode: int, mask: np.ndarray) -> str:
+    found = np.flatnonzero(mask)
+    names = ", ".join(obs.label(mode, int(i)) for i in found[:5]) + (", ..." if len(found) > 5 else "")
+    return f"{len(found)} slice(s) of {obs.modes[mode]} have no observed entry and are filled from main effects: {names}"
+
+
+def _warn_unseen(obs: Observations, unseen: list[np.ndarray]) -> None:
+    for mode, mask in enumerate(unseen):
+        if mask.any():
+            warnings.warn(_unseen_text(obs, mode, mask), UserWarning, stacklevel=3)
