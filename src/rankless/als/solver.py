@@ -23,6 +23,8 @@ from rankless.cp_tensor import CPTensor
 from rankless.depth import component_penalty, mobility
 from rankless.observations import Observations
 
+_MEND = "scale the values to about 1 (Observations.scaled), use float64, or raise the penalty"
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -41,10 +43,16 @@ class Entries:
     def __init__(self, obs: Observations, dtype=np.float64):
         self.shape, self.order, self.size = obs.shape, obs.order, obs.size
         self.dtype = np.dtype(dtype)
-        values = obs.values.astype(self.dtype, copy=False)
+        with np.errstate(over="ignore"):  # said below, in words
+            values = obs.values.astype(self.dtype, copy=False)
         weights = np.empty(0, self.dtype) if obs.weights is None else obs.weights.astype(self.dtype, copy=False)
         self.modes = [SortedMode.of(obs, mode, values, weights) for mode in range(obs.order)]
-        self.square = float(np.dot(values * weights if len(weights) else values, values))
+        # einsum, not dot: a double's range for float32, and bits that do not hang on how many threads BLAS has
+        each = [values, values, weights] if len(weights) else [values, values]
+        with np.errstate(over="ignore"):
+            self.square = float(np.einsum("e,e,e->" if len(weights) else "e,e->", *each, dtype=np.float64))
+        if not np.isfinite(self.square):
+            raise FloatingPointError(f"the squares of the values overflow; {_MEND}")
         self.offsets = np.concatenate([[0], np.cumsum(obs.shape)])
         self.cells = float(obs.cells)
         self.addresses = kernels.blas_addresses(self.dtype)
@@ -93,13 +101,11 @@ def settle(entries: Entries, state: State, problem: Problem, workers: Workers, *
     for _ in range(problem.max_sweeps):
         if state.rank == 0:
             break
-        sweep(entries, state, problem, workers)
+        with np.errstate(over="ignore", invalid="ignore"):  # the check below speaks up
+            sweep(entries, state, problem, workers)
         trace.objective.append(objective(state, problem))
         if not np.isfinite(trace.objective[-1]):
-            raise FloatingPointError(
-                f"the objective became {trace.objective[-1]} in sweep {len(trace.objective)}; "
-                "scale the values to about 1 (Observations.scaled), use float64, or raise the penalty"
-            )
+            raise FloatingPointError(f"the objective became {trace.objective[-1]} in sweep {len(trace.objective)}; {_MEND}")
         removed = prune(state, problem) if pruning else 0
         if not removed and len(trace.objective) > 1:
             before, now = trace.objective[-2:]
@@ -128,9 +134,7 @@ def sweep(entries: Entries, state: State, problem: Problem, workers: Workers) ->
     balance(state)
 
 
-def update_mode(
-    entries: Entries, state: State, own: SortedMode, problem: Problem, workers: Workers, *, measure: bool
-) -> None:
+def update_mode(entries: Entries, state: State, own: SortedMode, problem: Problem, workers: Workers, *, measure: bool) -> None:
     """Minimise the majoriser over one mode's rows."""
     rank, rows, base = state.rank, len(own.starts) - 1, int(entries.offsets[own.mode])
     dtype = entries.dtype
@@ -143,7 +147,8 @@ def update_mode(
     guard_gram = dtype.type(problem.guard) * gram_of_others(state, own.mode)
     ridge = root, dtype.type(problem.penalty), eps
     calls = [
-        (first, last, own.starts, base, *data, guard_gram, *ridge, measure, losses, energies, entries.addresses) for first, last in own.blocks
+        (first, last, own.starts, base, *data, guard_gram, *ridge, measure, losses, energies, entries.addresses)
+        for first, last in own.blocks
     ]
     work = own.size * rank * rank / 2
     workers.run(kernels.update_rows, calls, work)

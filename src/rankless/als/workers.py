@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -61,7 +62,7 @@ def _even_blocks(lengths: np.ndarray) -> tuple[tuple[int, int], ...]:
     edges = np.searchsorted(np.cumsum(work), np.linspace(0, work.sum(), min(_BLOCKS, len(lengths)) + 1)[1:-1])
     cuts = np.unique(np.concatenate([[0], edges + 1, [len(lengths)]]))
     blocks = []
-    for lo, hi in zip(cuts[:-1], cuts[1:], strict=True):
+    for lo, hi in pairwise(cuts):
         rows = np.flatnonzero(lengths[lo:hi] <= _LONG_ROW) + lo
         for run in np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1):
             if len(run):
