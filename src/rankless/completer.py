@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -103,9 +103,10 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
             return self
         _check_enough(obs)
         holdout = min(max(self.holdout, _MIN_HELD / obs.size), max(self.holdout, 1 / 3))
+        near_one, exponent = _near_one(obs)
         with Workers(self.n_jobs) as workers:
-            found = search(obs, limits, holdout=holdout, seed=_seed(self.random_state), workers=workers, say=callback or _silent)
-        self._keep(found, obs)
+            found = search(near_one, limits, holdout=holdout, seed=_seed(self.random_state), workers=workers, say=callback or _silent)
+        self._keep(found, near_one, exponent)
         _warn_unseen(obs, self._unseen)
         return self
 
@@ -156,6 +157,8 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
             if not isinstance(self.effects, (bool, np.bool_)):
                 raise ValueError(f"effects={self.effects!r} is not known; pass 'auto', True or False")
             given["effects"] = (bool(self.effects),)
+        if isinstance(self.noise, bool):  # a bool is an int, and no mode
+            raise ValueError(f"noise={self.noise!r} is not known; pass 'auto', None for the same noise everywhere, or a mode")
         if not (self.noise is None or _is_auto(self.noise)):
             obs.mode_index(self.noise)
         return Limits(noise=self.noise, **given)
@@ -169,14 +172,18 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self.rank_, self.depth_, self.penalty_, self.effects_, self.noise_ = 0, 0.0, 0.0, True, None
         self.path_, self.holdout_rmse_ = pd.DataFrame(), float("nan")
 
-    def _keep(self, found: Found, obs: Observations) -> None:
+    def _keep(self, found: Found, obs: Observations, exponent: int) -> None:
         import pandas as pd
 
-        self.main_effects_ = found.frame.offset or MainEffects.fit(obs)
-        self.model_, self.rank_ = found.model, found.model.rank
+        unit = 2.0**exponent
+        self.main_effects_ = (found.frame.offset or MainEffects.fit(obs)).times(unit)
+        each, left = divmod(exponent, obs.order)  # the modes share the power of two, so they stay balanced
+        self.model_ = CPTensor([np.ldexp(f, each + (m < left)) for m, f in enumerate(found.model.factors)])
+        self.rank_ = found.model.rank
         self.depth_, self.penalty_ = found.point.depth, found.point.penalty
         self.effects_, self.noise_ = found.frame.offset is not None, found.frame.mode
-        self.path_, self.holdout_rmse_ = pd.DataFrame(found.path), found.point.rmse
+        self.path_, self.holdout_rmse_ = pd.DataFrame(found.path), found.point.rmse * unit
+        self.path_[["holdout_rmse", "score"]] *= unit
 
 
 class Completion:
@@ -247,7 +254,7 @@ class Completion:
         observed = np.zeros(obs.shape, dtype=bool)
         observed[tuple(obs.coords)] = True
         columns[obs.value_name] = self.array().reshape(-1)
-        columns["observed" if obs.value_name != "observed" else "was_observed"] = observed.reshape(-1)
+        columns["observed" if "observed" not in columns else "was_observed"] = observed.reshape(-1)
         return pd.DataFrame(columns)
 
     def summary(self) -> str:
@@ -273,12 +280,12 @@ class Completion:
     def whole_model(self) -> CPTensor:
         """Components and main effects as one CP tensor: each mode's effects are one component more."""
         est = self.estimator
-        if not est.effects_:
-            return est.model_
+        seen = [~mask for mask in est._unseen]
         extra = []
-        for mode, effect in enumerate(est.main_effects_.effects):
-            column = effect + est.main_effects_.mean if mode == 0 else effect
-            extra.append([column if m == mode else np.ones(d) for m, d in enumerate(est.shape_)])
+        if est.effects_ or not all(s.all() for s in seen):
+            extra += _effects_as_components(est.main_effects_, [np.ones(d) for d in est.shape_])
+        if extra and not est.effects_:  # only slices never observed are filled from main effects: take the others out
+            extra += [(-first, *rest) for first, *rest in _effects_as_components(est.main_effects_, seen)]
         return CPTensor([np.column_stack([f, *(e[m] for e in extra)]) for m, f in enumerate(est.model_.factors)])
 
     def __repr__(self) -> str:
@@ -321,12 +328,31 @@ def _read(data: Any, modes: Sequence[str] | None, value: str | None) -> tuple[Ob
     return Observations.from_array(data, modes=modes), "array"
 
 
+def _effects_as_components(effects: MainEffects, others: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
+    """``prod_m others_m[i_m] * (mean + sum_n effect_n[i_n])`` as one component a mode, each a vector a mode."""
+    components = []
+    for mode, effect in enumerate(effects.effects):
+        own = (effect + effects.mean if mode == 0 else effect) * others[mode]
+        components.append([own if m == mode else other for m, other in enumerate(others)])
+    return components
+
+
 def _is_auto(value: Any) -> bool:
     return isinstance(value, str) and value == "auto"
 
 
 def _silent(message: str, fraction: float | None) -> None:
     pass
+
+
+def _near_one(obs: Observations) -> tuple[Observations, int]:
+    """Values near 1 and weights of mean 1, and the power of two that brings the values back.
+
+    A power of two rounds nothing, so it is felt only where squares of the values would overflow.
+    """
+    exponent = math.floor(math.log2(obs.rms()))
+    weights = None if obs.weights is None else obs.weights / np.mean(obs.weights, dtype=np.float64).astype(obs.weights.dtype)
+    return obs.with_values(np.ldexp(obs.values, -exponent), weights), exponent
 
 
 def _seed(random_state) -> Any:

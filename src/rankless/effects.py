@@ -33,7 +33,7 @@ class MainEffects:
         >>> round(effects.mean, 1), np.round(effects.at(np.array([[2, 2]])), 0)
         (22.0, array([35.]))
         """
-        w = np.ones(obs.size) if obs.weights is None else obs.weights.astype(np.float64)
+        w = np.ones(obs.size) if obs.weights is None else obs.weights / np.mean(obs.weights, dtype=np.float64)  # in entries
         y = obs.values.astype(np.float64)
         mean = float(np.average(y, weights=w))
         effects = [np.zeros(d) for d in obs.shape]
@@ -62,6 +62,10 @@ class MainEffects:
     def constant(cls, mean: float, shape: tuple[int, ...]) -> MainEffects:
         """Every cell equal to `mean`."""
         return cls(mean, tuple(np.zeros(d) for d in shape))
+
+    def times(self, factor: float) -> MainEffects:
+        """The same effects in other units."""
+        return MainEffects(self.mean * factor, tuple(effect * factor for effect in self.effects))
 
     def at(self, indices: np.ndarray) -> np.ndarray:
         """Values at `indices`, shape ``(n, order)``."""
