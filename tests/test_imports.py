@@ -17,12 +17,13 @@ FILES = sorted(SOURCE.rglob("*.py"))
 LAYERS = {
     **dict.fromkeys(["_files", "_memory", "depth", "observations", "cp_tensor"], 0),
     **dict.fromkeys(["als", "dynamics", "effects", "inspection"], 1),
-    **dict.fromkeys(["selection", "intervals"], 2),
-    "completer": 3,
-    **dict.fromkeys(["io", "evaluation", "report", "figures"], 4),
-    "demo": 5,
-    "cli": 6,
-    **dict.fromkeys(["__init__", "__main__"], 7),
+    "frame": 2,
+    **dict.fromkeys(["selection", "intervals"], 3),
+    "completer": 4,
+    **dict.fromkeys(["io", "evaluation", "report", "figures"], 5),
+    "demo": 6,
+    "cli": 7,
+    **dict.fromkeys(["__init__", "__main__"], 8),
 }
 
 # Third-party package -> the only places that may import it.

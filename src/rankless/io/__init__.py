@@ -16,8 +16,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from rankless._memory import check_fits
 from rankless.observations import Duplicates, Observations
+
+if TYPE_CHECKING:
+    from rankless.completer import Completion
 
 ARRAYS = (".npy", ".npz")
 TABLES = (".csv", ".parquet")
@@ -47,6 +54,12 @@ def check_output(path: str | os.PathLike, source: str | os.PathLike) -> None:
         raise ValueError(f"the output {str(path)!r} is the input; choose another name, so that what was observed is kept")
 
 
+def check_size(path: str | os.PathLike, obs: Observations) -> None:
+    """Raise ValueError if all cells of `obs`, filled, would not fit in memory on their way to `path`."""
+    table = suffix_of(path) in TABLES
+    check_fits(obs.shape, 8 * (obs.order + 1) if table else obs.values.dtype.itemsize)
+
+
 def read(
     path: str | os.PathLike,
     *,
@@ -73,3 +86,19 @@ def read(
     from rankless.io import tables
 
     return tables.read(path, modes=modes, value=value, duplicates=duplicates)
+
+
+def write(path: str | os.PathLike, done: Completion) -> None:
+    """Write a filled result: all cells as an array, or as a long table with a column that says which were observed."""
+    if suffix_of(path) in TABLES:
+        from rankless.io import tables
+
+        tables.write(path, done.table())
+        return
+    from rankless.io import arrays
+
+    obs = done.observations
+    observed = np.zeros(obs.shape, dtype=bool)
+    observed[tuple(obs.coords)] = True
+    beside = {name: label for name, label in zip(obs.modes, obs.labels, strict=True) if label is not None}
+    arrays.write(path, done.array(), observed, beside)

@@ -1,0 +1,5 @@
+"""``python -m rankless``."""
+
+from rankless.cli import main
+
+main()

@@ -1,0 +1,241 @@
+"""The command line. Heavy imports live inside the commands, so that ``rankless --help`` is instant.
+
+Bad input is one line on stderr and exit code 2; ctrl-C is one line and exit code 130. Either way no
+partial output file is left.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rankless.evaluation import Score
+    from rankless.observations import Observations
+
+app = typer.Typer(
+    help="Fill in and factorise multiway data without choosing a rank.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Input = Annotated[
+    Path, typer.Argument(metavar="INPUT", help="A .npy, .npz, .csv or .parquet file. NaN or an empty cell is not observed; 0 is a value.")
+]
+Modes = Annotated[str | None, typer.Option(help="Names of the modes, by commas; for a table its columns: station,year,month.")]
+Value = Annotated[str | None, typer.Option(help="The column of a table, or the array of an .npz, that holds the values.")]
+Duplicates = Annotated[str, typer.Option(help="A coordinate given twice in a table: error, mean or last.")]
+Seed = Annotated[int, typer.Option(help="Same seed, same numbers.")]
+
+
+def main() -> None:
+    """Entry point of the ``rankless`` script."""
+    app()
+
+
+def _plainly(command: Callable[..., None]) -> Callable[..., None]:
+    """Run a command; say what is wrong with its input in one line instead of a traceback."""
+
+    @functools.wraps(command)
+    def run(*args, **options) -> None:
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
+            try:
+                command(*args, **options)
+            except OSError as problem:
+                _say(f"error: {problem.filename}: {problem.strerror}" if problem.filename else f"error: {problem}")
+                raise typer.Exit(2) from None
+            except (ValueError, MemoryError) as problem:
+                _say(f"error: {problem}")
+                raise typer.Exit(2) from None
+            except KeyboardInterrupt:
+                _say("stopped; no file was written")
+                raise typer.Exit(130) from None
+
+    return run
+
+
+def _say(text: str) -> None:
+    print(" ".join(text.split("\n")), file=sys.stderr)
+
+
+# --- commands -------------------------------------------------------------------------------------
+
+
+@app.command()
+@_plainly
+def complete(
+    source: Input,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Filled array (.npy, .npz) or long table (.csv, .parquet).")],
+    modes: Modes = None,
+    value: Value = None,
+    seed: Seed = 0,
+    depth: Annotated[str, typer.Option(help="auto, or a number >= 0; 0 is shallow CP.")] = "auto",
+    penalty: Annotated[str, typer.Option(help="auto, or a number > 0, for values at unit root mean square.")] = "auto",
+    max_rank: Annotated[str, typer.Option(help="auto, or the most components to allow.")] = "auto",
+    effects: Annotated[str, typer.Option(help="Additive main effects: auto, on or off.")] = "auto",
+    noise: Annotated[str, typer.Option(help="Noise that differs by slice: auto, none, or the name of a mode.")] = "auto",
+    duplicates: Duplicates = "error",
+) -> None:
+    """Fill the holes of INPUT and write the result; nothing needs to be chosen."""
+    from rankless import io
+
+    io.check_output(output, source)
+    options = {
+        "depth": _number(depth, "depth"),
+        "penalty": _number(penalty, "penalty"),
+        "max_rank": _number(max_rank, "max-rank", int),
+        "effects": _choice(effects, "effects", {"auto": "auto", "on": True, "off": False}),
+        "noise": None if noise == "none" else noise,
+    }
+    obs = _read(source, modes, value, duplicates)
+    io.check_size(output, obs)
+    from rankless.completer import complete as fill
+
+    with _progress() as callback:
+        done = fill(obs, random_state=seed, callback=callback, **options)
+        callback(f"writing {output}", None)
+        io.write(output, done)
+    print(done.summary())
+    print(f"wrote {output}")
+
+
+@app.command()
+@_plainly
+def evaluate(
+    source: Input,
+    hide: Annotated[float, typer.Option(help="Share of the observed entries to hide.")] = 0.2,
+    modes: Modes = None,
+    value: Value = None,
+    seed: Seed = 0,
+    duplicates: Duplicates = "error",
+) -> None:
+    """Hide observed entries of INPUT and score how well they are found again."""
+    obs = _read(source, modes, value, duplicates)
+    from rankless.evaluation import evaluate as score
+
+    with _progress() as callback:
+        scores = score(obs, hide=hide, seed=seed, callback=callback)
+    _print_scores(scores, f"{source}: {hide:.0%} of the observed entries hidden, seed {seed}")
+
+
+@app.command()
+@_plainly
+def inspect(source: Input, modes: Modes = None, value: Value = None, duplicates: Duplicates = "error") -> None:
+    """Show what INPUT holds: shape, labels, share observed, empty slices, suspicious zeros."""
+    obs = _read(source, modes, value, duplicates)
+    for name, text in _facts(obs):
+        print(f"{name:10s}{text}")
+
+
+@app.command()
+@_plainly
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the filled table and the picture.")] = Path("out"),
+    seed: Seed = 0,
+) -> None:
+    """Real weather data: hide a fifth, fill it, score it, and say what the components are."""
+    from rankless import demo as weather
+
+    with _progress() as callback:
+        result = weather.run(output, seed=seed, callback=callback)
+    weather.show(result)
+
+
+# --- helpers --------------------------------------------------------------------------------------
+
+
+def _read(source: Path, modes: str | None, value: str | None, duplicates: str) -> Observations:
+    from rankless import io
+
+    names = None if modes is None else [name.strip() for name in modes.split(",")]
+    return io.read(source, modes=names, value=value, duplicates=duplicates)  # pyright: ignore[reportArgumentType]
+
+
+def _number(text: str, name: str, kind: type = float):
+    if text == "auto":
+        return text
+    try:
+        return kind(text)
+    except ValueError:
+        what = "a whole number" if kind is int else "a number"
+        raise ValueError(f"--{name} {text} is neither auto nor {what}; leave it out to have it found") from None
+
+
+def _choice(text: str, name: str, known: dict):
+    if text not in known:
+        raise ValueError(f"--{name} {text} is not known; pass {', '.join(known)}")
+    return known[text]
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, float | None], None]]:
+    """A progress bar on stderr, gone when done; yields ``callback(message, fraction or None)``."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("starting", total=None)
+
+        def callback(message: str, fraction: float | None) -> None:
+            progress.update(task, description=message, total=None if fraction is None else 1.0, completed=fraction or 0.0)
+
+        yield callback
+
+
+def _facts(obs: Observations) -> Iterator[tuple[str, str]]:
+    from rankless import inspection
+
+    yield "shape", " x ".join(f"{size} {name}" for name, size in zip(obs.modes, obs.shape, strict=True))
+    yield "observed", f"{obs.size:,} of {obs.cells:,} cells ({obs.share:.2%})"
+    low, high = float(obs.values.min()), float(obs.values.max())
+    yield "values", f"{low:g} to {high:g}, root mean square {obs.rms():g}, {obs.values.dtype}"
+    for mode, (name, labels) in enumerate(zip(obs.modes, obs.labels, strict=True)):
+        if labels is not None:
+            yield "labels", f"{name}: {_some([obs.label(mode, i) for i in range(obs.shape[mode])])}"
+    for what, find in (("empty", inspection.empty_slices), ("constant", inspection.constant_slices)):
+        for mode, name in enumerate(obs.modes):
+            found = find(obs, mode)
+            if len(found):
+                yield what, f"{name}: {_some([obs.label(mode, i) for i in found])} ({len(found)} of {obs.shape[mode]} slices)"
+    zeros = inspection.suspicious_zeros(obs)
+    if zeros is not None:
+        yield (
+            "zeros",
+            f"{zeros.count:,} ({zeros.share:.1%}), {zeros.within:,} of them in {zeros.runs:,} whole runs along {zeros.mode}; "
+            "if 0 means 'not observed' here, set it to NaN first",
+        )
+
+
+def _some(labels: list[str], shown: int = 8) -> str:
+    return ", ".join(labels[:shown]) + (f", ... {labels[-1]}" if len(labels) > shown else "")
+
+
+def _print_scores(scores: list[Score], title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    print(title)
+    table = Table()
+    table.add_column("method")
+    for name in ("NRMSE", "RMSE", "time", "rank", "depth", "penalty"):
+        table.add_column(name, justify="right")
+    for score in scores:
+        table.add_row(
+            score.name,
+            f"{score.nrmse:.4f}",
+            f"{score.rmse:.4g}",
+            f"{score.seconds:.1f} s",
+            *("" if number is None else f"{number:g}" for number in (score.rank, score.depth, score.penalty)),
+        )
+    Console().print(table)

@@ -1,0 +1,96 @@
+"""How good is it? Hide observed entries, find them again, and score the simple ways beside ours.
+
+    NRMSE = sqrt(mean (y - prediction)^2) / std(y)      over the hidden entries
+
+Only observed entries are ever hidden: a score needs a truth. 1 is no better than the mean.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from rankless import als
+from rankless.completer import complete
+from rankless.effects import MainEffects
+from rankless.observations import Observations
+
+Callback = Callable[[str, float | None], None]
+
+_TINY = 1e-3  # penalty of plain CP at unit root mean square: enough to keep each solve well posed
+
+
+@dataclass(frozen=True)
+class Score:
+    """One method's error on the hidden entries, and what it chose."""
+
+    name: str
+    rmse: float
+    nrmse: float
+    seconds: float
+    rank: int | None = None
+    depth: float | None = None
+    penalty: float | None = None
+
+
+def nrmse(truth: np.ndarray, prediction: np.ndarray) -> float:
+    """Root mean square error over the standard deviation of the truth; NaN for constant truth.
+
+    >>> nrmse(np.array([1.0, 3.0]), np.array([2.0, 2.0]))
+    1.0
+    """
+    spread = float(np.std(truth))
+    return float(np.sqrt(np.mean((truth - prediction) ** 2))) / spread if spread else float("nan")
+
+
+def mean(train: Observations) -> Callable[[np.ndarray], np.ndarray]:
+    """The mean of what was observed, everywhere."""
+    level = float(np.average(train.values, weights=train.weights))
+    return lambda indices: np.full(len(indices), level)
+
+
+def main_effects(train: Observations) -> Callable[[np.ndarray], np.ndarray]:
+    """A constant and one number a slice of each mode, added up."""
+    return MainEffects.fit(train).at
+
+
+def plain_cp(train: Observations, rank: int, seed: int) -> Callable[[np.ndarray], np.ndarray]:
+    """CP with a given number of components, as good as no penalty."""
+    unit, scale = train.scaled()
+    fit = als.solve(unit, depth=0.0, penalty=_TINY, max_rank=rank, anneal_rounds=0, tol=1e-5, max_sweeps=100, random_state=seed)
+    return lambda indices: scale * fit.model.at(indices)
+
+
+def evaluate(
+    obs: Observations,
+    *,
+    hide: float = 0.2,
+    seed: int = 0,
+    ranks: Sequence[int] = (3, 10, 30),
+    callback: Callback = lambda message, fraction: None,
+) -> list[Score]:
+    """Scores of the mean, main effects, plain CP at each of `ranks`, and rankless, on the same hidden entries."""
+    train, hidden = obs.split(hide, seed=seed)
+    if hidden.size == 0:
+        raise ValueError(f"hide={hide} of {obs.size} observed entries hides none without baring a slice; pass a larger share or more data")
+    simple = {"mean": mean, "main effects": main_effects}
+    simple |= {f"CP, rank {rank}": functools.partial(plain_cp, rank=rank, seed=seed) for rank in ranks}
+    scores = []
+    for step, (name, method) in enumerate(simple.items()):
+        callback(name, step / (len(simple) + 1))
+        start = time.perf_counter()
+        prediction = method(train)(hidden.indices)
+        scores.append(_score(name, hidden, prediction, start))
+    start = time.perf_counter()
+    done = complete(train, random_state=seed, callback=callback)
+    score = _score("rankless", hidden, done.predict(hidden.indices), start)
+    return [*scores, replace(score, rank=done.rank, depth=done.depth, penalty=done.penalty)]
+
+
+def _score(name: str, hidden: Observations, prediction: np.ndarray, start: float) -> Score:
+    rmse = float(np.sqrt(np.mean((hidden.values - prediction) ** 2)))
+    return Score(name, rmse, nrmse(hidden.values, prediction), time.perf_counter() - start)

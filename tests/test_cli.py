@@ -1,0 +1,217 @@
+"""The command line: what it prints, what it writes, and the code it leaves with."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from rankless.cli import app
+
+SOURCE = Path(__file__).resolve().parent.parent / "src"
+
+
+def rankless(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run the real command in a fresh process."""
+    return subprocess.run(
+        [sys.executable, "-m", "rankless", *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(SOURCE), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def assert_refused(run: subprocess.CompletedProcess[str], *words: str) -> None:
+    """Exit code 2 and one line on stderr that holds all `words`."""
+    assert run.returncode == 2, run.stderr
+    assert run.stdout == ""
+    assert run.stderr.startswith("error: ")
+    assert run.stderr.count("\n") == 1, run.stderr
+    for word in words:
+        assert word in run.stderr
+
+
+@pytest.fixture
+def planted(tmp_path) -> np.ndarray:
+    """A rank-2 array of 12 x 10 x 8 with half its cells hidden, in ``data.npy``; returns the truth."""
+    rng = np.random.default_rng(3)
+    truth = np.einsum("ir,jr,kr->ijk", *(rng.normal(size=(d, 2)) for d in (12, 10, 8)))
+    np.save(tmp_path / "data.npy", np.where(rng.random(truth.shape) < 0.5, truth, np.nan))
+    return truth
+
+
+# --- help and inspect -------------------------------------------------------------------------------
+
+
+def test_help_names_every_command(tmp_path):
+    run = rankless("--help", cwd=tmp_path)
+    assert run.returncode == 0
+    for command in ("complete", "evaluate", "inspect", "demo"):
+        assert command in run.stdout
+
+
+def test_inspect_says_what_is_there(tmp_path):
+    array = np.array([[[0.0, 0.0], [1.0, np.nan]], [[2.0, 5.0], [3.0, np.nan]], [[np.nan] * 2] * 2])
+    np.savez(tmp_path / "t.npz", tensor=array, site=np.array(["a", "b", "c"]))
+    run = rankless("inspect", "t.npz", "--modes", "site, day,hour", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    facts = dict(line.split(None, 1) for line in run.stdout.splitlines())
+    assert facts["shape"] == "3 site x 2 day x 2 hour"
+    assert facts["observed"] == "6 of 12 cells (50.00%)"
+    assert facts["labels"] == "site: a, b, c"
+    assert facts["empty"] == "site: c (1 of 3 slices)"
+    assert facts["zeros"].startswith("2 (33.3%), 2 of them in 1 whole runs along hour; if 0 means 'not observed'")
+
+
+def test_inspect_finds_a_constant_slice_by_its_label(tmp_path):
+    (tmp_path / "t.csv").write_text("sensor,day,v\nok,1,1\nok,2,2\nstuck,1,7\nstuck,2,7\n")
+    run = rankless("inspect", "t.csv", "--modes", "sensor,day", "--value", "v", cwd=tmp_path)
+    assert "constant  sensor: stuck (1 of 2 slices)" in run.stdout
+
+
+# --- bad input: one line, exit code 2, nothing written ------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [("inspect",), ("evaluate",), ("complete", "-o", "out.npy")], ids=lambda c: c[0])
+def test_bad_files_are_refused_in_one_line(tmp_path, command):
+    assert_refused(rankless(*command, "nowhere.npy", cwd=tmp_path), "nowhere.npy: No such file")
+    (tmp_path / "t.xlsx").write_text("x")
+    assert_refused(rankless(*command, "t.xlsx", cwd=tmp_path), ".xlsx", ".npy, .npz, .csv, .parquet")
+    (tmp_path / "t.npy").write_text("x")
+    assert_refused(rankless(*command, "t.npy", cwd=tmp_path), "t.npy is cut short or is no .npy file")
+    (tmp_path / "t.csv").write_text("a,b,v\n1,1,1\n")
+    assert_refused(rankless(*command, "t.csv", cwd=tmp_path), "--modes a,b --value v")
+    np.save(tmp_path / "empty.npy", np.full((3, 3), np.nan))
+    assert_refused(rankless(*command, "empty.npy", cwd=tmp_path), "empty.npy: no observed entry in shape (3, 3)")
+    assert not (tmp_path / "out.npy").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["-o", "out.xlsx"], ["'out.xlsx' has suffix '.xlsx'"]),
+        (["-o", "no/out.npy"], ["'no' is no folder"]),
+        (["-o", "data.npy"], ["the output 'data.npy' is the input"]),
+        (["-o", "out.npy", "--depth", "deep"], ["--depth deep is neither auto nor a number"]),
+        (["-o", "out.npy", "--depth", "-1"], ["depth=-1"]),
+        (["-o", "out.npy", "--max-rank", "2.5"], ["--max-rank 2.5 is neither auto nor a whole number"]),
+        (["-o", "out.npy", "--effects", "maybe"], ["--effects maybe is not known; pass auto, on, off"]),
+    ],
+    ids=lambda o: " ".join(o) if isinstance(o, list) else None,
+)
+def test_bad_options_are_refused_in_one_line(tmp_path, planted, options, words):
+    before = (tmp_path / "data.npy").read_bytes()
+    assert_refused(rankless("complete", "data.npy", *options, cwd=tmp_path), *words)
+    assert [p.name for p in tmp_path.iterdir()] == ["data.npy"]
+    assert (tmp_path / "data.npy").read_bytes() == before
+
+
+def test_a_missing_option_is_exit_code_2(tmp_path, planted):
+    assert rankless("complete", "data.npy", cwd=tmp_path).returncode == 2
+
+
+# --- complete ---------------------------------------------------------------------------------------
+
+
+def read_array(path: Path) -> np.ndarray:
+    if path.suffix == ".npy":
+        return np.load(path)
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as stored:
+            return stored["tensor"]
+    table = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+    return table["value"].to_numpy().reshape(12, 10, 8)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv", ".parquet"])
+def test_complete_fills_the_holes_and_keeps_the_rest(tmp_path, planted, suffix):
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+    run = rankless("complete", "data.npy", "-o", f"out{suffix}", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert "rank 2" in run.stdout
+    assert run.stdout.endswith(f"wrote out{suffix}\n")
+    filled, given = read_array(tmp_path / f"out{suffix}"), np.load(tmp_path / "data.npy")
+    seen = np.isfinite(given)
+    np.testing.assert_array_equal(filled[seen], given[seen])
+    assert np.sqrt(np.mean((filled - planted)[~seen] ** 2)) < 0.05 * planted.std()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data.npy", f"out{suffix}"]
+
+
+def test_complete_is_the_same_bytes_twice(tmp_path, planted):
+    for name in ("one.npz", "two.npz"):
+        assert rankless("complete", "data.npy", "-o", name, "--seed", 5, cwd=tmp_path).returncode == 0
+    with np.load(tmp_path / "one.npz") as one, np.load(tmp_path / "two.npz") as two:
+        assert set(one) == set(two) == {"tensor", "observed"}
+        assert all(one[key].tobytes() == two[key].tobytes() for key in one)
+        np.testing.assert_array_equal(one["observed"], np.isfinite(np.load(tmp_path / "data.npy")))
+
+
+def test_complete_answers_a_table_with_a_table(tmp_path, planted):
+    given = pd.DataFrame(
+        [(f"s{i}", 2000 + j, f"{k:02d}", v) for (i, j, k), v in np.ndenumerate(np.load(tmp_path / "data.npy"))],
+        columns=["station", "year", "month", "rain"],
+    )
+    given.sample(frac=1, random_state=0).to_csv(tmp_path / "rain.csv", index=False)
+    options = ["--modes", "station,year,month", "--value", "rain"]
+    run = rankless("complete", "rain.csv", "-o", "filled.csv", *options, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    filled = pd.read_csv(tmp_path / "filled.csv", dtype={"month": str})
+    assert list(filled.columns) == ["station", "year", "month", "rain", "observed"]
+    both = given.merge(filled, on=["station", "year", "month"], suffixes=("", "_filled"))
+    assert len(both) == len(given) == len(filled)
+    np.testing.assert_array_equal(both["observed"], both["rain"].notna())
+    np.testing.assert_allclose(both["rain_filled"][both["observed"]], both["rain"][both["observed"]], rtol=1e-12)
+    assert np.isfinite(filled["rain"].to_numpy()).all()
+
+
+def test_options_fix_what_they_name(tmp_path, planted):
+    options = ["--depth", 0, "--penalty", 0.5, "--max-rank", 3, "--effects", "off", "--noise", "none"]
+    run = rankless("complete", "data.npy", "-o", "out.npy", *options, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert "depth 0" in run.stdout
+
+
+# --- evaluate ---------------------------------------------------------------------------------------
+
+
+def test_evaluate_prints_every_method(tmp_path, planted):
+    run = rankless("evaluate", "data.npy", "--hide", 0.3, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    rows = {line.split("│")[1].strip(): line.split("│")[2:-1] for line in run.stdout.splitlines() if line.startswith("│")}
+    assert list(rows) == ["mean", "main effects", "CP, rank 3", "CP, rank 10", "CP, rank 30", "rankless"]
+    errors = {name: float(cells[0]) for name, cells in rows.items()}
+    assert errors["mean"] == pytest.approx(1.0, abs=0.05)
+    assert errors["rankless"] == min(errors.values()) < 0.05
+    assert rows["rankless"][3].strip() == "2"
+
+
+def test_evaluate_needs_something_to_hide(tmp_path):
+    np.save(tmp_path / "thin.npy", np.where(np.eye(4) > 0, 1.0 + np.arange(4.0), np.nan))
+    assert_refused(rankless("evaluate", "thin.npy", cwd=tmp_path), "hide=0.2 of 4 observed entries hides none")
+    np.save(tmp_path / "full.npy", np.ones((4, 4)))
+    assert_refused(rankless("evaluate", "full.npy", "--hide", 1.5, cwd=tmp_path), "1.5 is not a share between 0 and 1")
+
+
+# --- ctrl-C -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["rankless.completer.complete", "numpy.save"])
+def test_ctrl_c_leaves_one_line_and_no_file(tmp_path, planted, monkeypatch, where):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(where, interrupt)
+    result = CliRunner().invoke(app, ["complete", "data.npy", "-o", "out.npy"])
+    assert result.exit_code == 130
+    assert result.stderr == "stopped; no file was written\n"
+    assert [p.name for p in tmp_path.iterdir()] == ["data.npy"]
