@@ -114,6 +114,16 @@ def test_bad_options_are_refused_in_one_line(tmp_path, planted, options, words):
     assert (tmp_path / "data.npy").read_bytes() == before
 
 
+def test_a_result_larger_than_memory_is_refused_before_the_fit(tmp_path):
+    lines = [",".join(f"{name}{i}" for name in "abcd") + f",{i}" for i in range(2000)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,c,d,v", *lines]))
+    options = ["--modes", "a,b,c,d", "--value", "v"]
+    for output in ("out.npy", "out.csv"):
+        run = rankless("complete", "t.csv", "-o", output, *options, cwd=tmp_path)
+        assert_refused(run, "shape (2000, 2000, 2000, 2000) takes", "TiB and this machine has", "predict(indices)")
+    assert [p.name for p in tmp_path.iterdir()] == ["t.csv"]
+
+
 def test_a_missing_option_is_exit_code_2(tmp_path, planted):
     assert rankless("complete", "data.npy", cwd=tmp_path).returncode == 2
 

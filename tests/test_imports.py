@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import rankless
+
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 FILES = sorted(SOURCE.rglob("*.py"))
 
@@ -117,3 +119,10 @@ def test_import_is_light():
 def test_help_is_light():
     code = "from rankless.cli import main\nsys.argv = ['rankless', '--help']\ntry:\n    main()\nexcept SystemExit:\n    pass"
     assert not loaded_after(code) & HEAVY
+
+
+def test_every_public_name_is_there():
+    for name in rankless.__all__:
+        assert getattr(rankless, name).__name__.endswith(name)
+    with pytest.raises(AttributeError, match="has no attribute 'fill'; it has CPTensor, Completion"):
+        rankless.fill  # noqa: B018
