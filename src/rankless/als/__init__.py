@@ -63,7 +63,7 @@ def solve(
     anneal_rounds: int = 10,
     tol: float = 1e-7,
     max_sweeps: int = 500,
-    dtype=np.float64,
+    dtype: type[np.floating] = np.float64,
     random_state: int | np.random.Generator | None = None,
     n_jobs: int | None = None,
 ) -> Fit:

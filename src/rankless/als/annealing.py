@@ -27,8 +27,7 @@ def empty(entries: Entries) -> State:
 def with_random(entries: Entries, state: State, count: int, rng: np.random.Generator) -> State:
     """A copy of `state` with `count` balanced random components added."""
     added = State(rng.standard_normal((int(entries.offsets[-1]), count)).astype(entries.dtype), entries.offsets)
-    unit = np.sqrt(entries.square / entries.size)  # root mean square of the values
-    size = (_START_SIZE * unit) ** (1.0 / entries.order)
+    size = (_START_SIZE * entries.unit) ** (1.0 / entries.order)
     norms = added.norms()
     for mode, d in enumerate(entries.shape):
         added.factor(mode)[:] *= (size * np.sqrt(d) / norms[mode]).astype(entries.dtype)
@@ -36,8 +35,14 @@ def with_random(entries: Entries, state: State, count: int, rng: np.random.Gener
 
 
 def deepen(entries: Entries, state: State, problem: Problem, workers: Workers, *, shallow_sweeps: int = _SHALLOW_SWEEPS) -> Trace:
-    """A few sweeps at depth 0, then to rest at the wanted depth; `state` changes in place."""
-    settle(entries, state, replace(problem, depth=0.0, tol=0.0, max_sweeps=shallow_sweeps), workers, pruning=False)
+    """A few sweeps at depth 0, then to rest at the wanted depth; `state` changes in place.
+
+    A penalty weighs values to the power ``2 - 2/(N(k+1))``, so at depth 0 it is another number
+    unless the values are near 1.
+    """
+    factors = entries.order * (problem.depth + 1)
+    penalty = problem.penalty * (entries.unit or 1.0) ** (2 / factors - 2 / entries.order)
+    settle(entries, state, replace(problem, depth=0.0, penalty=penalty, tol=0.0, max_sweeps=shallow_sweeps), workers, pruning=False)
     return settle(entries, state, problem, workers)
 
 

@@ -40,7 +40,7 @@ class Problem:
 class Entries:
     """Observed entries, sorted once by every mode and kept for any number of fits."""
 
-    def __init__(self, obs: Observations, dtype=np.float64):
+    def __init__(self, obs: Observations, dtype: type[np.floating] = np.float64):
         self.shape, self.order, self.size = obs.shape, obs.order, obs.size
         self.dtype = np.dtype(dtype)
         with np.errstate(over="ignore"):  # said below, in words
@@ -53,6 +53,7 @@ class Entries:
             self.square = float(np.einsum("e,e,e->" if len(weights) else "e,e->", *each, dtype=np.float64))
         if not np.isfinite(self.square):
             raise FloatingPointError(f"the squares of the values overflow; {_MEND}")
+        self.unit = np.sqrt(self.square / (weights.sum(dtype=np.float64) if len(weights) else self.size))  # root mean square
         self.offsets = np.concatenate([[0], np.cumsum(obs.shape)])
         self.cells = float(obs.cells)
         self.addresses = kernels.blas_addresses(self.dtype)
@@ -97,10 +98,8 @@ class State:
 
 def settle(entries: Entries, state: State, problem: Problem, workers: Workers, *, pruning: bool = True) -> Trace:
     """Sweep until the objective rests; `state` is updated in place, its objective recorded every sweep."""
-    trace = Trace()
-    for _ in range(problem.max_sweeps):
-        if state.rank == 0:
-            break
+    trace, removed = Trace(), 0
+    while state.rank and (removed or len(trace.objective) < problem.max_sweeps):  # a prune leaves the loss to be measured
         with np.errstate(over="ignore", invalid="ignore"):  # the check below speaks up
             sweep(entries, state, problem, workers)
         trace.objective.append(objective(state, problem))
