@@ -1,0 +1,29 @@
+"""``python -m benchmarks [PAGE ...] [--fresh]``: measure what is not measured yet, write the pages.
+
+Without a page: the quick ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+
+QUICK = ("startup", "kernel", "matrix")
+LONG = ("accuracy", "planted", "race", "peers", "bare")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("pages", nargs="*", metavar="PAGE", help=f"quick: {', '.join(QUICK)}; long: {', '.join(LONG)}; all")
+    parser.add_argument("--fresh", action="store_true", help="measure finished cells again")
+    options = parser.parse_args()
+    pages = [*QUICK, *LONG] if options.pages == ["all"] else options.pages or QUICK
+    unknown = [name for name in pages if name not in QUICK + LONG]
+    if unknown:
+        parser.error(f"no page {unknown[0]!r}; there are {', '.join(QUICK + LONG)} and all")
+    for name in pages:
+        importlib.import_module(f"benchmarks.{name}").run(fresh=options.fresh)
+
+
+if __name__ == "__main__":
+    main()

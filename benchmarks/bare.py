@@ -1,0 +1,31 @@
+"""The demo and the tests on a bare machine."""
+
+from __future__ import annotations
+
+from benchmarks import page
+from benchmarks.machine import source_stamp
+from benchmarks.measures import bare
+from benchmarks.store import Cell, Store
+
+
+def store(fresh: bool = False) -> Store:
+    stamp = source_stamp(("src/rankless/**/*.py", "tests/**/*.py"))
+    return Store("bare", timed=True, fresh=fresh, stamp=stamp)
+
+
+def measured(cells: Store) -> Cell:
+    return cells.measure({"what": "clone"}, bare.bare_machine)
+
+
+def run(fresh: bool = False) -> None:
+    found = measured(store(fresh))
+    rows = [
+        [f"`make {t}`", "passes" if found[f"{t}_passed"] == "1" else "fails", f"{float(found[f'{t}_seconds']):.0f}"]
+        for t in ("demo", "test")
+    ]
+    page.write(
+        "bare",
+        "A fresh clone, nothing installed before",
+        page.table(["target", "", "seconds, installing included"], rows),
+        f"{found['tests']} tests pass in {float(found['suite_seconds']):.0f} s.",
+    )

@@ -1,0 +1,79 @@
+"""Where and with what a figure was measured."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+import platform
+from datetime import date
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+_LIBRARIES = ("numpy", "scipy", "numba", "scikit-learn", "pandas", "cmfrec", "smurff", "pyttb", "tensorly")
+# the files that make the numbers; a change of words elsewhere leaves finished cells valid
+_ENGINE = ("als/*", "completer", "cp_tensor", "depth", "effects", "frame", "observations", "selection")
+_SOURCES = tuple(f"src/rankless/{name}.py" for name in _ENGINE)
+
+
+def today() -> str:
+    return date.today().isoformat()
+
+
+@cache
+def machine() -> str:
+    """Processor, processors this process may use, memory, and the kernel that BLAS chose."""
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
+    memory = f", {pages / 2**30:.0f} GiB" if pages else ""
+    return f"{_processor()}, {cores()} cores{memory}, {platform.system()}; BLAS kernel {blas_kernel()}"
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def blas_kernel() -> str:
+    """What SciPy's BLAS runs, such as 'Haswell': it decides what dgemm and dsyrk reach."""
+    import scipy.linalg.cython_blas  # noqa: F401  (threadpoolctl sees loaded libraries only)
+    from threadpoolctl import threadpool_info
+
+    found = {
+        f"{info.get('architecture', '?')} ({info['internal_api']} {info['version']})"
+        for info in threadpool_info()
+        if info["user_api"] == "blas"
+    }
+    return ", ".join(sorted(found)) + (" set by OPENBLAS_CORETYPE" if os.environ.get("OPENBLAS_CORETYPE") else "")
+
+
+def versions() -> str:
+    found = [f"Python {platform.python_version()}"]
+    for name in _LIBRARIES:
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            found.append(f"{name} absent")
+    return ", ".join(found)
+
+
+@cache
+def source_stamp(patterns: tuple[str, ...] = _SOURCES) -> str:
+    """A short hash of code, by default that which makes the numbers, comments and docstrings left out."""
+    digest = hashlib.sha256()
+    for path in sorted(p for pattern in patterns for p in ROOT.glob(pattern)):
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+                body[0].value.value = ""
+        digest.update(ast.dump(tree).encode())
+    return digest.hexdigest()[:12]
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

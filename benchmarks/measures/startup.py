@@ -1,0 +1,54 @@
+"""What a fresh process costs: import, first fit, help."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+from benchmarks.machine import ROOT
+
+IMPORT = "import rankless"
+DOOR = "import rankless; rankless.complete"  # what the lazy import leaves for the first use
+NUMPY = "import numpy"
+TINY_SOLVE = """
+import numpy as np
+from rankless import als
+from rankless.observations import Observations
+array = np.outer(np.arange(1.0, 6.0), [1.0, -1.0, 2.0, 0.5])
+array[0, 0] = np.nan
+fit = als.solve(Observations.from_array(array), max_rank=3, random_state=0)
+assert fit.rank >= 1
+"""
+
+
+def fresh(*arguments: str) -> float:
+    """Wall-clock seconds of a fresh Python process, its start included."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])}
+    start = time.perf_counter()
+    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL, env=environment, cwd=ROOT)
+    return time.perf_counter() - start
+
+
+def start_up(repeats: int = 5) -> dict[str, float]:
+    """Median seconds of fresh processes: NumPy's import, ours (and over NumPy's), that of `complete`, ``--help``, a tiny fit.
+
+    Compiled kernels are cached beforehand.
+    """
+    fresh("-c", TINY_SOLVE)  # compiles where nothing is cached yet
+    fresh("-m", "rankless", "--help")
+    runs = {
+        "numpy": ("-c", NUMPY),
+        "rankless": ("-c", IMPORT),
+        "complete": ("-c", DOOR),
+        "help": ("-m", "rankless", "--help"),
+        "first_fit": ("-c", TINY_SOLVE),
+    }
+    times = {name: [] for name in runs}
+    for _ in range(repeats):
+        for name, arguments in runs.items():
+            times[name].append(fresh(*arguments))
+    over = [r - n for r, n in zip(times["rankless"], times["numpy"], strict=True)]
+    return {name: statistics.median(found) for name, found in times.items()} | {"import_over_numpy": statistics.median(over)}

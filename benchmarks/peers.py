@@ -1,0 +1,62 @@
+"""Accuracy of the peers on the real data, each at several given ranks, on the cells that `accuracy` hides."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+from benchmarks import page
+from benchmarks.measures import data, peers
+from benchmarks.store import Store, median
+
+SHARES = (0.8, 0.5, 0.95)
+SEEDS = (0,)
+BY_COST = sorted(peers.METHODS, key=lambda method: ("R=30" in method, "R=10" in method))
+
+
+def store(fresh: bool = False) -> Store:
+    """Peers' cells do not age with our code, but with theirs."""
+    versions = []
+    for name in ("tensorly", "pyttb"):
+        try:
+            versions.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            versions.append(f"{name} absent")
+    return Store("peers", timed=False, fresh=fresh, stamp=", ".join(versions))
+
+
+def best(cells: Store, name: str, share: float) -> float:
+    """The least error of any peer at any of its ranks; NaN where none is measured."""
+    found = [median([cell], "nrmse") for cell in cells.current() if (cell["data"], cell["hidden"]) == (name, f"{share:g}")]
+    return min(found, default=float("nan"))
+
+
+def run(fresh: bool = False) -> None:
+    cells = store(fresh)
+    for share in SHARES:
+        for name in data.available():
+            for method in BY_COST:
+                for seed in SEEDS:
+                    key = {"data": name, "hidden": share, "seed": seed, "method": method}
+                    try:
+                        print(cells.measure(key, lambda method=method, at=(name, share, seed): peers.real(method, *at)), flush=True)
+                    except ImportError as reason:
+                        print(f"skipped {method}: {reason}", flush=True)
+    write(cells)
+
+
+def write(cells: Store) -> None:
+    rows = []
+    for name in data.NAMES:
+        for share in sorted(SHARES):
+            found = [c for c in cells.current() if (c["data"], c["hidden"]) == (name, f"{share:g}")]
+            errors = [median([c for c in found if c["method"] == method], "nrmse") for method in peers.METHODS]
+            if found:
+                least = min(e for e in errors if e == e)
+                rows.append([name, f"{share:.0%}", *(f"**{e:.3f}**" if e == least else page.number(e) for e in errors)])
+    page.write(
+        "peers",
+        "Peers on real data, given their rank",
+        "NRMSE on hidden cells (the protocol of the accuracy page, seed 0; the least of each row in bold). "
+        f"pyttb's L-BFGS-B is stopped after {peers.LIMIT:.0f} s.",
+        page.table(["data", "hidden", *peers.METHODS], rows),
+    )

@@ -1,0 +1,188 @@
+"""``python -m benchmarks.scoreboard [--quick | --stored] [--fresh]``: every figure that is claimed, against its bound.
+
+Measures what is not measured yet with today's code, page by page (it may be cut short and started
+again), then writes docs/scoreboard.md. ``--quick`` measures the quick pages only, ``--stored`` none;
+figures of the other pages are read from their finished cells.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from benchmarks import accuracy, bare, kernel, matrix, page, peers, planted, race, startup
+from benchmarks.__main__ import LONG, QUICK
+from benchmarks.machine import ROOT, machine
+from benchmarks.measures import data
+from benchmarks.measures.planted import SETTINGS
+from benchmarks.store import Cell, median, numbers
+
+ACCURACY = {
+    ("metoffice_2001_2020", 0.5): 0.37,
+    ("metoffice_2001_2020", 0.8): 0.45,
+    ("metoffice_2001_2020", 0.95): 0.66,
+    ("birmingham_parking", 0.5): 0.032,
+    ("birmingham_parking", 0.8): 0.075,
+    ("nyc_airport_weather", 0.5): 0.45,
+    ("nyc_airport_weather", 0.8): 0.53,
+}
+RECOVERED, OF = 48, 50  # seeds of each planted setting
+KERNEL = {16: None, 32: 0.7, 64: 0.9}
+START_UP = {
+    "first_fit": ("tiny `als.solve` in a fresh process, kernels cached, s", 1.5),
+    "import_over_numpy": ("`import rankless` over NumPy's, s", 0.4),
+    "help": ("`rankless --help`, s", 0.5),
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the scoreboard; `holds` is None where nothing is claimed or too little is measured."""
+
+    what: str
+    bound: str
+    measured: str
+    holds: bool | None
+    cells: list[Cell]
+
+
+def at_most(
+    what: str, bound: float | None, value: float, cells: list[Cell], *, enough: bool = True, note: str = "", digits: int = 3
+) -> Figure:
+    known = value == value
+    text = f"{value:.{digits}g}{note}" if known else "not measured"
+    return Figure(
+        what, "-" if bound is None else f"≤ {bound:g}", text, value <= bound if known and enough and bound is not None else None, cells
+    )
+
+
+def at_least(what: str, bound: float | None, value: float, cells: list[Cell]) -> Figure:
+    known = value == value
+    text = f"{value:.3g}" if known else "not measured"
+    return Figure(what, "-" if bound is None else f"≥ {bound:g}", text, value >= bound if known and bound is not None else None, cells)
+
+
+def clone() -> Iterator[Figure]:
+    cells = bare.store().current()
+    for target in ("demo", "test"):
+        passed = bool(cells) and cells[0][f"{target}_passed"] == "1"
+        text = ("passes" if passed else "fails") if cells else "not measured"
+        yield Figure(f"`make {target}` in a fresh clone, nothing installed", "passes", text, passed if cells else None, cells)
+    yield at_most("test suite, s", 300, median(cells, "suite_seconds"), cells, note=f" ({cells[0]['tests']} tests)" if cells else "")
+
+
+def real_data() -> Iterator[Figure]:
+    cells = accuracy.store()
+    for (name, share), bound in ACCURACY.items():
+        found = accuracy.of(cells, name, share)
+        missing = f" ({len(found)} of {len(accuracy.SEEDS)} seeds)" if len(found) < len(accuracy.SEEDS) else ""
+        yield at_most(
+            f"NRMSE, {name}, {share:.0%} hidden", bound, median(found, "nrmse"), found, enough=not missing, note=missing, digits=4
+        )
+    given = peers.store()
+    lines = [(accuracy.of(cells, name, share), peers.best(given, name, share)) for name in data.NAMES for share in accuracy.SHARES]
+    ratios = [median(found, "nrmse") / best for found, best in lines if found and best == best]
+    counted = [cell for found, _ in lines for cell in found]
+    note = f" (worst of {len(ratios)} tables)"
+    yield at_most("NRMSE over the best peer's at its best rank", 1.0, max(ratios, default=float("nan")), counted, note=note)
+
+
+def recovery() -> Iterator[Figure]:
+    cells = planted.store()
+    for setting in SETTINGS:
+        found = planted.of(cells, setting)
+        recovered = int(sum(numbers(found, "recovered")))
+        missed = len(found) - recovered
+        settled = missed > OF - RECOVERED or len(found) >= OF
+        text = f"{recovered} of {len(found)}" if found else "not measured"
+        yield Figure(
+            f"planted {setting.name}: recovered", f"≥ {RECOVERED} of {OF}", text, missed <= OF - RECOVERED if settled else None, found
+        )
+
+
+def speed() -> Iterator[Figure]:
+    cells = kernel.store()
+    for rank, bound in KERNEL.items():
+        found = [c for c in cells.current() if c["what"] == "rows" and c["rank"] == str(rank)]
+        yield at_least(f"row kernel over dgemm, float64, rank {rank}", bound, median(found, "ratio"), found)
+    found = matrix.store().current()
+    peer = matrix.fastest_peer(found) if found else None
+    name = peer or "the fastest peer"
+    yield at_most(f"matrix, 4 M entries, 10 sweeps: time over {name}", 0.5, matrix.ratio(found, peer) if peer else float("nan"), found)
+    error = matrix.ratio(found, peer, what="rmse") if peer else float("nan")
+    yield at_most(f"the same: RMSE over {name}", 1.01, error, found, digits=4)
+    given = race.store()
+    for data_set in data.NAMES:
+        for share in race.SHARES:
+            found = race.of(given, data_set, share)
+            value = race.ratio(found) if found else float("nan")
+            yield at_most(f"whole automatic fit over one {race.AGAINST[0]} fit, {data_set}, {share:.0%} hidden: time", 1.0, value, found)
+    found = [c for c in cells.current() if c["what"] == "set-up"]
+    yield at_most("sorting 4 M entries over one sweep at rank 32", 1.0, median(found, "sort_ratio"), found)
+    yield at_most("reading (any order) and sorting 4 M entries over one sweep", 1.0, median(found, "whole_ratio"), found)
+
+
+def memory() -> Iterator[Figure]:
+    found = [c for c in kernel.store().current() if c["what"] == "memory"]
+    yield at_most("bytes an entry, order 3, float64, input included: held", 64, median(found, "held"), found)
+    yield at_most("the same: peak while sorting", 64, median(found, "peak"), found)
+
+
+def start_up() -> Iterator[Figure]:
+    found = startup.store().current()
+    for name, (what, bound) in START_UP.items():
+        yield at_most(what, bound, median(found, name), found)
+
+
+GROUPS: dict[str, Callable[[], Iterator[Figure]]] = {
+    "A bare machine": clone,
+    "Accuracy on real data, nothing chosen": real_data,
+    "Planted recovery, nothing chosen": recovery,
+    "Speed": speed,
+    "Memory": memory,
+    "Start-up": start_up,
+}
+
+
+def write() -> list[Figure]:
+    """docs/scoreboard.md from the finished cells; returns all figures."""
+    parts, every = ["# Scoreboard"], []
+    for title, group in GROUPS.items():
+        figures = list(group())
+        every += figures
+        parts += [f"## {title}", page.table(["what", "bound", "measured", "holds", "date", "machine"], map(_line, figures))]
+    failing = sum(f.holds is False for f in every)
+    unknown = sum(f.holds is None and f.bound != "-" for f in every)
+    held = sum(f.holds is True for f in every)
+    count = f"**{held} hold, {failing} fail, {unknown} are not fully measured.**"
+    parts.insert(1, f"{count} Each figure is measured by the function that its test and its benchmark use. Machine A: {machine()}.")
+    (ROOT / "docs" / "scoreboard.md").write_text("\n\n".join([*parts, page.footer()]) + "\n")
+    return every
+
+
+def _line(figure: Figure) -> list[str]:
+    dates = sorted({c["date"] for c in figure.cells})
+    machines = {c["machine"] for c in figure.cells}
+    where = "" if not machines else "A" if machines == {machine()} else "; ".join(sorted(machines - {machine()}))
+    holds = {True: "yes", False: "**no**", None: "-"}[figure.holds]
+    return [figure.what, figure.bound, figure.measured, holds, dates[-1] if dates else "", where]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scoreboard", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="measure the quick pages only")
+    parser.add_argument("--stored", action="store_true", help="measure nothing")
+    parser.add_argument("--fresh", action="store_true", help="measure finished cells again")
+    options = parser.parse_args()
+    for name in () if options.stored else QUICK if options.quick else (*QUICK, *LONG):
+        importlib.import_module(f"benchmarks.{name}").run(fresh=options.fresh)
+        write()  # what is finished is on the board even if the next page is cut short
+    for figure in write():
+        print(f"{ {True: 'holds', False: 'FAILS', None: '-'}[figure.holds]:6} {figure.what}: {figure.measured} (bound {figure.bound})")
+    print("wrote docs/scoreboard.md")
+
+
+if __name__ == "__main__":
+    main()

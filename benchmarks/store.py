@@ -1,0 +1,89 @@
+"""Finished cells of a benchmark, kept in a csv, so that a long one can be run in several goes.
+
+A cell is known by its `key`, and counts as finished while its `stamp` is that of today's code and,
+where times count, of today's machine.
+"""
+
+from __future__ import annotations
+
+import csv
+import statistics
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from benchmarks.machine import ROOT, machine, source_stamp, today
+
+FOLDER = ROOT / "docs" / "benchmarks"
+
+Cell = dict[str, str]
+
+
+class Store:
+    """The cells of ``docs/benchmarks/NAME.csv``; `stamp` is that of rankless' own code unless given."""
+
+    def __init__(self, name: str, *, timed: bool, fresh: bool = False, stamp: str | None = None, folder: Path = FOLDER):
+        self.path = folder / f"{name}.csv"
+        self.timed = timed
+        self.fresh = fresh
+        self.stamp = stamp or source_stamp()
+        self._done_now: set[tuple] = set()
+
+    def cells(self) -> list[Cell]:
+        """All cells on file, stale ones included."""
+        if not self.path.exists():
+            return []
+        with self.path.open(newline="") as stream:
+            return list(csv.DictReader(stream))
+
+    def current(self) -> list[Cell]:
+        """The cells measured with today's code (and, where times count, on this machine)."""
+        return [cell for cell in self.cells() if self._is_current(cell)]
+
+    def find(self, key: Mapping[str, object]) -> Cell | None:
+        return next((cell for cell in self.current() if _matches(cell, key)), None)
+
+    def measure(self, key: Mapping[str, object], function: Callable[[], Mapping[str, object]]) -> Cell:
+        """The finished cell `key`; measured and written down where there is none."""
+        name = tuple(str(v) for v in key.values())
+        found = self.find(key)
+        if found is not None and (not self.fresh or name in self._done_now):
+            return found
+        row = {**key, **function(), "date": today(), "stamp": self.stamp, "machine": machine()}
+        cell = {column: _text(value) for column, value in row.items()}
+        self._write([c for c in self.cells() if not _matches(c, key)] + [cell])  # read again: another run may have added cells
+        self._done_now.add(name)
+        return cell
+
+    def _is_current(self, cell: Cell) -> bool:
+        return cell["stamp"] == self.stamp and (not self.timed or cell["machine"] == machine())
+
+    def _write(self, cells: list[Cell]) -> None:
+        columns = list(dict.fromkeys(column for cell in cells for column in cell))
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_suffix(".partial")
+        with temporary.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(cells)
+        temporary.replace(self.path)
+
+
+def numbers(cells: Iterable[Cell], column: str) -> list[float]:
+    """The figures of a column, cells without one left out."""
+    return [float(cell[column]) for cell in cells if cell.get(column)]
+
+
+def median(cells: Iterable[Cell], column: str) -> float:
+    """Median of a column; NaN where there is none."""
+    found = numbers(cells, column)
+    return statistics.median(found) if found else float("nan")
+
+
+def _matches(cell: Cell, key: Mapping[str, object]) -> bool:
+    return all(cell.get(name) == _text(value) for name, value in key.items())
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
