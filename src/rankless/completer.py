@@ -144,7 +144,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
             raise ValueError(f"holdout={self.holdout!r} is not a share between 0 and 1; pass holdout=0.1 for a tenth")
         given: dict[str, Any] = {}
         if not _is_auto(self.depth):
-            given["depths"] = (check_depth(self.depth),)
+            given["depths"] = (check_depth(self.depth),)  # pyright: ignore[reportArgumentType]
         if not _is_auto(self.penalty):
             if not (isinstance(self.penalty, (int, float, np.number)) and math.isfinite(self.penalty) and self.penalty > 0):
                 raise ValueError(f"penalty={self.penalty!r} is not a positive number; pass penalty='auto' to have it found")
@@ -280,7 +280,7 @@ class Completion:
     def whole_model(self) -> CPTensor:
         """Components and main effects as one CP tensor: each mode's effects are one component more."""
         est = self.estimator
-        seen = [~mask for mask in est._unseen]
+        seen = [1.0 - mask for mask in est._unseen]
         extra = []
         if est.effects_ or not all(s.all() for s in seen):
             extra += _effects_as_components(est.main_effects_, [np.ones(d) for d in est.shape_])

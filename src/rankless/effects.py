@@ -69,7 +69,10 @@ class MainEffects:
 
     def at(self, indices: np.ndarray) -> np.ndarray:
         """Values at `indices`, shape ``(n, order)``."""
-        return self.mean + sum(effect[indices[:, n]] for n, effect in enumerate(self.effects))
+        values = np.full(len(indices), self.mean)
+        for n, effect in enumerate(self.effects):
+            values += effect[indices[:, n]]
+        return values
 
     def full(self) -> np.ndarray:
         """Values at all cells, shape `shape`."""

@@ -65,7 +65,7 @@ def _add_gram(panel, count, gram, address, ints, reals, chars):
     chars[0] = 76  # 'L'
     chars[1] = 78  # 'N'
     n, one = ints[0:].ctypes.data, reals[0:].ctypes.data
-    _call10(
+    _call10(  # pyright: ignore[reportCallIssue]
         address,
         (
             chars[0:].ctypes.data,
@@ -90,7 +90,7 @@ def _solve(gram, right, potrf, potrs, ints, chars):
     ints[2] = 0
     chars[0] = 76
     n, info, uplo = ints[0:].ctypes.data, ints[2:].ctypes.data, chars[0:].ctypes.data
-    _call5(potrf, (uplo, n, gram.ctypes.data, n, info))
+    _call5(potrf, (uplo, n, gram.ctypes.data, n, info))  # pyright: ignore[reportCallIssue]
     if ints[2] == 0:
         _call8(potrs, (uplo, n, ints[1:].ctypes.data, gram.ctypes.data, n, right.ctypes.data, n, info))
     return ints[2]

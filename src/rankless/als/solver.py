@@ -170,7 +170,8 @@ def _update_long_row(row, own: SortedMode, base: int, data, guard_gram, ridge, l
     calls = [(lo, hi, *data, grams[j], rights[j], addresses) for j, (lo, hi) in enumerate(parts)]
     workers.run(kernels.accumulate_segment, calls, work)
     spare = np.zeros(rank, dtype)
-    kernels.finish_row(base + row, grams.sum(axis=0) + guard_gram, rights.sum(axis=0), *ridge, data[2], spare, addresses)
+    gram, right = grams.sum(axis=0) + guard_gram, rights.sum(axis=0)
+    kernels.finish_row(base + row, gram, right, *ridge, data[2], spare, addresses)  # pyright: ignore[reportCallIssue]
     if len(losses):
         energies[row] = spare
         residuals = np.zeros(len(parts))
