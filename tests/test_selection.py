@@ -1,0 +1,243 @@
+"""The search: what is fixed stays fixed, what is planted is found, same seed same bits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from planted import hidden_error, planted
+from rankless import als, selection
+from rankless.als import workers as workers_module
+from rankless.als.workers import Workers
+from rankless.observations import Observations
+from rankless.selection import Found, Limits, search
+
+COLUMNS = {"start", "depth", "penalty", "effects", "noise", "rank", "holdout_rmse", "sweeps", "seconds"}
+
+
+def found(array: np.ndarray | Observations, *, seed: int = 0, n_jobs: int = 1, say=lambda message, fraction: None, **limits) -> Found:
+    obs = array if isinstance(array, Observations) else Observations.from_array(array)
+    with Workers(n_jobs) as workers:
+        return search(obs, Limits(**limits), holdout=0.1, seed=seed, workers=workers, say=say)
+
+
+@pytest.fixture(scope="module")
+def small() -> tuple[np.ndarray, np.ndarray]:
+    return planted((12, 11, 10), rank=2, share=0.5)
+
+
+@pytest.fixture(scope="module")
+def free(small) -> Found:
+    return found(small[1])
+
+
+# --- what is planted is found ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_planted_rank_is_found_with_the_error_of_als_told_the_rank(seed):
+    truth, seen = planted((20, 20, 20), rank=5, share=0.2, seed=seed)
+    answer = found(seen, seed=seed)
+    assert answer.model.rank == 5
+    told = als.solve(Observations.from_array(seen), depth=0, penalty=0.01, max_rank=5, random_state=0, tol=1e-9, max_sweeps=3000)
+    offset = 0.0 if answer.frame.offset is None else answer.frame.offset.full()
+    assert hidden_error(answer.model.full() + offset, truth, seen) < 1.1 * hidden_error(told.model.full(), truth, seen)
+
+
+def test_noise_alone_is_rank_0_or_nearly_worth_it():
+    """Nothing to find: the held-out error is that of the mean, to a few hundredths."""
+    seen = np.random.default_rng(0).normal(size=(15, 14, 13))
+    answer = found(seen)
+    assert answer.point.rmse < 1.05 * np.std(seen)
+    assert answer.model.norm() < 0.3 * np.linalg.norm(seen)
+
+
+def test_main_effects_are_chosen_where_there_are_some():
+    rng = np.random.default_rng(0)
+    shape = (14, 13, 12)
+    array = 20.0 + 0.1 * rng.normal(size=shape)
+    for mode, size in enumerate(shape):
+        array += rng.normal(size=size).reshape([-1 if m == mode else 1 for m in range(3)])
+    array[rng.random(shape) < 0.7] = np.nan
+    answer = found(array)
+    assert answer.frame.offset is not None
+    assert answer.model.rank == 0 or answer.model.norm() < 0.2 * np.sqrt(array.size)
+
+
+def test_noise_by_slice_is_found_where_slices_differ():
+    truth, seen = planted((20, 20, 8), rank=2, share=0.6, noise=np.geomspace(0.05, 3.0, 8))
+    weighed, plain = found(seen), found(seen, noise=None)
+    assert weighed.frame.mode == 2
+    assert plain.frame.mode is None
+    errors = [
+        hidden_error(a.model.full() + (0.0 if a.frame.offset is None else a.frame.offset.full()), truth, seen) for a in (weighed, plain)
+    ]
+    assert errors[0] < 0.8 * errors[1]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_noise_by_slice_is_refused_where_slices_are_alike(seed):
+    _, seen = planted((20, 20, 8), rank=2, share=0.6, noise=0.5, seed=seed)
+    assert found(seen, seed=seed).frame.mode is None
+
+
+# --- what is fixed stays fixed --------------------------------------------------------------------
+
+
+def test_the_winner_is_the_best_of_the_path(free):
+    scores = [row["score"] for row in free.path if row["noise"] is None]
+    assert free.point.frame.mode is None
+    assert free.point.score == min(scores)
+    row = min((row for row in free.path), key=lambda row: row["score"])
+    assert (row["depth"], row["penalty"]) == (free.point.depth, free.point.penalty)
+
+
+def test_every_row_of_the_path_is_whole(free):
+    assert len(free.path) > 10
+    for row in free.path:
+        assert row.keys() >= COLUMNS
+        assert row["start"] in ("grow", "prune")
+        assert row["penalty"] > 0
+        assert row["rank"] >= 0
+        assert np.isfinite(row["holdout_rmse"])
+        assert row["sweeps"] >= 0
+        assert row["seconds"] >= 0
+    assert {row["depth"] for row in free.path} == set(selection.DEPTHS)
+    assert {row["effects"] for row in free.path} == {False, True}
+    assert {row["start"] for row in free.path} == {"grow", "prune"}
+
+
+@pytest.mark.xfail(
+    reason="a depth fixed above 0 is scored at the first penalty of a walk only (_walk: HOPELESS, no shallow score)", strict=True
+)
+def test_a_fixed_deep_depth_is_searched_down_the_penalties():
+    truth, seen = planted((20, 20, 20), rank=5, share=0.2)
+    answer = found(seen, depths=(2.0,), effects=(False,))
+    assert {row["depth"] for row in answer.path} == {2.0}
+    best = min(row["score"] for row in answer.path)
+    assert max(row["score"] for row in answer.path) > 5 * best, "from the penalty that kills everything"
+    assert answer.model.rank == 5
+    assert hidden_error(answer.model.full(), truth, seen) < 0.08
+
+
+@pytest.mark.parametrize(
+    ("limits", "column", "values"),
+    [
+        ({"depths": (0.0,)}, "depth", {0.0}),
+        ({"penalties": (0.7,)}, "penalty", {0.7}),
+        ({"effects": (True,)}, "effects", {True}),
+        ({"effects": (False,)}, "effects", {False}),
+        ({"noise": None}, "noise", {None}),
+    ],
+    ids=["depth", "penalty", "effects", "no effects", "no noise"],
+)
+def test_what_is_fixed_stays_fixed(small, limits, column, values):
+    answer = found(small[1], **limits)
+    assert {row[column] for row in answer.path} == values
+    assert (answer.frame.offset is not None) == answer.path[0]["effects"] or "effects" not in limits
+
+
+def test_noise_of_a_named_mode_is_tried_in_no_other(small):
+    answer = found(small[1], noise="mode_1")
+    assert {row["noise"] for row in answer.path} == {None, "mode_1"}
+
+
+@pytest.mark.parametrize("max_rank", [1, 3])
+def test_no_fit_has_more_than_max_rank_components(max_rank):
+    _, seen = planted((15, 15, 15), rank=6, share=0.5)
+    answer = found(seen, max_rank=max_rank)
+    assert max(row["rank"] for row in answer.path) <= max_rank
+    assert answer.model.rank == max_rank
+
+
+# --- the hold-out ---------------------------------------------------------------------------------
+
+
+def test_the_hold_out_is_shuffled_and_apart_from_what_is_fitted(monkeypatch, small):
+    """Fits of the walks see the training entries only; scores see the held-out ones; the last fit sees all."""
+    obs, parts, fitted = Observations.from_array(small[1]), [], []
+    split, entries = Observations.split, selection.Entries
+
+    def spied_split(self, *args, **kwargs):
+        parts.append(split(self, *args, **kwargs))
+        return parts[-1]
+
+    def spied_entries(units, *args, **kwargs):
+        fitted.append(units.size)
+        return entries(units, *args, **kwargs)
+
+    monkeypatch.setattr(Observations, "split", spied_split)
+    monkeypatch.setattr(selection, "Entries", spied_entries)
+    answer = found(obs)
+    [(train, held)] = parts
+    cells = [set(map(tuple, part.indices.tolist())) for part in (train, held)]
+    assert not cells[0] & cells[1]
+    assert len(cells[0] | cells[1]) == obs.size
+    assert held.size == pytest.approx(0.1 * obs.size, rel=0.1)
+    assert np.ptp(held.coords[0]) == obs.shape[0] - 1, "from everywhere, not from the end"
+    assert set(fitted[:-1]) == {train.size}
+    assert fitted[-1] == obs.size
+    assert len(answer.point.residual) == held.size
+
+
+@pytest.mark.xfail(reason="search scores an empty hold-out where every entry is the last of a slice: NaN and warnings", strict=True)
+def test_data_too_small_to_hold_anything_out_are_refused_or_filled():
+    array = np.full((3, 3), np.nan)
+    array[[0, 0, 1, 2, 1], [0, 1, 1, 2, 2]] = [1.0, 2.0, 3.0, 4.0, 5.0]
+    try:
+        for seed in range(5):
+            found(array, seed=seed)
+    except ValueError as error:
+        assert "hold" in str(error)
+
+
+# --- the same numbers -----------------------------------------------------------------------------
+
+
+def test_same_seed_same_bits_on_one_thread_and_two(monkeypatch, small):
+    monkeypatch.setattr(workers_module, "_SMALL_WORK", 0)
+    monkeypatch.setattr(workers_module, "_LONG_ROW", 50)
+    answers = [found(small[1], seed=3, n_jobs=n_jobs, penalties=(2.0, 1.0, 0.5)) for n_jobs in (1, 2)]
+    one, two = ([factor.tobytes() for factor in answer.model.factors] for answer in answers)
+    assert one == two
+    one, two = ([(row["rank"], row["holdout_rmse"], row["sweeps"]) for row in answer.path] for answer in answers)
+    assert one == two
+
+
+def test_another_seed_holds_out_other_entries(small):
+    one, two = (found(small[1], seed=seed, penalties=(1.0,)) for seed in (0, 1))
+    assert one.point.rmse != two.point.rmse
+
+
+def test_the_search_says_what_it_does(small):
+    said = []
+    found(small[1], penalties=(1.0,), say=lambda message, fraction: said.append(message))
+    assert said
+    assert all(isinstance(message, str) for message in said)
+
+
+# --- slow -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("shape", "rank", "share"),
+    [((20, 20, 20), 5, 0.2), ((50, 50, 50), 10, 0.05), ((30, 30, 30, 30), 5, 0.01), ((100, 100, 100), 10, 0.02)],
+    ids=["20^3", "50^3", "30^4", "100^3"],
+)
+def test_planted_recovery(shape, rank, share):
+    """targets.md: the true rank and the error of ALS told the rank, within 5 %; here 5 seeds, one may miss."""
+    good = 0
+    for seed in range(5):
+        truth, seen = planted(shape, rank, share, seed=seed)
+        obs = Observations.from_array(seen)
+        answer = found(obs, seed=seed, n_jobs=2)
+        offset = 0.0 if answer.frame.offset is None else answer.frame.offset.full()
+        error = hidden_error(answer.model.full() + offset, truth, seen)
+        told = min(
+            hidden_error(als.solve(obs, depth=0, penalty=p, max_rank=rank, anneal_rounds=0, random_state=s).model.full(), truth, seen)
+            for s in range(5)
+            for p in (0.03, 0.3)
+        )
+        good += answer.model.rank == rank and error <= 1.05 * told
+    assert good >= 4
