@@ -57,6 +57,6 @@ def write(cells: Store) -> None:
         "peers",
         "Peers on real data, given their rank",
         "NRMSE on hidden cells (the protocol of the accuracy page, seed 0; the least of each row in bold). "
-        f"pyttb's L-BFGS-B is stopped after {peers.LIMIT:.0f} s.",
+        f"pyttb's L-BFGS-B is stopped after {peers.LIMIT:.0f} processor seconds.",
         page.table(["data", "hidden", *peers.METHODS], rows),
     )

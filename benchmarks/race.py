@@ -52,6 +52,6 @@ def write(cells: Store) -> None:
         "race",
         "A whole automatic fit against one fit at one given rank",
         "Seconds, and NRMSE on the hidden cells in parentheses; medians. rankless chooses everything, the peers are told rank 10 and "
-        f"run with their defaults (pyttb's L-BFGS-B at most {peers.LIMIT:.0f} s).",
+        f"run with their defaults (pyttb's L-BFGS-B at most {peers.LIMIT:.0f} processor seconds).",
         page.table(["data", "hidden", "rankless", *AGAINST, "rankless over pyttb", "repetitions"], rows),
     )
