@@ -131,11 +131,13 @@ def test_a_singular_row_is_mended_without_a_rise(monkeypatch, dtype, long_row):
     obs = observed((3, 8, 2), seed=0, share=1.0)
     entries = Entries(obs, dtype)
     state = random_state(entries, 6, seed=0)
-    state.stack[:] = state.stack[:, :1]
+    state.stack[entries.offsets[1] :] = state.stack[entries.offsets[1] :, :1]
+    spread = state.factor(0) - state.factor(0).mean(axis=1, keepdims=True)  # what no entry tells apart
     before = objective(obs, factors_of(state), 0.0, 1e-30)
     with Workers(1) as workers:
         update_mode(entries, state, entries.modes[0], Problem(0.0, 1e-30), workers, measure=True)
     assert np.isfinite(state.stack).all()
+    np.testing.assert_allclose(state.factor(0) - state.factor(0).mean(axis=1, keepdims=True), spread, atol=0.2)  # kept, to rounding
     after = objective(obs, factors_of(state), 0.0, 1e-30)
     best = objective(obs, [np.linalg.lstsq(*_rank_one_rows(obs, state), rcond=None)[0].T, *factors_of(state)[1:]], 0.0, 0.0)
     assert after < before

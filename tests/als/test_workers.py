@@ -35,6 +35,7 @@ def test_every_row_is_in_one_block_or_long(lengths, long_row):
     lengths = np.array(lengths)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workers_module, "_LONG_ROW", long_row)
+        patch.setattr(workers_module, "_BLOCKS", 3)
         blocks = workers_module._even_blocks(lengths)
     rows = [row for lo, hi in blocks for row in range(lo, hi)]
     assert rows == np.flatnonzero(lengths <= long_row).tolist()
