@@ -26,6 +26,7 @@ class Store:
         self.timed = timed
         self.fresh = fresh
         self.stamp = stamp or source_stamp()
+        machine()  # asked before a peer brings a BLAS of its own
         self._done_now: set[tuple] = set()
 
     def cells(self) -> list[Cell]:
