@@ -24,7 +24,7 @@ _HOMES = {
     "read": "rankless.io",
 }
 
-__all__ = ["CPTensor", "Completion", "Observations", "TensorCompleter", "complete", "read"]  # noqa: F822
+__all__ = ["CPTensor", "Completion", "Observations", "TensorCompleter", "complete", "read"]
 
 
 def __getattr__(name: str):

@@ -11,6 +11,7 @@ when its score has turned; a model without components is a valid point and does 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
@@ -29,14 +30,15 @@ DEPTHS = (0.0, 1.0, 3.0)
 START_RANK = 60  # components a pruned fit starts from: several times what real data keep
 OFFERED = 20  # components offered at each step of a grown path
 GRID = 0.5  # ratio of neighbouring penalties
-FINE, FINE_STEPS = 2**0.5, 2  # ratio and number of the last, fine steps on either side of the winner
+FINE, FINE_STEPS = 2**0.25, 4  # ratio and number of the last, fine steps on either side of the winner
 GUARD = 0.003  # guard as a share of penalty x share observed: enough against runaways, no visible bias
-GROW_PATIENCE, PRUNE_PATIENCE = 5, 2  # worse points after which a walk ends
+GROW_PATIENCE, PRUNE_PATIENCE = 5, 2  # worse points after which a walk ends; hopeless ones count twice
+SIMPLER, SIMPLER_STEPS = 4.0, 3  # ratio and number of the penalties at which spare components are shed
+EARNED = 0.99  # a score below this share of the other's, and main effects are worth having
 NOISE_SPREAD = 0.02  # variance of log noise between slices from which weighing them is tried
 NOISE_ENTRIES = 10  # held-out entries a slice, on average, without which its noise is not known
 NOISE_SLACK = 1.02  # how much the plain error may rise where slices are better filled on the whole
-HOPELESS = 1.15  # a shallow score this many times the best is not deepened
-OVERGROWN = 1.15  # ... and where components have doubled as well, the walk has turned for good
+HOPELESS = 1.15  # a shallow score this many times the best is not deepened, and may end a walk at once
 COARSE = Problem(0.0, 1.0, tol=1e-4, max_sweeps=40)  # how far points of a walk are driven
 FINAL = Problem(0.0, 1.0, tol=1e-6, max_sweeps=200)  # how far the refit is
 
@@ -98,31 +100,47 @@ def search(obs: Observations, limits: Limits, *, holdout: float, seed, workers: 
     """Choose everything in `limits` on held-out entries of `obs`, then refit on all of them."""
     streams = iter(np.random.default_rng(seed).spawn(64))
     train, held = obs.split(holdout, seed=next(streams))
+    if not held.size:
+        raise ValueError(
+            f"of {obs.size} observed entries none can be held out to choose on: each is the last of its slice; "
+            "observe more entries a slice, or join slices (days into weeks)"
+        )
     path: list[dict] = []
 
     def walk(kind: str, frame: Frame, penalties: Sequence[float]) -> Point:
+        penalties = limits.penalties or penalties
         say(f"{kind} from {penalties[0]:.3g} down", None)
         return _walk(kind, frame, train, held, limits, penalties, next(streams), workers, path)
 
-    base = [Frame.of(train, effects=effects) for effects in limits.effects]
-    best = min((walk("grow", frame, limits.penalties or _penalties(frame.to_units(train))) for frame in base), key=_score)
-    best = min(best, walk("prune", best.frame, limits.penalties or _window(best.penalty)), key=_score)
-    for _ in range(2):
-        noisy = _noise_frame(best, train, held, limits.noise)
-        if noisy is None:
-            break
+    def race(frame: Frame, penalties: Sequence[float]) -> Point:
+        """Both ways to start: growing shows where pruning has to look."""
+        grown = walk("grow", frame, penalties)
+        return min(grown, walk("prune", frame, _window(grown.penalty, 3)), key=_score)
+
+    def reweighed(best: Point, fit: Callable[[Frame, Sequence[float]], Point]) -> Point:
+        """`best`, or a fit whose slices are weighed by the errors that `best` leaves, if that is better."""
+        frame = _noise_frame(best, train, held, limits.noise)
+        if frame is None:
+            return best
         # penalties scale with the noise that is left, in the frame's units
-        guess = best.penalty * (_unit_noise(noisy, best, held) / _unit_noise(best.frame, best, held))
-        trial = walk("prune", noisy, limits.penalties or _window(guess))
-        if best.start == "grow":
-            trial = min(trial, walk("grow", noisy, limits.penalties or _window(guess)), key=_score)
-        if not _better_by_slice(trial, best, held):
-            break
-        best = trial
+        guess = best.penalty * (_unit_noise(frame, best, held) / _unit_noise(best.frame, best, held))
+        trial = fit(frame, _window(guess, 6))
+        return trial if _better_by_slice(trial, best, held) else best
+
+    base = [Frame.of(train, effects=effects) for effects in limits.effects]
+    # the simpler frame comes first; main effects have to earn their place
+    best, *others = (walk("grow", frame, _penalties(frame.to_units(train))) for frame in base)
+    best = min([best, *(other for other in others if other.score < EARNED * best.score)], key=_score)
+    if best.frame.offset is not None and False in limits.effects:
+        best = min(_moved(best, base[0], best.depth, best.penalty, train, held, workers, path), best, key=_score)
+    best = reweighed(best, functools.partial(walk, "grow"))
+    best = min(best, walk("prune", best.frame, _window(best.penalty, 3)), key=_score)
+    best = reweighed(best, race)
+    best = _simpler(best, train, held, limits, workers, path)
     if limits.penalties is None:
-        best = _refine(best, train, held, workers, path)
+        best = _refine(best, train, held, limits, next(streams), workers, path)
     frame, model = _refit(best, obs, workers)
-    return Found(frame, model, best, path)
+    return Found(frame, _shrunk(model, best, held), best, path)
 
 
 def _score(point: Point) -> float:
@@ -138,15 +156,15 @@ def _penalties(units: Observations) -> list[float]:
     return [top * GRID**j for j in range(1, 24)]
 
 
-def _window(penalty: float) -> list[float]:
-    """From well above a penalty downwards; the walk's patience ends it."""
-    return [penalty * GRID**j for j in range(-3, 12)]
+def _window(penalty: float, above: int) -> list[float]:
+    """From `above` steps over a penalty downwards; the walk's patience ends it."""
+    return [penalty * GRID**j for j in range(-above, 12)]
 
 
 def _walk(kind, frame, train, held, limits: Limits, penalties, rng, workers, path: list[dict]) -> Point:
     """One walk down the penalties: its best point; every point's row goes to `path`."""
     units = frame.to_units(train)
-    entries = Entries(units)
+    entries = Entries(units, np.float32)
     start, patience = {"grow": (_grow, GROW_PATIENCE), "prune": (_prune, PRUNE_PATIENCE)}[kind]
     shallow = empty(entries)
     best, worse = None, 0
@@ -156,7 +174,7 @@ def _walk(kind, frame, train, held, limits: Limits, penalties, rng, workers, pat
         shallow, sweeps = start(entries, shallow, problem, limits.max_rank, rng, workers)
         state, improved, alive, shallow_score = shallow, False, False, np.inf
         for depth in limits.depths:
-            if depth > 0 and best is not None and shallow_score > HOPELESS * best.score:
+            if depth > 0 and best is not None and np.inf > shallow_score > HOPELESS * best.score:
                 continue  # a bad shallow fit is not worth deepening
             if depth > 0:
                 state = state.copy()
@@ -168,9 +186,9 @@ def _walk(kind, frame, train, held, limits: Limits, penalties, rng, workers, pat
             if best is None or point.score < best.score:
                 best, improved = point, True
             sweeps, clock = 0, perf_counter()
-        worse = 0 if improved or not alive else worse + 1
-        overgrown = shallow_score > OVERGROWN * best.score and shallow.rank > 2 * best.state.rank + OFFERED
-        if worse >= patience or overgrown:
+        hopeless = alive and best.state.rank > 0 and shallow_score > HOPELESS * best.score
+        worse = 0 if improved or not alive else worse + 1 + hopeless
+        if worse >= patience or (hopeless and shallow.rank > best.state.rank + 1.5 * OFFERED):
             break
     return replace(best, state=best.state.copy())
 
@@ -266,8 +284,8 @@ def _noise_spread(residual: np.ndarray, held: Observations, mode: int) -> float:
 
 
 def _unit_noise(frame: Frame, best: Point, held: Observations) -> float:
-    """Mean square of `best`'s residual in the units of `frame`."""
-    return float(np.mean((best.residual / frame.scale_at(held.coords)) ** 2))
+    """Mean square of `best`'s residual in the units and weights of `frame`."""
+    return float(np.average((best.residual / frame.scale_at(held.coords)) ** 2, weights=frame.weights_at(held)))
 
 
 def _better_by_slice(trial: Point, best: Point, held: Observations) -> bool:
@@ -281,20 +299,47 @@ def _better_by_slice(trial: Point, best: Point, held: Observations) -> bool:
 # --- the end --------------------------------------------------------------------------------------
 
 
-def _refine(best: Point, train: Observations, held: Observations, workers: Workers, path: list[dict]) -> Point:
-    """Smaller steps of the penalty around the winner, each from the winner's own components."""
+def _refine(best: Point, train: Observations, held: Observations, limits: Limits, rng, workers: Workers, path: list[dict]) -> Point:
+    """Smaller steps of the penalty around the winner, each from the winner's own components, more offered."""
     units = best.frame.to_units(train)
-    entries = Entries(units)
-    for direction in (FINE, 1 / FINE):
+    entries = Entries(units, np.float32)
+    for direction in (1 / FINE, FINE):
         for _ in range(FINE_STEPS if best.state.rank else 0):
             clock, penalty, state = perf_counter(), best.penalty * direction, best.state.copy()
             problem = replace(COARSE, depth=best.depth, penalty=penalty, guard=GUARD * penalty * units.share)
-            sweeps = len(settle(entries, state, problem, workers).objective)
+            state, sweeps = _grow(entries, state, problem, limits.max_rank, rng, workers)
             trial = _scored(best.frame, best.start, best.depth, penalty, state, held)
             path.append(trial.row(train, sweeps, perf_counter() - clock))
             if trial.score >= best.score:
                 break
             best = trial
+    return best
+
+
+def _moved(
+    point: Point, frame: Frame, depth: float, penalty: float, train: Observations, held: Observations, workers: Workers, path: list[dict]
+) -> Point:
+    """The components of `point`, settled in another frame, or at another depth and penalty."""
+    units, clock, state = frame.to_units(train), perf_counter(), point.state.copy()
+    problem = replace(COARSE, depth=depth, penalty=penalty, guard=GUARD * penalty * units.share, max_sweeps=2 * COARSE.max_sweeps)
+    sweeps = len(settle(Entries(units, np.float32), state, problem, workers).objective)
+    moved = _scored(frame, point.start, depth, penalty, state, held)
+    path.append(moved.row(train, sweeps, perf_counter() - clock))
+    return moved
+
+
+def _simpler(best: Point, train: Observations, held: Observations, limits: Limits, workers: Workers, path: list[dict]) -> Point:
+    """Deeper, at larger penalties, from the winner's components: spare ones die and the others stay.
+
+    A fit that found the right components among many spare ones gets rid of them here only: walks
+    start afresh at each penalty, or come from above it.
+    """
+    depth, point = max(limits.depths), best
+    for _ in range(SIMPLER_STEPS if best.state.rank and limits.penalties is None else 0):
+        point = _moved(point, point.frame, depth, point.penalty * SIMPLER, train, held, workers, path)
+        if point.score > HOPELESS * best.score or not point.state.rank:
+            break
+        best = min(point, best, key=_score)
     return best
 
 
@@ -304,6 +349,31 @@ def _refit(best: Point, obs: Observations, workers: Workers) -> tuple[Frame, CPT
     frame = replace(best.frame, offset=offset)
     units = frame.to_units(obs)
     entries, state = Entries(units), best.state.copy()
+    state.stack = state.stack.astype(np.float64)
     problem = replace(FINAL, depth=best.depth, penalty=best.penalty, guard=GUARD * best.penalty * units.share)
     settle(entries, state, problem, workers)
     return frame, frame.to_data(state.model())
+
+
+def _shrunk(model: CPTensor, best: Point, held: Observations) -> CPTensor:
+    """Draw slices towards their main effects where the components predict them worse than nothing would.
+
+    Only slices of the mode that has its own noise, by the least-squares factor on their held-out
+    entries: heavy-tailed slices (hourly rain) are where a component follows spikes.
+    """
+    mode = best.frame.mode
+    if mode is None or not model.rank:
+        return model
+    slices, count = held.coords[mode], held.shape[mode]
+    target = held.values - best.frame.offset_at(held.coords)
+    fitted = target - best.residual
+
+    def per_slice(products: np.ndarray) -> np.ndarray:
+        return np.bincount(slices, products, minlength=count)
+
+    worse = per_slice(best.residual**2) > per_slice(target**2)
+    energy = per_slice(fitted**2)
+    share = np.divide(per_slice(target * fitted), energy, out=np.ones(count), where=energy > 0)
+    factors = list(model.factors)
+    factors[mode] = factors[mode] * np.where(worse, np.clip(share, 0.0, 1.0), 1.0)[:, None]
+    return CPTensor(factors).balanced()
