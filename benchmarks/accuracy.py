@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from benchmarks import page, peers
 from benchmarks.measures import accuracy, data
 from benchmarks.store import Store, median
@@ -10,8 +12,8 @@ SHARES = (0.5, 0.8, 0.95)
 SEEDS = (0, 1, 2)
 
 
-def store(fresh: bool = False) -> Store:
-    return Store("accuracy", timed=False, fresh=fresh)
+def store(**how: Any) -> Store:
+    return Store("accuracy", timed=False, **how)
 
 
 def cell(cells: Store, name: str, share: float, seed: int) -> dict[str, str]:
@@ -25,7 +27,7 @@ def of(cells: Store, name: str, share: float) -> list[dict[str, str]]:
 
 
 def run(fresh: bool = False) -> None:
-    cells = store(fresh)
+    cells = store(fresh=fresh)
     for seed in SEEDS:
         for name in data.available():
             for share in SHARES:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from benchmarks import page
 from benchmarks.machine import source_stamp
 from benchmarks.measures import bare
 from benchmarks.store import Cell, Store
 
 
-def store(fresh: bool = False) -> Store:
+def store(**how: Any) -> Store:
     stamp = source_stamp(("src/rankless/**/*.py", "tests/**/*.py"))
-    return Store("bare", timed=True, fresh=fresh, stamp=stamp)
+    return Store("bare", timed=True, stamp=stamp, **how)
 
 
 def measured(cells: Store) -> Cell:
@@ -18,7 +20,7 @@ def measured(cells: Store) -> Cell:
 
 
 def run(fresh: bool = False) -> None:
-    found = measured(store(fresh))
+    found = measured(store(fresh=fresh))
     rows = [
         [f"`make {t}`", "passes" if found[f"{t}_passed"] == "1" else "fails", f"{float(found[f'{t}_seconds']):.0f}"]
         for t in ("demo", "test")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from benchmarks import page
 from benchmarks.measures import kernel
 from benchmarks.store import Store
@@ -9,8 +11,8 @@ from benchmarks.store import Store
 RANKS = (16, 32, 64)
 
 
-def store(fresh: bool = False) -> Store:
-    return Store("kernel", timed=True, fresh=fresh)
+def store(**how: Any) -> Store:
+    return Store("kernel", timed=True, **how)
 
 
 def rows(cells: Store, rank: int) -> dict[str, str]:
@@ -26,7 +28,7 @@ def memory(cells: Store) -> dict[str, str]:
 
 
 def run(fresh: bool = False) -> None:
-    cells = store(fresh)
+    cells = store(fresh=fresh)
     found = {rank: rows(cells, rank) for rank in RANKS}
     ready, held = set_up(cells), memory(cells)
     columns = ["dgemm_gflops", "kernel_gflops", "ratio", "sweep_ratio", "one_thread_ratio"]

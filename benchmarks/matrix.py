@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from typing import Any
 
 from benchmarks import page
 from benchmarks.measures import matrix
@@ -11,8 +12,8 @@ from benchmarks.store import Store, median, numbers
 REPETITIONS = range(3)
 
 
-def store(fresh: bool = False) -> Store:
-    return Store("matrix", timed=True, fresh=fresh)
+def store(**how: Any) -> Store:
+    return Store("matrix", timed=True, **how)
 
 
 def race() -> dict[str, float]:
@@ -46,7 +47,7 @@ def measured(cells: Store) -> list[dict[str, str]]:
 
 
 def run(fresh: bool = False) -> None:
-    cells = store(fresh)
+    cells = store(fresh=fresh)
     found = measured(cells)
     rows = []
     for method in matrix.METHODS:

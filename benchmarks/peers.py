@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import metadata
+from typing import Any
 
 from benchmarks import page
 from benchmarks.measures import data, peers
@@ -13,7 +14,7 @@ SEEDS = (0,)
 BY_COST = sorted(peers.METHODS, key=lambda method: ("R=30" in method, "R=10" in method))
 
 
-def store(fresh: bool = False) -> Store:
+def store(**how: Any) -> Store:
     """Peers' cells do not age with our code, but with theirs."""
     versions = []
     for name in ("tensorly", "pyttb"):
@@ -21,7 +22,7 @@ def store(fresh: bool = False) -> Store:
             versions.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
             versions.append(f"{name} absent")
-    return Store("peers", timed=False, fresh=fresh, stamp=", ".join(versions))
+    return Store("peers", timed=False, stamp=", ".join(versions), **how)
 
 
 def best(cells: Store, name: str, share: float) -> float:
@@ -31,7 +32,7 @@ def best(cells: Store, name: str, share: float) -> float:
 
 
 def run(fresh: bool = False) -> None:
-    cells = store(fresh)
+    cells = store(fresh=fresh)
     for share in SHARES:
         for name in data.available():
             for method in BY_COST:

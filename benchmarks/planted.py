@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 from benchmarks import page
 from benchmarks.measures import planted
@@ -12,8 +13,8 @@ from benchmarks.store import Store, median, numbers
 SEEDS = range(50)
 
 
-def store(fresh: bool = False) -> Store:
-    return Store("planted", timed=False, fresh=fresh)
+def store(**how: Any) -> Store:
+    return Store("planted", timed=False, **how)
 
 
 def cell(cells: Store, setting: Setting, seed: int) -> dict[str, str]:
@@ -25,7 +26,7 @@ def of(cells: Store, setting: Setting) -> list[dict[str, str]]:
 
 
 def run(fresh: bool = False) -> None:
-    cells = store(fresh)
+    cells = store(fresh=fresh)
     for seed in SEEDS:  # seed by seed, so that a campaign cut short tells of all settings
         for setting in SETTINGS:
             found = cell(cells, setting, seed)

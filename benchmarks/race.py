@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from typing import Any
 
 from benchmarks import page
 from benchmarks.measures import data, peers
@@ -13,8 +14,8 @@ SEEDS = (0, 1, 2)  # a seed is a repetition
 AGAINST = ("pyttb R=10", "tensorly R=10")
 
 
-def store(fresh: bool = False) -> Store:
-    return Store("race", timed=True, fresh=fresh)
+def store(**how: Any) -> Store:
+    return Store("race", timed=True, **how)
 
 
 def of(cells: Store, name: str, share: float) -> list[dict[str, str]]:
@@ -28,7 +29,7 @@ def ratio(found: list[dict[str, str]], peer: str = AGAINST[0]) -> float:
 
 
 def run(fresh: bool = False) -> None:
-    cells = store(fresh)
+    cells = store(fresh=fresh)
     for seed in SEEDS:
         for name in data.available():
             for share in SHARES:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import importlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks import accuracy, bare, kernel, matrix, page, peers, planted, race, startup
 from benchmarks.__main__ import LONG, QUICK
@@ -64,8 +64,8 @@ def at_least(what: str, bound: float | None, value: float, cells: list[Cell]) ->
     return Figure(what, "-" if bound is None else f"≥ {bound:g}", text, value >= bound if known and bound is not None else None, cells)
 
 
-def clone() -> Iterator[Figure]:
-    cells = bare.store().current()
+def clone(**how: bool) -> Iterator[Figure]:
+    cells = bare.store(**how).current()
     for target in ("demo", "test"):
         passed = bool(cells) and cells[0][f"{target}_passed"] == "1"
         text = ("passes" if passed else "fails") if cells else "not measured"
@@ -73,8 +73,8 @@ def clone() -> Iterator[Figure]:
     yield at_most("test suite, s", 300, median(cells, "suite_seconds"), cells, note=f" ({cells[0]['tests']} tests)" if cells else "")
 
 
-def real_data() -> Iterator[Figure]:
-    cells = accuracy.store()
+def real_data(**how: bool) -> Iterator[Figure]:
+    cells = accuracy.store(**how)
     for (name, share), bound in ACCURACY.items():
         found = accuracy.of(cells, name, share)
         missing = f" ({len(found)} of {len(accuracy.SEEDS)} seeds)" if len(found) < len(accuracy.SEEDS) else ""
@@ -89,8 +89,8 @@ def real_data() -> Iterator[Figure]:
     yield at_most("NRMSE over the best peer's at its best rank", 1.0, max(ratios, default=float("nan")), counted, note=note)
 
 
-def recovery() -> Iterator[Figure]:
-    cells = planted.store()
+def recovery(**how: bool) -> Iterator[Figure]:
+    cells = planted.store(**how)
     for setting in SETTINGS:
         found = planted.of(cells, setting)
         recovered = int(sum(numbers(found, "recovered")))
@@ -102,18 +102,18 @@ def recovery() -> Iterator[Figure]:
         )
 
 
-def speed() -> Iterator[Figure]:
-    cells = kernel.store()
+def speed(**how: bool) -> Iterator[Figure]:
+    cells = kernel.store(**how)
     for rank, bound in KERNEL.items():
         found = [c for c in cells.current() if c["what"] == "rows" and c["rank"] == str(rank)]
         yield at_least(f"row kernel over dgemm, float64, rank {rank}", bound, median(found, "ratio"), found)
-    found = matrix.store().current()
+    found = matrix.store(**how).current()
     peer = matrix.fastest_peer(found) if found else None
     name = peer or "the fastest peer"
     yield at_most(f"matrix, 4 M entries, 10 sweeps: time over {name}", 0.5, matrix.ratio(found, peer) if peer else float("nan"), found)
     error = matrix.ratio(found, peer, what="rmse") if peer else float("nan")
     yield at_most(f"the same: RMSE over {name}", 1.01, error, found, digits=4)
-    given = race.store()
+    given = race.store(**how)
     for data_set in data.NAMES:
         for share in race.SHARES:
             found = race.of(given, data_set, share)
@@ -124,19 +124,19 @@ def speed() -> Iterator[Figure]:
     yield at_most("reading (any order) and sorting 4 M entries over one sweep", 1.0, median(found, "whole_ratio"), found)
 
 
-def memory() -> Iterator[Figure]:
-    found = [c for c in kernel.store().current() if c["what"] == "memory"]
+def memory(**how: bool) -> Iterator[Figure]:
+    found = [c for c in kernel.store(**how).current() if c["what"] == "memory"]
     yield at_most("bytes an entry, order 3, float64, input included: held", 64, median(found, "held"), found)
     yield at_most("the same: peak while sorting", 64, median(found, "peak"), found)
 
 
-def start_up() -> Iterator[Figure]:
-    found = startup.store().current()
+def start_up(**how: bool) -> Iterator[Figure]:
+    found = startup.store(**how).current()
     for name, (what, bound) in START_UP.items():
         yield at_most(what, bound, median(found, name), found)
 
 
-GROUPS: dict[str, Callable[[], Iterator[Figure]]] = {
+GROUPS: dict[str, Callable[..., Iterator[Figure]]] = {
     "A bare machine": clone,
     "Accuracy on real data, nothing chosen": real_data,
     "Planted recovery, nothing chosen": recovery,
@@ -150,7 +150,7 @@ def write() -> list[Figure]:
     """docs/scoreboard.md from the finished cells; returns all figures."""
     parts, every = ["# Scoreboard"], []
     for title, group in GROUPS.items():
-        figures = list(group())
+        figures = [_with_age(new, old) for new, old in zip(group(), group(aged=True), strict=True)]
         every += figures
         parts += [f"## {title}", page.table(["what", "bound", "measured", "holds", "date", "machine"], map(_line, figures))]
     failing = sum(f.holds is False for f in every)
@@ -160,6 +160,13 @@ def write() -> list[Figure]:
     parts.insert(1, f"{count} Each figure is measured by the function that its test and its benchmark use. Machine A: {machine()}.")
     (ROOT / "docs" / "scoreboard.md").write_text("\n\n".join([*parts, page.footer()]) + "\n")
     return every
+
+
+def _with_age(new: Figure, old: Figure) -> Figure:
+    """What is measured with today's code; failing that, what older code gave, which proves nothing."""
+    if new.cells or not old.cells:
+        return new
+    return replace(old, measured=f"{old.measured} with older code or elsewhere", holds=None)
 
 
 def _line(figure: Figure) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from benchmarks import page
 from benchmarks.measures import startup
 from benchmarks.store import Store
@@ -16,8 +18,8 @@ NAMES = {
 }
 
 
-def store(fresh: bool = False) -> Store:
-    return Store("startup", timed=True, fresh=fresh)
+def store(**how: Any) -> Store:
+    return Store("startup", timed=True, **how)
 
 
 def measured(cells: Store) -> dict[str, str]:
@@ -25,7 +27,7 @@ def measured(cells: Store) -> dict[str, str]:
 
 
 def run(fresh: bool = False) -> None:
-    found = measured(store(fresh))
+    found = measured(store(fresh=fresh))
     rows = [[text, f"{float(found[name]):.2f}", f"{float(found[f'{name}_cpu']):.2f}"] for name, text in NAMES.items()]
     page.write(
         "startup",

@@ -19,12 +19,17 @@ Cell = dict[str, str]
 
 
 class Store:
-    """The cells of ``docs/benchmarks/NAME.csv``; `stamp` is that of rankless' own code unless given."""
+    """The cells of ``docs/benchmarks/NAME.csv``.
 
-    def __init__(self, name: str, *, timed: bool, fresh: bool = False, stamp: str | None = None, folder: Path = FOLDER):
+    `timed` cells count on the machine they were measured on only; `stamp` is that of rankless' own code
+    unless given; `fresh` measures every cell once more; `aged` lets cells of any stamp and machine count.
+    """
+
+    def __init__(self, name: str, *, timed: bool, stamp: str | None = None, fresh: bool = False, aged: bool = False, folder: Path = FOLDER):
         self.path = folder / f"{name}.csv"
         self.timed = timed
         self.fresh = fresh
+        self.aged = aged
         self.stamp = stamp or source_stamp()
         machine()  # asked before a peer brings a BLAS of its own
         self._done_now: set[tuple] = set()
@@ -56,7 +61,7 @@ class Store:
         return cell
 
     def _is_current(self, cell: Cell) -> bool:
-        return cell["stamp"] == self.stamp and (not self.timed or cell["machine"] == machine())
+        return self.aged or (cell["stamp"] == self.stamp and (not self.timed or cell["machine"] == machine()))
 
     def _write(self, cells: list[Cell]) -> None:
         columns = list(dict.fromkeys(column for cell in cells for column in cell))
