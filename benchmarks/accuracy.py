@@ -35,6 +35,13 @@ def run(fresh: bool = False) -> None:
     write(cells)
 
 
+def vouch() -> None:
+    """Accept the cells of older code where today's gives the same numbers."""
+    cells = store()
+    if cells.vouch("data", lambda cell: accuracy.real(cell["data"], float(cell["hidden"]), int(cell["seed"]))):
+        write(cells)
+
+
 def write(cells: Store) -> None:
     rows, given = [], peers.store()
     for name in data.NAMES:

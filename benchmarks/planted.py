@@ -34,6 +34,13 @@ def run(fresh: bool = False) -> None:
     write(cells)
 
 
+def vouch() -> None:
+    """Accept the cells of older code where today's gives the same numbers."""
+    cells, settings = store(), {setting.name: setting for setting in SETTINGS}
+    if cells.vouch("setting", lambda cell: planted.recovery(settings[cell["setting"]], int(cell["seed"]))):
+        write(cells)
+
+
 def write(cells: Store) -> None:
     rows = []
     for setting in SETTINGS:

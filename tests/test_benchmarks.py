@@ -35,6 +35,20 @@ def test_a_cell_ages_with_the_code_and_fresh_measures_it_once_more(tmp_path):
     assert fresh.measure({"seed": 0}, lambda: {"error": 4.0})["error"] == "3"
 
 
+def test_cells_of_older_code_are_accepted_only_where_the_numbers_are_the_same(tmp_path):
+    def again(cell):
+        return {"error": error, "seconds": 9.0}
+
+    for seed in range(3):
+        Store("page", timed=False, stamp="old", folder=tmp_path).measure(
+            {"data": "a", "seed": seed}, lambda: {"error": 0.5, "seconds": 1.0}
+        )
+    new, error = Store("page", timed=False, stamp="new", folder=tmp_path), 0.25
+    assert not new.vouch("data", again) and new.current() == []
+    error = 0.5
+    assert new.vouch("data", again) and [cell["seconds"] for cell in new.current()] == ["1"] * 3
+
+
 def test_planted_truth_has_unit_deviation_and_the_oracle_is_near_the_noise():
     made = planted.plant(Setting(size=15, order=3, rank=2, share=0.4), seed=0)
     assert made.truth.std() == pytest.approx(1.0)
