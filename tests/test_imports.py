@@ -20,7 +20,7 @@ LAYERS = {
     **dict.fromkeys(["_files", "_memory", "depth", "observations", "cp_tensor"], 0),
     **dict.fromkeys(["als", "dynamics", "effects", "inspection"], 1),
     "frame": 2,
-    **dict.fromkeys(["selection", "intervals"], 3),
+    **dict.fromkeys(["scoring", "selection", "intervals"], 3),
     "completer": 4,
     **dict.fromkeys(["io", "evaluation", "report", "figures"], 5),
     "demo": 6,

@@ -1,0 +1,131 @@
+"""Scores on held-out entries, and the noise that slices show in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rankless.als.solver import State
+from rankless.frame import Frame
+from rankless.observations import Observations
+
+NOISE_SPREAD = 0.02  # variance of log noise between slices from which weighing them is tried
+NOISE_ENTRIES = 10  # held-out entries a slice, on average, without which its noise is not known
+NOISE_SLACK = 1.02  # how much the plain error may rise where slices are better filled on the whole
+CAP = 5 * 1.4826  # five robust standard deviations, in medians of the size
+
+
+@dataclass(eq=False)
+class Point:
+    """One fit of the search, scored on the held-out entries."""
+
+    frame: Frame
+    start: str
+    depth: float
+    penalty: float
+    state: State
+    score: float  # what fits are compared by
+    rmse: float  # plain root mean square error on the held-out entries
+    residual: np.ndarray  # on the held-out entries, in the units of the data
+
+    def row(self, obs: Observations, sweeps: int, seconds: float) -> dict:
+        """A line of `path_`."""
+        noise = None if self.frame.mode is None else obs.modes[self.frame.mode]
+        return {
+            "start": self.start,
+            "depth": self.depth,
+            "penalty": self.penalty,
+            "effects": self.frame.offset is not None,
+            "noise": noise,
+            "rank": self.state.rank,
+            "holdout_rmse": self.rmse,
+            "score": self.score,
+            "sweeps": sweeps,
+            "seconds": seconds,
+        }
+
+
+def score_of(point: Point) -> float:
+    return point.score
+
+
+def scored(frame: Frame, start: str, depth: float, penalty: float, state: State, held: Observations) -> Point:
+    """The fit `state` with its errors on the held-out entries."""
+    fitted = frame.offset_at(held.coords)
+    if state.rank:
+        fitted = fitted + frame.scale_at(held.coords) * state.model().at(held.indices)
+    residual = held.values - fitted
+    if frame.mode is None:
+        score = _robust_rms(residual)
+    else:
+        score = float(np.exp(_mean_log_rms(residual, held.coords[frame.mode], held.shape[frame.mode])))
+    return Point(frame, start, depth, penalty, state, score, float(np.sqrt(np.mean(residual**2))), residual)
+
+
+def _robust_rms(residual: np.ndarray) -> float:
+    """Root mean square with each residual capped at 5 robust standard deviations.
+
+    A few wild entries in the hold-out must not choose the model for all the others.
+    """
+    size = np.abs(residual)
+    cap = CAP * np.median(size)
+    return float(np.sqrt(np.mean(np.minimum(size, cap if cap > 0 else np.inf) ** 2)))
+
+
+def _slice_rms(residual: np.ndarray, slices: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """RMS error of each slice, drawn towards the whole where a slice has few entries; and the counts."""
+    seen = np.bincount(slices, minlength=count)
+    squares = np.bincount(slices, residual**2, minlength=count)
+    pooled = max(float(np.mean(residual**2)), np.finfo(float).tiny)
+    return np.sqrt((squares + 2 * pooled) / (seen + 2)), seen
+
+
+def _mean_log_rms(residual: np.ndarray, slices: np.ndarray, count: int) -> float:
+    """Mean over entries of the log of their slice's RMS error: each slice counts in its own units."""
+    rms, seen = _slice_rms(residual, slices, count)
+    return float(np.sum(seen * np.log(rms)) / np.sum(seen))
+
+
+def noise_mode(best: Point, held: Observations, noise: str | int | None) -> int | None:
+    """The mode whose slices are to be weighed by the errors `best` leaves in them; None where they do not differ."""
+    if noise is None or best.rmse == 0:
+        return None
+    if noise != "auto":
+        return held.mode_index(noise)
+    if best.frame.mode is not None:
+        return best.frame.mode
+    spread, mode = max((_noise_spread(best.residual, held, m), m) for m in range(held.order))
+    return mode if spread >= NOISE_SPREAD else None
+
+
+def frame_after(best: Point, train: Observations, held: Observations, mode: int | None) -> Frame:
+    """The frame of `train` whose slices of `mode` have the noise that `best` leaves in them."""
+    noise = None if mode is None else _slice_rms(best.residual, held.coords[mode], held.shape[mode])[0]
+    return Frame.of(train, effects=best.frame.offset is not None, mode=mode, noise=noise)
+
+
+def _noise_spread(residual: np.ndarray, held: Observations, mode: int) -> float:
+    """Variance of the log noise between slices of `mode`, less what sampling alone would give."""
+    count = held.shape[mode]
+    if count < 2 or len(residual) < NOISE_ENTRIES * count:
+        return 0.0
+    rms, seen = _slice_rms(residual, held.coords[mode], count)
+    logs = np.log(rms)
+    between = np.average((logs - np.average(logs, weights=seen)) ** 2, weights=seen)
+    standard = residual / rms[held.coords[mode]]
+    kurtosis = np.mean(standard**4) / np.mean(standard**2) ** 2
+    return float(between - (count - 1) * (kurtosis - 1) / 4 / len(residual))
+
+
+def unit_noise(frame: Frame, best: Point, held: Observations) -> float:
+    """Mean square of `best`'s residual in the units and weights of `frame`."""
+    return float(np.average((best.residual / frame.scale_at(held.coords)) ** 2, weights=frame.weights_at(held)))
+
+
+def better_by_slice(trial: Point, best: Point, held: Observations) -> bool:
+    """Whether slices are better filled on the whole, and the sum over all not worse for it."""
+    mode = trial.frame.mode
+    slices, count = held.coords[mode], held.shape[mode]
+    closer = _mean_log_rms(trial.residual, slices, count) < _mean_log_rms(best.residual, slices, count)
+    return closer and trial.rmse < NOISE_SLACK * best.rmse
