@@ -20,12 +20,13 @@ LAYERS = {
     **dict.fromkeys(["_files", "_memory", "depth", "observations", "cp_tensor"], 0),
     **dict.fromkeys(["als", "dynamics", "effects", "inspection"], 1),
     "frame": 2,
-    **dict.fromkeys(["scoring", "selection", "intervals"], 3),
-    "completer": 4,
-    **dict.fromkeys(["io", "evaluation", "report", "figures"], 5),
-    "demo": 6,
-    "cli": 7,
-    **dict.fromkeys(["__init__", "__main__"], 8),
+    "scoring": 3,
+    **dict.fromkeys(["selection", "intervals"], 4),
+    "completer": 5,
+    **dict.fromkeys(["io", "evaluation", "report", "figures"], 6),
+    "demo": 7,
+    "cli": 8,
+    **dict.fromkeys(["__init__", "__main__"], 9),
 }
 
 # Third-party package -> the only places that may import it.

@@ -20,6 +20,7 @@ from threadpoolctl import ThreadpoolController
 from rankless.observations import Observations, counting_order
 
 _LONG_ROW = 16_384  # entries from which a row is shared between threads
+_BLOCK = 65_536  # entries moved at once while sorting
 _BLOCKS = 32  # blocks a mode is cut into: enough to even out the threads, few enough to cost nothing
 _SMALL_WORK = 2e6  # multiply-adds below which starting threads costs more than it saves
 
@@ -44,9 +45,12 @@ class SortedMode:
             arrays = obs.coords[1:], values, weights
         else:
             order, starts = counting_order(obs.coords[mode], obs.shape[mode])
-            arrays = np.empty((len(others), obs.size), np.int32), values[order], weights[order] if len(weights) else weights
+            arrays = np.empty((len(others), obs.size), np.int32), np.empty_like(values), np.empty_like(weights)
+            _reorder(values, order, arrays[1])
+            if len(weights):
+                _reorder(weights, order, arrays[2])
             for row, m in enumerate(others):
-                np.take(obs.coords[m], order, out=arrays[0][row])
+                _reorder(obs.coords[m], order, arrays[0][row])
         starts = starts.astype(np.int64)
         lengths = np.diff(starts)
         return cls(mode, starts, *arrays, _even_blocks(lengths), tuple(np.flatnonzero(lengths > _LONG_ROW).tolist()))
@@ -54,6 +58,12 @@ class SortedMode:
     @property
     def size(self) -> int:
         return len(self.values)
+
+
+def _reorder(source: np.ndarray, order: np.ndarray, out: np.ndarray) -> None:
+    """``out = source[order]`` in blocks: indexing at once would hold the order a second time, in 64 bits."""
+    for start in range(0, len(order), _BLOCK):
+        out[start : start + _BLOCK] = source[order[start : start + _BLOCK]]
 
 
 def _even_blocks(lengths: np.ndarray) -> tuple[tuple[int, int], ...]:
