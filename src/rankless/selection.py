@@ -6,7 +6,8 @@ Two ways to start are raced over penalties from large to small:
 - *prune*: from many random components at each penalty, near where growing turned.
 
 At every penalty a fit starts shallow and is deepened, so all depths share one start. A walk ends
-when its score has turned; a model without components is a valid point and does not end it.
+when its score has turned; a model without components is a valid point and does not end it. On
+large data all this happens on a part of the entries, and all of them are grown once, near what won.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ FINE, FINE_STEPS = 2**0.25, 4  # ratio and number of the last, fine steps on eit
 GUARD = 0.003  # guard as a share of penalty x share observed: enough against runaways, no visible bias
 GROW_PATIENCE, PRUNE_PATIENCE = 5, 2  # worse points after which a walk ends; hopeless ones count twice
 SIMPLER, SIMPLER_STEPS = 4.0, 3  # ratio and number of the penalties at which spare components are shed
+LARGE, LARGE_A_SLICE = 100_000, 20  # entries, in all and a slice, above which choices are made on a part
 EARNED = 0.99  # a score below this share of the other's, and main effects are worth having
 HOPELESS = 1.15  # a shallow score this many times the best is not deepened, and may end a walk at once
 COARSE = Problem(0.0, 1.0, tol=1e-4, max_sweeps=40)  # how far points of a walk are driven
@@ -73,8 +75,14 @@ def search(obs: Observations, limits: Limits, *, holdout: float, seed, workers: 
             f"of {obs.size} observed entries none can be held out to choose on: each is the last of its slice; "
             "observe more entries a slice, or join slices (days into weeks)"
         )
-    hunt = Search(train, held, limits, streams, workers, say)
+    hunt = Search(_scout(train, streams), held, limits, streams, workers, say)
     best = hunt.choose()
+    if hunt.train is not train:
+        hunt = replace(hunt, train=train)
+        frame = frame_after(best, train, held, best.frame.mode)
+        penalty = hunt.guess(best, frame)
+        moved = hunt.moved(best, frame, best.depth, penalty)
+        best = min(moved, hunt.walk("grow", frame, _window(penalty, 2)), key=score_of)
     if limits.penalties is None:
         best = hunt.refined(hunt.simpler(best))
     frame, model = _refit(best, obs, workers)
@@ -196,6 +204,14 @@ class Search:
                     break
                 best = trial
         return best
+
+
+def _scout(train: Observations, streams: Iterator[np.random.Generator]) -> Observations:
+    """The entries to choose on: all, or of large data a random part that still has many a slice."""
+    enough = LARGE / 2 + LARGE_A_SLICE * sum(train.shape)
+    if train.size <= max(LARGE, enough):
+        return train
+    return train.subset(next(streams).random(train.size) < enough / train.size)
 
 
 def _penalties(units: Observations) -> list[float]:
