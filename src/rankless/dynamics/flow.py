@@ -26,9 +26,9 @@ class GradientFlow(AbstractFlow):
     `step` fixes the step instead. The run ends early when
 
     - the objective falls to `stop_loss`, or
-    - it is at rest: less than `stop_progress` of relative change over a doubling of time at the present
-      speed, in the objective and in every part of the spectrum, once half of the first objective is
-      gone. (A small start is close to a saddle, where plain speeds look at rest.)
+    - it is at rest: over a doubling of time, at the present speed, the objective would fall, and every small
+      part of the spectrum grow, by less than `stop_progress` of itself, and half of the first objective
+      is gone. (A small start is close to a saddle, where plain speeds look at rest; growth does not.)
     - `max_steps` are spent; the status says so, and the trajectory so far is returned.
     """
 
@@ -106,7 +106,9 @@ def _events(problem: Problem, first: jax.Array, stops: dict[str, jax.Array]) -> 
             return problem.objective(factorization), factorization.spectrum()
 
         (loss, spectrum), (fall, growth) = jax.jvp(watched, (state,), (problem.velocity(state),))
-        change = jnp.maximum(jnp.abs(fall) / loss, jnp.max(jnp.abs(growth) / jnp.where(spectrum > 0, spectrum, 1.0)))
+        # what is large shows in the objective; its own speed only shows the tolerance once it has settled
+        small = (spectrum > 0) & (spectrum < 0.01 * jnp.max(spectrum))
+        change = jnp.maximum(jnp.abs(fall) / loss, jnp.max(jnp.where(small, growth / jnp.where(small, spectrum, 1.0), 0.0)))
         return (loss < 0.5 * first) & (t * change < stops["progress"])
 
     return {name: {"loss": low, "progress": at_rest}[name] for name in stops}
