@@ -95,8 +95,15 @@ def draw(tables: dict[str, Table]) -> Figure:
             part = where(columns, k=k, start=name)
             for r in np.unique(part["component"]):
                 line = where(part, component=r)
-                axes.semilogy(line["progress"], line["ratio"], color=COLORS[at], linestyle=DASHES[at], linewidth=0.9, label="_" if r else name)
-        axes.axhline(1, color="black", linewidth=0.6)
+                axes.semilogy(
+                    line["progress"],
+                    line["ratio"],
+                    color=COLORS[at],
+                    linestyle=DASHES[at],
+                    linewidth=0.9 if at else 2.4,
+                    zorder=3 - at,
+                    label="_" if r else name,
+                )
         axes.set(xlabel="time / time of the run", title=f"k = {k}")
     row[0].set_ylabel(r"$\|\otimes A_k \cdots A_1 w\| \;/\; \|\otimes w\|^{1+k}$")
     figure.legend(*row[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)

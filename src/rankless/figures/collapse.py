@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from rankless import dynamics as dyn
-from rankless.figures.look import COLORS, MARKERS, panels
+from rankless.figures.look import COLORS, DASHES, MARKERS, panels
 from rankless.figures.outcome import Claim, Outcome, Progress, Table, listed, table, where
 from rankless.figures.planted import planted
 
@@ -112,24 +112,23 @@ def run(quick: bool, progress: Progress) -> Outcome:
 
 
 def draw(tables: dict[str, Table]) -> Figure:
-    figure, ((left, middle, right),) = panels(1, 3)
+    figure, (row,) = panels(1, 4)
     gap, price = tables["difference"], tables["cost"]
     for at, k in enumerate(np.unique(gap["k"])):
         part = where(gap, k=k)
-        left.semilogy(part["progress"][1:], part["difference"][1:], MARKERS[at] + "-", color=COLORS[at], markevery=8, label=f"k = {k}")
-    left.set(xlabel="time / time of the run", ylabel="relative difference of tensors", title="explicit against collapsed")
-    left.legend(ncols=2)
+        row[0].semilogy(
+            part["progress"][1:], part["difference"][1:], color=COLORS[at], linestyle=DASHES[at], linewidth=0.9, label=f"k = {k}"
+        )
+    row[0].set(xlabel="time / time of the run", ylabel="relative difference", title="explicit - collapsed", ylim=(None, 1e-6))
+    row[0].legend(ncols=2, loc="upper center", columnspacing=0.8)
     for at, form in enumerate(("explicit", "collapsed")):
-        for axes, quantity in ((middle, "ms"), (right, "MB")):
-            for sweep, dash in (("d", "-"), ("k", "--")):
-                part = where(price, sweep=sweep, form=form)
-                x = part["d"] if sweep == "d" else 10.0 * 2 ** part["k"]  # k = 0, 1, 2 ... under d = 10, 20, 40 ...
-                style = {"color": COLORS[at], "linestyle": dash, "marker": MARKERS[at]}
-                axes.loglog(x, part[quantity], **style, label=f"{form}, over {sweep}")
-    ticks = sorted({10.0 * 2**i for i in range(len(np.unique(where(price, sweep="k")["k"])))} | set(map(float, price["d"])))
-    for axes, quantity in ((middle, "time a velocity (ms)"), (right, "parameters (MB)")):
-        axes.set_xticks(ticks, [f"{t:.0f}\n{i}" for i, t in enumerate(ticks)])
-        axes.minorticks_off()
-        axes.set(xlabel=f"d (at k = {COST_DEPTH})\nk (at d = {COST_SIZE})", ylabel=quantity)
-    middle.legend()
+        style = {"color": COLORS[at], "marker": MARKERS[at], "linestyle": DASHES[at], "label": form}
+        for axes, sweep, quantity in ((row[1], "d", "ms"), (row[2], "k", "ms"), (row[3], "k", "MB")):
+            part = where(price, sweep=sweep, form=form)
+            axes.plot(part[sweep], part[quantity], **style)
+            axes.set(yscale="log", xlabel=f"size d (k = {COST_DEPTH})" if sweep == "d" else f"depth k (d = {COST_SIZE})")
+            axes.set_xticks(np.unique(part[sweep]))
+    for axes, title in zip(row[1:], ("time (ms a velocity)", "time (ms a velocity)", "parameters (MB)"), strict=True):
+        axes.set_title(title)
+    row[1].legend()
     return figure

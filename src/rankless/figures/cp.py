@@ -15,7 +15,7 @@ SHAPE, RANK, OBSERVED, SEED = (10, 10, 10, 10), 5, 2000, 0
 COMPONENTS = {False: 100, True: 30}
 SCALES = {False: (1e-2, 1e-4, 1e-6), True: (1e-2, 1e-6)}
 STOP_RMSE = 1e-3  # relative to the root mean square of the truth
-RECORDS = 400
+RECORDS = 300
 
 
 def rise(ts: np.ndarray, norms: np.ndarray) -> tuple[float, float]:
@@ -44,16 +44,20 @@ def run(quick: bool, progress: Progress) -> Outcome:
         progress(f"start {scale:g}")
         start = dyn.CP.balanced(SHAPE, components=COMPONENTS[quick], scale=scale, key=SEED)
         end = dyn.solve(problem, start, dyn.GradientFlow(rtol=1e-6, stop_loss=stop), ts=[1e6]).ts[-1]
-        path = dyn.solve(problem, start, dyn.GradientFlow(rtol=1e-6), ts=np.linspace(0, end, RECORDS), probes=probes)
+        # even in time, to tell rises apart, and in its logarithm, to see those of large starts
+        ts = np.union1d(np.linspace(0, end, RECORDS), np.geomspace(1e-4 * end, end, RECORDS))
+        path = dyn.solve(problem, start, dyn.GradientFlow(rtol=1e-6), ts=ts, probes=probes)
         norms = path.probes["norms"]
         order = np.argsort(-norms[-1])[: RANK + 5]
         jumps.append(separated(path.ts, norms))
         alive.append(int(live(norms)[-1]))
         errors.append(float(path.probes["error"][-1]))
-        part = {"scale": np.full(RECORDS, scale), "t": path.ts, "error": path.probes["error"], "loss": path.probes["loss"]}
+        part = {"scale": np.full(len(path.ts), scale), "t": path.ts, "error": path.probes["error"], "loss": path.probes["loss"]}
         parts.append(part | {f"norm_{at + 1}": norms[:, r] for at, r in enumerate(order)})
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    settings = f"10^4, rank {RANK}, unit norm, {OBSERVED} observed, {COMPONENTS[quick]} components, k = 0, starts {listed(SCALES[quick], 'g')}"
+    settings = (
+        f"10^4, rank {RANK}, unit norm, {OBSERVED} observed, {COMPONENTS[quick]} components, k = 0, starts {listed(SCALES[quick], 'g')}"
+    )
     return Outcome(
         {"trajectories": columns},
         [
@@ -94,12 +98,24 @@ def draw(tables: dict[str, Table]) -> Figure:
         names = [name for name in part if name.startswith("norm_")]
         for at, name in enumerate(names):
             known = at < RANK
-            axes.plot(part["t"], part[name], color=COLORS[at] if known else "0.6", linestyle=DASHES[at % 5] if known else "-", linewidth=1.2 if known else 0.6)
-        axes.set(xlabel="time", title=f"start {scale:g}")
+            axes.semilogx(
+                part["t"],
+                part[name],
+                color=COLORS[at] if known else "0.6",
+                linestyle=DASHES[at % 5] if known else "-",
+                linewidth=1.2 if known else 0.6,
+            )
+        axes.set(xlabel="time", title=f"start {scale:g}", xlim=(part["t"].max() / 300, part["t"].max()))
     row[0].set_ylabel("component norm")
     for at, scale in enumerate(scales):
         part = where(columns, scale=scale)
-        row[-1].loglog(np.sqrt(2 * part["loss"] / OBSERVED * np.prod(SHAPE)), part["error"], color=COLORS[at], linestyle=DASHES[at], label=f"start {scale:g}")
+        row[-1].loglog(
+            np.sqrt(2 * part["loss"] / OBSERVED * np.prod(SHAPE)),
+            part["error"],
+            color=COLORS[at],
+            linestyle=DASHES[at],
+            label=f"start {scale:g}",
+        )
     row[-1].invert_xaxis()
     row[-1].set(xlabel="relative training error", ylabel="relative error", title="generalization")
     row[-1].legend()

@@ -1,7 +1,7 @@
 """The growth law of deep CP: its residual along exact runs, and its exponent read off trajectories.
 
-    d/dt ||(x) w_r|| = N d_r ||(x) w_r||^(2 - 2/N + k)          [hariz2022]
-    d/dt s_r = N(k+1) g_r s_r^(2 - 2/(N(k+1)))                  its end-to-end form
+d/dt ||(x) w_r|| = N d_r ||(x) w_r||^(2 - 2/N + k)          [hariz2022]
+d/dt s_r = N(k+1) g_r s_r^(2 - 2/(N(k+1)))                  its end-to-end form
 """
 
 from __future__ import annotations
@@ -133,14 +133,15 @@ def draw(tables: dict[str, Table]) -> Figure:
     for at, k in enumerate(np.unique(fits["k"])):
         part = where(growth, N=3, k=k)
         left.loglog(part["norm"], part["rate"], color=COLORS[at], linestyle=DASHES[at], label=f"k = {k}")
-    left.set(xlabel=r"$\|\otimes_n w_r^n\|$", ylabel=r"$\frac{d}{dt}\|\otimes_n w_r^n\| \;/\; (N d_r)$", title="N = 3: growth is a power law")
-    left.legend()
+    left.set(xlabel=r"$\|\otimes_n w_r^n\|$", ylabel=r"$\frac{d}{dt}\|\otimes_n w_r^n\| \;/\; (N d_r)$", title="growth, N = 3")
+    left.legend(loc="lower right", handlelength=2.6)
     k = np.linspace(0, fits["k"].max(), 50)
     for at, order in enumerate(SHAPES):
         part = where(fits, N=order)
         for axes, form, law in ((middle, "last_layer", last_layer_exponent), (right, "end_to_end", end_to_end_exponent)):
             axes.plot(k, law(k, order), color=COLORS[at], linewidth=0.8)
             axes.plot(part["k"], part[form], MARKERS[at], color=COLORS[at], label=f"N = {order}")
+            axes.set_xticks(part["k"])
     middle.set(xlabel="depth k", ylabel="exponent fitted", title="last layer: $2 - 2/N + k$")
     right.set(xlabel="depth k", ylabel="exponent fitted", title="end to end: $2 - 2/(N(k+1))$")
     middle.legend()

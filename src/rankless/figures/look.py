@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import matplotlib as mpl
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 
 from rankless._files import write_beside
 
-COLUMN, PAGE = 3.4, 7.0  # inches: one column, the whole width
+PAGE = 7.0  # inches, the width of two columns of print
 
 # Okabe and Ito's palette: eight colours told apart with any colour vision
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
@@ -37,13 +38,16 @@ _STYLE = {
 }
 
 
+def house_style() -> contextlib.AbstractContextManager:
+    """matplotlib's settings while a figure is drawn and saved; the user's own come back after."""
+    return mpl.rc_context(_STYLE)
+
+
 def panels(rows: int, columns: int, *, width: float = PAGE, height: float | None = None, **options) -> tuple[Figure, np.ndarray]:
-    """A figure of `rows` x `columns` axes in the house style, with no window and no global state."""
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height or 2.1 * rows), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.subplots(rows, columns, squeeze=False, **options)
-    return figure, axes
+    """A figure of `rows` x `columns` axes, with no window and no global state."""
+    figure = Figure(figsize=(width, height or 2.2 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
 def shade(at: int, of: int) -> tuple[float, float, float, float]:
@@ -53,7 +57,6 @@ def shade(at: int, of: int) -> tuple[float, float, float, float]:
 
 def save(figure: Figure, stem: Path) -> None:
     """``stem.png`` at 300 dots an inch and ``stem.svg``."""
-    with mpl.rc_context(_STYLE):
-        for suffix in (".png", ".svg"):
-            with write_beside(stem.with_suffix(suffix)) as temporary:
-                figure.savefig(temporary, dpi=300, metadata={"Date": None} if suffix == ".svg" else None)
+    for suffix in (".png", ".svg"):
+        with write_beside(stem.with_suffix(suffix)) as temporary:
+            figure.savefig(temporary, dpi=300, metadata={"Date": None} if suffix == ".svg" else None)

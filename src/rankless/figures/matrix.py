@@ -101,7 +101,9 @@ def draw(tables: dict[str, Table]) -> Figure:
     for at, count in enumerate(layers):
         part = where(columns, observed=observed[0], layers=count)
         for r in reversed(range(SHOWN)):
-            axes[0, at].semilogx(part["t"][1:], part[f"s_{r + 1}"][1:], color=shade(r, SHOWN) if r < RANK else "0.6", linewidth=1.2 if r < RANK else 0.6)
+            axes[0, at].semilogx(
+                part["t"][1:], part[f"s_{r + 1}"][1:], color=shade(r, SHOWN) if r < RANK else "0.6", linewidth=1.2 if r < RANK else 0.6
+            )
         axes[0, at].set(xlabel="time", title=f"L = {count}, {observed[0]} observed", ylim=(0, 1.05 * columns["s_1"].max()))
     axes[0, 0].set_ylabel("singular values")
     gs = axes[1, 0].get_gridspec()

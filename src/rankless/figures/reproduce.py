@@ -49,11 +49,12 @@ def reproduce(
 
 
 def _one(name: str, folder: Path, quick: bool, progress: Progress) -> list[Claim]:
-    from rankless.figures.look import save
+    from rankless.figures.look import house_style, save
 
     module = importlib.import_module(f"rankless.figures.{name}")
     outcome = module.run(quick, progress)
     for label, columns in outcome.tables.items():
         write_table(folder / f"{name}-{label}.csv", columns)
-    save(module.draw(outcome.tables), folder / name)
+    with house_style():
+        save(module.draw(outcome.tables), folder / name)
     return outcome.claims
