@@ -103,6 +103,7 @@ def over_seeds(part: Table, quantity: str, clock: np.ndarray) -> np.ndarray:
 
 
 def draw(tables: dict[str, Table]) -> Figure:
+    """Lines are medians over seeds, bands and bars their middle half."""
     columns = tables["trajectories"]
     depths, shares = np.unique(columns["k"]), np.unique(columns["share"])
     clock = np.geomspace(1.0, NOISE, 80)
@@ -113,10 +114,10 @@ def draw(tables: dict[str, Table]) -> Figure:
             color, dash, marker = shade(at, len(depths)), DASHES[at], MARKERS[at]
             curves = over_seeds(where(columns, share=MIDDLE, k=k), quantity, clock)
             axes[0, column].plot(clock, np.median(curves, axis=0), color=color, linestyle=dash, label=f"k = {k}")
-            axes[0, column].fill_between(clock, curves.min(axis=0), curves.max(axis=0), color=color, alpha=0.12, linewidth=0)
+            axes[0, column].fill_between(clock, *np.quantile(curves, [0.25, 0.75], axis=0), color=color, alpha=0.12, linewidth=0)
             ends = [where(columns, share=share, k=k, last=True)[quantity] for share in shares]
             middle = np.array([np.median(e) for e in ends])
-            spread = np.abs(np.array([[np.min(e), np.max(e)] for e in ends]).T - middle)
+            spread = np.abs(np.array([np.quantile(e, [0.25, 0.75]) for e in ends]).T - middle)
             nudge = 1 + 0.03 * (at - (len(depths) - 1) / 2)
             style = {"color": color, "linestyle": dash, "marker": marker, "capsize": 1.5, "elinewidth": 0.7}
             axes[1, column].errorbar(100 * shares * nudge, middle, spread, **style)
