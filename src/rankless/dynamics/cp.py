@@ -92,7 +92,7 @@ class CP(AbstractFactorization):
         return (_khatri_rao(self.factors[:half]) @ _khatri_rao(self.factors[half:]).T).reshape(self.shape)
 
     @double
-    def contributions(self, indices: jax.Array) -> jax.Array:
+    def contributions(self, indices: jax.Array | np.ndarray) -> jax.Array:
         """Each component's share of the values at `indices` ``(n, order)``, shape ``(n, R)``."""
         share = self.factors[0][indices[:, 0]]
         for n in range(1, len(self.factors)):
@@ -100,7 +100,7 @@ class CP(AbstractFactorization):
         return share
 
     @double
-    def at(self, indices: jax.Array) -> jax.Array:
+    def at(self, indices: jax.Array | np.ndarray) -> jax.Array:
         return self.contributions(indices).sum(axis=1)
 
     @double
@@ -239,7 +239,7 @@ class DeepCP(AbstractFactorization):
         return self.end_to_end().full()
 
     @double
-    def at(self, indices: jax.Array) -> jax.Array:
+    def at(self, indices: jax.Array | np.ndarray) -> jax.Array:
         return self.end_to_end().at(indices)
 
     @double

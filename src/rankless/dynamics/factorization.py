@@ -8,6 +8,7 @@ from typing import Self, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 class AbstractFactorization(eqx.Module):
@@ -28,7 +29,7 @@ class AbstractFactorization(eqx.Module):
         """The whole tensor, shape `shape`."""
 
     @abc.abstractmethod
-    def at(self, indices: jax.Array) -> jax.Array:
+    def at(self, indices: jax.Array | np.ndarray) -> jax.Array:
         """Values at integer coordinates ``(n, order)``, shape ``(n,)``."""
 
     @abc.abstractmethod

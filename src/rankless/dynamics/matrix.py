@@ -17,6 +17,7 @@ from typing import Self
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rankless.dynamics._double import as_key, double
 from rankless.dynamics.factorization import AbstractFactorization, check_scale, half_square, steepest
@@ -69,7 +70,7 @@ class Matrix(AbstractFactorization):
         return self.product
 
     @double
-    def at(self, indices: jax.Array) -> jax.Array:
+    def at(self, indices: jax.Array | np.ndarray) -> jax.Array:
         return self.product[indices[:, 0], indices[:, 1]]
 
     @double
@@ -159,7 +160,7 @@ class DeepMatrix(AbstractFactorization):
         return product
 
     @double
-    def at(self, indices: jax.Array) -> jax.Array:
+    def at(self, indices: jax.Array | np.ndarray) -> jax.Array:
         return self.full()[indices[:, 0], indices[:, 1]]
 
     @double

@@ -56,7 +56,8 @@ def run(quick: bool, progress: Progress) -> Outcome:
     ends = where(columns, share=MIDDLE, last=True)
     medians = {q: [float(np.median(where(ends, k=k)[q])) for k in DEPTHS[quick]] for q in QUANTITIES}
     settings = (
-        f"20^3, rank {RANK}, noise {NOISE:g}, {MIDDLE:.0%} observed, {COMPONENTS} components, start {SCALE:g}, k = {listed(DEPTHS[quick])}, "
+        f"20^3, rank {RANK}, noise {NOISE:g}, {MIDDLE:.0%} observed, {COMPONENTS} components, start {SCALE:g}, "
+        f"k = {listed(DEPTHS[quick])}, "
         f"medians of {len(SEEDS[quick])} seeds, stopped at training error = noise"
     )
     ran_away = [int(np.sum(where(ends, k=k)["test_rmse"] > 1)) for k in DEPTHS[quick]]

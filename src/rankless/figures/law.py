@@ -98,7 +98,10 @@ def run(quick: bool, progress: Progress) -> Outcome:
             paths.append(path)
     fits = table(rows)
     growth = {name: np.concatenate([path[name] for path in paths]) for name in paths[0]}
-    settings = f"10^3 and 7^4, rank {RANK}, {OBSERVED:.0%} observed, {COMPONENTS} components with explicit layers, start {SCALE:g}, k = {listed(DEPTHS[quick])}"
+    settings = (
+        f"10^3 and 7^4, rank {RANK}, {OBSERVED:.0%} observed, {COMPONENTS} components with explicit layers, start {SCALE:g}, "
+        f"k = {listed(DEPTHS[quick])}"
+    )
     claims = [_exponent(fits, "last_layer", "2 - 2/N + k", "[hariz2022]", settings)]
     claims.append(_exponent(fits, "end_to_end", "2 - 2/(N(k+1))", "end-to-end form", settings))
     worst = max(fits["last_layer_residual"].max(), fits["end_to_end_residual"].max())

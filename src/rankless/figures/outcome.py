@@ -76,8 +76,8 @@ def write_claims(path: Path, rows: Mapping[str, list[Claim]], *, quick: bool) ->
     lines = [
         "# Claims, measured",
         "",
-        f"{sum(held)} of {len(held)} hold, with the {'quick (reduced)' if quick else 'full'} settings given in each row. Written by `rankless reproduce"
-        f"{' --quick' if quick else ''}`; every figure in the last two columns is computed from the run beside it.",
+        f"{sum(held)} of {len(held)} hold, with the {'quick (reduced)' if quick else 'full'} settings given in each row.",
+        f"Written by `rankless reproduce{' --quick' if quick else ''}`; what was measured, and whether the claim holds, is computed.",
         "",
         "| figure | claim | source | settings | expected | measured | holds |",
         "|---|---|---|---|---|---|---|",

@@ -6,6 +6,7 @@ import importlib
 import os
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rankless.figures.outcome import Claim, Progress, write_claims, write_table
@@ -35,10 +36,7 @@ def reproduce(
     rows: dict[str, list[Claim]] = {}
     for at, name in enumerate(chosen, 1):
         began = time.perf_counter()
-
-        def say(text: str, head=f"[{at}/{len(chosen)}] {name}") -> None:
-            progress(f"{head}: {text}")
-
+        say = partial(_say, progress, f"[{at}/{len(chosen)}] {name}")
         say("running")
         rows[name] = _one(name, folder, quick, say)
         write_claims(folder / "claims.md", rows, quick=quick)  # after each figure: a run that is stopped keeps its rows
@@ -46,6 +44,10 @@ def reproduce(
             say(f"{'holds' if claim.holds else 'DOES NOT HOLD'}: {claim.claim}: {claim.measured} (expected {claim.expected})")
         say(f"done in {time.perf_counter() - began:.0f} s")
     return rows
+
+
+def _say(progress: Progress, head: str, text: str) -> None:
+    progress(f"{head}: {text}")
 
 
 def _one(name: str, folder: Path, quick: bool, progress: Progress) -> list[Claim]:
