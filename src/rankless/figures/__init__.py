@@ -11,6 +11,6 @@ Settings are ours, and stated in each row; where a paper's own are not public, t
 and does not redraw its figure.
 """
 
-from rankless.figures.reproduce import NAMES, reproduce
+from rankless.figures.runner import NAMES, reproduce
 
 __all__ = ["NAMES", "reproduce"]

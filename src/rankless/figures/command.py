@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rankless.figures.reproduce import NAMES
+from rankless.figures.runner import NAMES
 
 
 def reproduce(

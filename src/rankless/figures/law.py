@@ -17,7 +17,7 @@ from rankless.figures.outcome import Claim, Outcome, Progress, Table, listed, ta
 from rankless.figures.planted import planted
 
 SHAPES = {3: (10, 10, 10), 4: (7, 7, 7, 7)}
-DEPTHS = {False: (0, 1, 2, 3, 4), True: (0, 1, 2)}
+DEPTHS = {False: (0, 1, 2, 3, 4), True: (0, 2)}
 RANK, OBSERVED, COMPONENTS, SCALE, SEED = 2, 0.5, 3, 1e-2, 0
 RECORDS = 200
 FLOW = dyn.GradientFlow(method="dopri8", rtol=1e-10)
