@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-import equinox as eqx
 import jax
 import numpy as np
 from matplotlib.figure import Figure
@@ -45,7 +44,7 @@ def difference(problem: dyn.Problem, depth: int) -> list[dict]:
     return [{"k": depth, "progress": t / end, "difference": gap} for t, gap in zip(ts, gaps, strict=True)]
 
 
-@eqx.filter_jit
+@jax.jit
 def _velocity(problem, factorization):
     return problem.velocity(factorization)
 
