@@ -22,11 +22,14 @@ def exact(case):
 
 @pytest.mark.parametrize("storage", ["dense", "coordinates"])
 @pytest.mark.parametrize(
-    "flow", [dyn.GradientFlow(), dyn.GradientFlow(method="kvaerno5"), dyn.GradientDescent(1e-3)], ids=["explicit", "implicit", "descent"]
+    "flow",
+    [
+        pytest.param(dyn.GradientFlow(), id="explicit"),
+        pytest.param(dyn.GradientFlow(method="kvaerno5"), id="implicit", marks=pytest.mark.slow),  # compiles for seconds
+        pytest.param(dyn.GradientDescent(1e-3), id="descent"),
+    ],
 )
 def test_every_combination_descends_to_the_exact_trajectory(case, exact, storage, flow):
-    if isinstance(flow, dyn.GradientFlow) and flow.method == "kvaerno5" and storage == "coordinates":
-        pytest.skip("the implicit solver compiles for seconds; once per factorization is enough")
     obs, start = case
     problem = dyn.Problem(obs, storage=storage)
     run = dyn.solve(problem, start, flow, ts=[END / 2, END], probes={"loss": dyn.probes.loss})

@@ -12,7 +12,7 @@ from rankless.figures.outcome import Claim, Outcome, Progress, Table, listed, wh
 from rankless.figures.planted import planted
 
 SHAPE, RANK, OBSERVED, SEED = (10, 10, 10, 10), 5, 2000, 0
-COMPONENTS = {False: 60, True: 30}
+COMPONENTS = 100
 SCALES = {False: (1e-2, 1e-4, 1e-6), True: (1e-2, 1e-6)}
 STOP_RMSE = 3e-3  # relative to the root mean square of the truth
 RECORDS = 300
@@ -43,7 +43,7 @@ def run(quick: bool, progress: Progress) -> Outcome:
     jumps, alive, errors = [], [], []
     for scale in SCALES[quick]:
         progress(f"start {scale:g}")
-        start = dyn.CP.balanced(SHAPE, components=COMPONENTS[quick], scale=scale, key=SEED)
+        start = dyn.CP.balanced(SHAPE, components=COMPONENTS, scale=scale, key=SEED)
         end = dyn.solve(problem, start, dyn.GradientFlow(rtol=1e-6, stop_loss=stop), ts=[1e6]).ts[-1]
         # even in time, to tell rises apart, and in its logarithm, to see those of large starts
         ts = np.union1d(np.linspace(0, end, RECORDS), np.geomspace(1e-4 * end, end, RECORDS))
@@ -56,9 +56,7 @@ def run(quick: bool, progress: Progress) -> Outcome:
         part = {"scale": np.full(len(path.ts), scale), "t": path.ts, "error": path.probes["error"], "loss": path.probes["loss"]}
         parts.append(part | {f"norm_{at + 1}": norms[:, r] for at, r in enumerate(order)})
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    settings = (
-        f"10^4, rank {RANK}, unit norm, {OBSERVED} observed, {COMPONENTS[quick]} components, k = 0, starts {listed(SCALES[quick], 'g')}"
-    )
+    settings = f"10^4, rank {RANK}, unit norm, {OBSERVED} observed, {COMPONENTS} components, k = 0, starts {listed(SCALES[quick], 'g')}"
     return Outcome(
         {"trajectories": columns},
         [
