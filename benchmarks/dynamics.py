@@ -12,8 +12,8 @@ SEEDS = (0, 1, 2)
 DEPTHS, SIZES = (0, 1, 2, 4), (20, 100, 500)
 
 
-def store(**how: bool) -> Store:
-    return Store("dynamics", timed=True, **how)
+def store(*, fresh: bool = False) -> Store:
+    return Store("dynamics", timed=True, fresh=fresh)
 
 
 def run(fresh: bool = False) -> None:

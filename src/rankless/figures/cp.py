@@ -94,6 +94,7 @@ def draw(tables: dict[str, Table]) -> Figure:
     figure, (row,) = panels(1, len(scales) + 1)
     for axes, scale in zip(row, scales, strict=False):
         part = where(columns, scale=scale)
+        first = part["t"][np.argmax(part["norm_1"] >= 0.1 * part["norm_1"].max())]
         names = [name for name in part if name.startswith("norm_")]
         for at, name in enumerate(names):
             known = at < RANK
@@ -104,7 +105,7 @@ def draw(tables: dict[str, Table]) -> Figure:
                 linestyle=DASHES[at % 5] if known else "-",
                 linewidth=1.2 if known else 0.6,
             )
-        axes.set(xlabel="time", title=f"start {scale:g}", xlim=(part["t"].max() / 300, part["t"].max()))
+        axes.set(xlabel="time", title=f"start {scale:g}", xlim=(0.5 * first, part["t"].max()))
     row[0].set_ylabel("component norm")
     for at, scale in enumerate(scales):
         part = where(columns, scale=scale)

@@ -113,7 +113,7 @@ def draw(tables: dict[str, Table]) -> Figure:
     for at, count in enumerate(layers):
         for dash, number in zip(("-", "--"), observed, strict=False):
             part = where(columns, observed=number, layers=count)
-            style = {"color": COLORS[at], "linestyle": dash}
+            style = {"color": COLORS[at], "linestyle": dash, "linewidth": 2.4 - 0.5 * at}  # where curves meet, both show
             low[0].semilogx(part["train_mse"], part["effective_rank"], **style)
             low[1].loglog(part["train_mse"], part["test_mse"], **style, label=f"L = {count}, {number}")
     low[0].axhline(RANK, color="black", linewidth=0.6)
