@@ -106,6 +106,8 @@ def draw(tables: dict[str, Table]) -> Figure:
                 linewidth=1.2 if known else 0.6,
             )
         axes.set(xlabel="time", title=f"start {scale:g}", xlim=(0.5 * first, part["t"].max()))
+        if part["t"].max() < 30 * first:  # too few decades for a logarithmic axis
+            axes.set_xscale("linear")
     row[0].set_ylabel("component norm")
     for at, scale in enumerate(scales):
         part = where(columns, scale=scale)
