@@ -41,7 +41,7 @@ HOMES = {
     "pandas": ["observations.py", "selection.py", "completer.py", "io/tables.py"],
     "matplotlib": ["figures/", "demo/picture.py"],
     "plotly": ["report/"],
-    "typer": ["cli.py"],
+    "typer": ["cli.py", "figures/command.py"],
     "rich": ["cli.py", "demo/"],
 }
 

@@ -1,0 +1,136 @@
+"""`GradientFlow`: the exact flow as an ordinary differential equation; the only file that knows diffrax."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rankless.dynamics.factorization import AbstractFactorization
+from rankless.dynamics.problem import Problem
+from rankless.dynamics.solve import AbstractFlow, Probe
+
+_SOLVERS = {"tsit5": diffrax.Tsit5, "dopri8": diffrax.Dopri8, "kvaerno5": diffrax.Kvaerno5}
+
+
+class GradientFlow(AbstractFlow):
+    """``d/dt parameters = velocity``, integrated with adaptive steps.
+
+    `method`: ``"tsit5"`` is explicit, of order 5; ``"dopri8"`` of order 8 for tolerances below 1e-8;
+    ``"kvaerno5"`` is implicit, for stiff runs of few parameters (it solves a linear system of their number).
+    `atol` defaults to `rtol` times the root mean square of the start, so that a small start is resolved.
+    `step` fixes the step instead. The run ends early when
+
+    - the objective falls to `stop_loss`, or
+    - it is at rest: over a doubling of time, at the present speed, the objective would fall, and every small
+      part of the spectrum grow, by less than `stop_progress` of itself, and half of the first objective
+      is gone. (A small start is close to a saddle, where plain speeds look at rest; growth does not.)
+    - `max_steps` are spent; the status says so, and the trajectory so far is returned.
+    """
+
+    method: Literal["tsit5", "dopri8", "kvaerno5"] = "tsit5"
+    rtol: float = 1e-6
+    atol: float | None = None
+    step: float | None = None
+    stop_loss: float | None = None
+    stop_progress: float | None = None
+    max_steps: int = 1_000_000
+
+    def __check_init__(self):
+        if self.method not in _SOLVERS:
+            raise ValueError(f"method={self.method!r} is not known; pass one of {', '.join(map(repr, _SOLVERS))}")
+        for name in ("rtol", "atol", "step", "stop_loss", "stop_progress"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name}={value!r} is not a number > 0; leave it out for the default")
+        if self.step is not None and self.method == "kvaerno5":
+            raise ValueError("step=... fixes the step of explicit methods only; pass method='tsit5', or leave step out")
+
+    def integrate(
+        self, problem: Problem, start: AbstractFactorization, ts: jax.Array, probes: dict[str, Probe]
+    ) -> tuple[np.ndarray, dict[str, Any], AbstractFactorization, str, int]:
+        leaves = jax.tree.leaves(start)
+        size = jnp.sqrt(sum(jnp.sum(x**2) for x in leaves) / sum(x.size for x in leaves))
+        atol = jnp.asarray(self.rtol) * size if self.atol is None else jnp.asarray(self.atol)
+        stops = {"loss": self.stop_loss, "progress": self.stop_progress}
+        solution = _integrate(
+            problem,
+            start,
+            ts,
+            probes,
+            {name: jnp.asarray(float(value)) for name, value in stops.items() if value is not None},
+            {"rtol": jnp.asarray(float(self.rtol)), "atol": atol},
+            None if self.step is None else jnp.asarray(float(self.step)),
+            self.method,
+            self.max_steps,
+        )
+        return _unpack(solution)
+
+
+@eqx.filter_jit
+def _integrate(problem, start, ts, probes, stops, tolerances, step, method: str, max_steps: int) -> diffrax.Solution:
+    def field(t, state, args):
+        return problem.velocity(state)
+
+    def record(t, state, args):
+        return {name: probe(problem, state) for name, probe in probes.items()}
+
+    def everything(t, state, args):
+        return state, record(t, state, args)
+
+    return diffrax.diffeqsolve(
+        diffrax.ODETerm(field),  # pyright: ignore[reportArgumentType]
+        _SOLVERS[method](),
+        t0=0.0,
+        t1=ts[-1],
+        dt0=step,
+        y0=start,
+        stepsize_controller=diffrax.PIDController(**tolerances) if step is None else diffrax.ConstantStepSize(),
+        saveat=diffrax.SaveAt(subs=[diffrax.SubSaveAt(ts=ts, fn=record), diffrax.SubSaveAt(t1=True, fn=everything)]),
+        event=diffrax.Event(_events(problem, problem.objective(start), stops)) if stops else None,
+        max_steps=max_steps,
+        throw=False,
+    )
+
+
+def _events(problem: Problem, first: jax.Array, stops: dict[str, jax.Array]) -> dict[str, Any]:
+    def low(t, state, args, **kwargs):
+        return problem.objective(state) <= stops["loss"]
+
+    def at_rest(t, state, args, **kwargs):
+        def watched(factorization):
+            return problem.objective(factorization), factorization.spectrum()
+
+        (loss, spectrum), (fall, growth) = jax.jvp(watched, (state,), (problem.velocity(state),))
+        # what is large shows in the objective; its own speed only shows the tolerance once it has settled
+        small = (spectrum > 0) & (spectrum < 0.01 * jnp.max(spectrum))
+        change = jnp.maximum(jnp.abs(fall) / loss, jnp.max(jnp.where(small, growth / jnp.where(small, spectrum, 1.0), 0.0)))
+        return (loss < 0.5 * first) & (t * change < stops["progress"])
+
+    return {name: {"loss": low, "progress": at_rest}[name] for name in stops}
+
+
+def _unpack(solution: diffrax.Solution) -> tuple[np.ndarray, dict[str, Any], AbstractFactorization, str, int]:
+    (times, end), (records, last) = solution.ts, solution.ys  # pyright: ignore[reportGeneralTypeIssues, reportOptionalIterable]
+    count = int(np.isfinite(times).sum())
+    times, records = np.asarray(times)[:count], jax.tree.map(lambda x: np.asarray(x)[:count], records)
+    final, final_record = jax.tree.map(lambda x: x[0], last)
+    if count == 0 or end[0] > times[-1]:  # stopped between two of the times asked for
+        times = np.append(times, end[0])
+        records = jax.tree.map(lambda x, y: np.concatenate([x, np.asarray(y)[None]]), records, final_record)
+    return times, records, final, _status(solution), int(solution.stats["num_steps"])
+
+
+def _status(solution: diffrax.Solution) -> str:
+    if solution.result == diffrax.RESULTS.successful:
+        return "reached the last time"
+    if solution.result == diffrax.RESULTS.event_occurred:
+        fired = [name for name, mask in solution.event_mask.items() if mask]  # pyright: ignore[reportOptionalMemberAccess]
+        return {"loss": "reached stop_loss", "progress": "at rest"}[fired[0]]
+    if solution.result == diffrax.RESULTS.max_steps_reached:
+        return "spent max_steps before the last time; raise max_steps, loosen rtol, or ask for earlier times"
+    return str(diffrax.RESULTS[solution.result])

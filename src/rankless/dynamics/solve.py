@@ -1,0 +1,85 @@
+"""`solve`: the one verb that joins a problem, a factorization, a flow and probes."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rankless.dynamics._double import double
+from rankless.dynamics.factorization import AbstractFactorization
+from rankless.dynamics.problem import Problem
+
+Probe = Callable[[Problem, Any], Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trajectory: what the probes saw at `ts`, where it ended and why.
+
+    Attributes
+    ----------
+    ts : times recorded, shape ``(n,)``; shorter than asked, with the last time added, where the run stopped early.
+    probes : for each name the probe's values, time along the first axis.
+    final : the factorization at ``ts[-1]``.
+    status : why the run ended, in words.
+    steps : steps taken by the integrator, the rejected ones counted, or by the optimizer.
+    """
+
+    ts: np.ndarray
+    probes: dict[str, Any]
+    final: Any
+    status: str
+    steps: int
+
+
+class AbstractFlow(eqx.Module):
+    """A way to move: `integrate` records `probe` at `ts` and says where and why it stopped."""
+
+    @abc.abstractmethod
+    def integrate(
+        self, problem: Problem, start: AbstractFactorization, ts: jax.Array, probes: dict[str, Probe]
+    ) -> tuple[np.ndarray, dict[str, Any], AbstractFactorization, str, int]:
+        """``(times, records, final, status, steps)`` from time 0 to the last of `ts`, or as far as it went."""
+
+
+@double
+def solve(
+    problem: Problem,
+    start: AbstractFactorization,
+    flow: AbstractFlow,
+    *,
+    ts: Sequence[float] | np.ndarray,
+    probes: Mapping[str, Probe] | None = None,
+) -> Run:
+    """The trajectory of `start` at time 0 under `flow`, seen by `probes` at the times `ts`.
+
+        d/dt parameters = velocity(d objective / d parameters)
+
+    A probe is a function of ``(problem, factorization)``. Calls that differ only in numbers (data of
+    one size, depth of a collapsed factorization, times, tolerances) share one compilation, provided the
+    probes are the same functions. Raises ValueError for shapes that do not match or times that do not increase.
+
+    >>> from rankless.dynamics import CP, GradientFlow, probes
+    >>> from rankless.observations import Observations
+    >>> problem = Problem(Observations.from_array(np.array([[1.0, np.nan], [2.0, 4.0]])))
+    >>> start = CP.balanced((2, 2), components=2, depth=1.0, scale=0.1, key=0)
+    >>> run = solve(problem, start, GradientFlow(), ts=[0, 1, 30], probes={"norms": probes.component_norms})
+    >>> run.probes["norms"].shape, run.status, round(float(problem.data_loss(run.final)), 6)
+    ((3, 2), 'reached the last time', 0.0)
+    """
+    times = np.asarray(ts, dtype=np.float64)
+    if times.ndim != 1 or not len(times) or not np.all(np.isfinite(times)) or times[0] < 0 or np.any(np.diff(times) <= 0):
+        raise ValueError(f"ts={np.array2string(times, threshold=6)} do not increase from 0 on; pass times like numpy.linspace(0, 10, 50)")
+    if times[-1] == 0:
+        raise ValueError("ts ends at 0, where the flow starts; pass at least one later time")
+    if tuple(start.shape) != problem.shape:
+        raise ValueError(f"the start has shape {tuple(start.shape)} but the observations {problem.shape}; build it with shape=obs.shape")
+    seen, records, final, status, steps = flow.integrate(problem, start, jnp.asarray(times), dict(probes or {}))
+    return Run(seen, jax.tree.map(np.asarray, records), final, status, steps)

@@ -1,0 +1,140 @@
+"""What depth does to rank: live components, effective rank and generalization, over time and at the end [hariz2022]."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from rankless import dynamics as dyn
+from rankless.dynamics.probes import live
+from rankless.figures.look import DASHES, MARKERS, panels, shade
+from rankless.figures.outcome import Claim, Outcome, Progress, Table, listed, where
+from rankless.figures.planted import planted
+
+SHAPE, RANK, COMPONENTS, NOISE, SCALE = (20, 20, 20), 5, 40, 0.1, 0.1
+DEPTHS = {False: (0, 1, 2, 3, 4), True: (0, 1, 3)}
+SEEDS = {False: (0, 1, 2, 3, 4), True: (0, 1, 2)}
+SHARES = {False: (0.2, 0.3, 0.5), True: (0.3,)}
+MIDDLE = 0.3  # the share drawn over time
+LIVE = 0.02  # share of the largest norm above which a component counts
+RECORDS = 120
+QUANTITIES = ("live", "effective_rank", "test_rmse")
+
+
+def one(share: float, depth: int, seed: int) -> Table:
+    """One run to the noise level, at records even in the logarithm of time."""
+    observed = round(share * np.prod(SHAPE))
+    data = planted(SHAPE, RANK, observed=observed, seed=seed, noise=NOISE)
+    # beyond the noise in the training error every depth fits the noise
+    flow = dyn.GradientFlow(rtol=1e-4, stop_loss=0.5 * observed * NOISE**2, max_steps=30_000)
+    start = dyn.CP.balanced(SHAPE, components=COMPONENTS, depth=depth, scale=SCALE, key=seed)
+    probes = {
+        "norms": dyn.probes.component_norms,
+        "effective_rank": dyn.probes.effective_rank,
+        "error": dyn.probes.TensorError(data.truth),
+        "loss": dyn.probes.loss,
+    }
+    path = dyn.solve(dyn.Problem(data.seen), start, flow, ts=np.geomspace(1e-2, 1e3, RECORDS), probes=probes)
+    seen, n = path.probes, len(path.ts)
+    labels = {"share": np.full(n, share), "k": np.full(n, depth), "seed": np.full(n, seed), "t": path.ts}
+    return labels | {
+        "train_rmse": np.sqrt(2 * seen["loss"] / observed),
+        "live": live(seen["norms"], share=LIVE),
+        "effective_rank": seen["effective_rank"],
+        "test_rmse": seen["error"],  # the truth has unit root mean square
+        "last": np.arange(n) == n - 1,
+    }
+
+
+def run(quick: bool, progress: Progress) -> Outcome:
+    parts = []
+    for share in SHARES[quick]:
+        for depth in DEPTHS[quick]:
+            progress(f"{share:.0%} observed, k = {depth}, {len(SEEDS[quick])} seeds")
+            parts += [one(share, depth, seed) for seed in SEEDS[quick]]
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    ends = where(columns, share=MIDDLE, last=True)
+    medians = {q: [float(np.median(where(ends, k=k)[q])) for k in DEPTHS[quick]] for q in QUANTITIES}
+    settings = (
+        f"20^3, rank {RANK}, noise {NOISE:g}, {MIDDLE:.0%} observed, {COMPONENTS} components, start {SCALE:g}, "
+        f"k = {listed(DEPTHS[quick])}, "
+        f"medians of {len(SEEDS[quick])} seeds, stopped at training error = noise"
+    )
+    ran_away = [int(np.sum(where(ends, k=k)["test_rmse"] > 1)) for k in DEPTHS[quick]]
+    live_counts, ranks, errors = (medians[q] for q in QUANTITIES)
+    return Outcome(
+        {"trajectories": columns},
+        [
+            Claim(
+                "depth lowers the number of live components towards the true rank",
+                "[hariz2022]",
+                f"{settings}; live: above {LIVE:.0%} of the largest norm",
+                f"fewer at every k >= 1 than at k = 0, and within 1 of {RANK} at the deepest",
+                listed(live_counts),
+                bool(max(live_counts[1:]) < live_counts[0] and abs(live_counts[-1] - RANK) <= 1),
+            ),
+            Claim(
+                "depth lowers the effective rank",
+                "[hariz2022]",
+                settings,
+                "lower at every k >= 1 than at k = 0",
+                listed(ranks),
+                bool(max(ranks[1:]) < ranks[0]),
+            ),
+            Claim(
+                "depth lowers the generalization error",
+                "[hariz2022]",
+                settings,
+                "median lower at every k >= 1 than at k = 0",
+                f"{listed(errors)}; seeds that ran away (error above 1) at each k: {listed(ran_away, 'd')}",
+                bool(max(errors[1:]) < errors[0]),
+            ),
+        ],
+    )
+
+
+def over_seeds(part: Table, quantity: str, clock: np.ndarray) -> np.ndarray:
+    """`quantity` of every seed at the training errors `clock`, shape ``(seeds, len(clock))``."""
+    curves = []
+    for seed in np.unique(part["seed"]):
+        line = where(part, seed=seed)
+        falling = np.minimum.accumulate(line["train_rmse"])
+        curves.append(np.interp(-clock, -falling, line[quantity]))
+    return np.array(curves)
+
+
+def draw(tables: dict[str, Table]) -> Figure:
+    """Lines are medians over seeds, bands and bars their middle half."""
+    columns = tables["trajectories"]
+    depths, shares = np.unique(columns["k"]), np.unique(columns["share"])
+    clock = np.geomspace(1.0, NOISE, 80)
+    titles = ("live components", "effective rank", "test error (of unit RMS)")
+    figure, axes = panels(2, 3, height=4.4)
+    for column, (quantity, title) in enumerate(zip(QUANTITIES, titles, strict=True)):
+        for at, k in enumerate(depths):
+            color, dash, marker = shade(at, len(depths)), DASHES[at], MARKERS[at]
+            curves = over_seeds(where(columns, share=MIDDLE, k=k), quantity, clock)
+            axes[0, column].plot(clock, np.median(curves, axis=0), color=color, linestyle=dash, label=f"k = {k}")
+            axes[0, column].fill_between(clock, *np.quantile(curves, [0.25, 0.75], axis=0), color=color, alpha=0.12, linewidth=0)
+            ends = [where(columns, share=share, k=k, last=True)[quantity] for share in shares]
+            middle = np.array([np.median(e) for e in ends])
+            spread = np.abs(np.array([np.quantile(e, [0.25, 0.75]) for e in ends]).T - middle)
+            nudge = 1 + 0.03 * (at - (len(depths) - 1) / 2)
+            style = {"color": color, "linestyle": dash, "marker": marker, "capsize": 1.5, "elinewidth": 0.7}
+            axes[1, column].errorbar(100 * shares * nudge, middle, spread, **style)
+        axes[0, column].set(xlabel="training error, falling with time", title=title, xscale="log")
+        axes[0, column].invert_xaxis()
+        axes[1, column].set(xlabel="observed (%)", xscale="log")
+        for panel in axes[:, column]:
+            panel.xaxis.set_major_formatter("{x:g}")
+            panel.minorticks_off()
+            if quantity != "test_rmse":
+                panel.axhline(RANK, color="black", linewidth=0.6)
+            else:
+                panel.set_yscale("log")
+        axes[0, column].set_xticks([1, 0.5, 0.2, 0.1])
+        axes[1, column].set_xticks(100 * shares)
+    axes[0, 0].set_ylabel(f"over time, {MIDDLE:.0%} observed")
+    axes[1, 0].set_ylabel("at the end")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(depths))
+    return figure

@@ -1,0 +1,122 @@
+"""Two engines, one objective: weight decay on deep CP, by alternating least squares and by the flow.
+
+minimise  1/2 sum over observed (y - T)^2  +  p (k+1)/2 sum_{n,r} |u_r^n|^(2/(k+1))
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from rankless import als
+from rankless import dynamics as dyn
+from rankless.figures.look import DASHES, MARKERS, panels, shade
+from rankless.figures.outcome import Claim, Outcome, Progress, Table, listed, table, where
+from rankless.figures.planted import Planted, planted
+
+SHAPE, RANK, OBSERVED, NOISE, COMPONENTS = (20, 20, 20), 5, 1600, 0.1, 40
+DEPTHS = (0, 1, 2, 4)
+PENALTIES = {False: np.geomspace(0.03, 30, 13), True: np.geomspace(0.1, 10, 5)}
+FLOW_DEPTHS = {False: (0, 1, 2), True: (1,)}
+FLOW_PENALTIES = {False: np.geomspace(0.3, 3, 3), True: np.array([1.0])}
+SEEDS = {False: (0, 1, 2), True: (0,)}
+SCALE = 1.0  # of the flow's start: a small one would be decayed away before it grows
+REST = {"tol": 1e-15, "max_sweeps": 5000}
+
+
+def error(truth: np.ndarray, tensor: np.ndarray) -> float:
+    return float(np.linalg.norm(tensor - truth) / np.linalg.norm(truth))
+
+
+def by_als(data: Planted, depth: float, penalty: float, seed: int) -> dict:
+    fit = als.solve(data.seen, depth=depth, penalty=penalty, max_rank=COMPONENTS, random_state=seed, n_jobs=1)
+    row = {"engine": "als", "k": depth, "penalty": penalty, "seed": seed}
+    return row | {"error": error(data.truth, fit.model.full()), "live": fit.rank, "objective": fit.objective[-1]}
+
+
+def by_flow(data: Planted, depth: float, penalty: float, seed: int) -> dict:
+    problem = dyn.Problem(data.seen, decay=penalty)
+    start = dyn.CP.balanced(SHAPE, components=COMPONENTS, depth=depth, scale=SCALE, key=seed)
+    flow = dyn.GradientFlow(rtol=1e-4, stop_progress=1e-2, max_steps=20_000)
+    end = dyn.solve(problem, start, flow, ts=[1e3]).final
+    row = {"engine": "flow", "k": depth, "penalty": penalty, "seed": seed, "error": error(data.truth, np.asarray(end.full()))}
+    return row | {"live": int(dyn.probes.live(end.spectrum())), "objective": float(problem.objective(end))}
+
+
+def stillness(data: Planted, depth: float, penalty: float) -> float:
+    """Norm of the flow's velocity at the solution of `als`, over what the data alone would make it: 0 at rest."""
+    fit = als.solve(data.seen, depth=depth, penalty=penalty, max_rank=COMPONENTS, random_state=0, n_jobs=1, **REST)
+    here = dyn.CP.from_cp_tensor(fit.model.balanced(), depth=depth)
+
+    def speed(decay: float) -> float:
+        velocity = dyn.Problem(data.seen, decay=decay).velocity(here)
+        return float(np.sqrt(sum(np.sum(np.asarray(v) ** 2) for v in velocity.factors)))
+
+    return speed(penalty) / speed(0.0)
+
+
+def run(quick: bool, progress: Progress) -> Outcome:
+    data = {seed: planted(SHAPE, RANK, observed=OBSERVED, seed=seed, noise=NOISE) for seed in SEEDS[quick]}
+    rows = []
+    for depth in DEPTHS:
+        progress(f"als, k = {depth}")
+        rows += [by_als(data[seed], float(depth), penalty, seed) for seed in SEEDS[quick] for penalty in PENALTIES[quick]]
+    for depth in FLOW_DEPTHS[quick]:
+        progress(f"flow, k = {depth}")
+        rows += [by_flow(data[0], float(depth), penalty, 0) for penalty in FLOW_PENALTIES[quick]]
+    columns = table(rows)
+    progress("the flow at the solutions of als")
+    speeds = [stillness(data[0], float(depth), 1.0) for depth in DEPTHS]
+    best = {}
+    for depth in DEPTHS:
+        part = where(columns, engine="als", k=float(depth))
+        means = {p: float(np.median(part["error"][part["penalty"] == p])) for p in np.unique(part["penalty"])}
+        at = min(means, key=means.__getitem__)
+        best[depth] = (means[at], float(np.median(part["live"][part["penalty"] == at])))
+    settings = (
+        f"20^3, rank {RANK}, 20 % observed, noise {NOISE:g}, {COMPONENTS} components, k = {listed(DEPTHS)}, {len(SEEDS[quick])} seed(s)"
+    )
+    return Outcome(
+        {"errors": columns},
+        [
+            Claim(
+                "a solution of als is at rest under the flow with the same weight decay",
+                "here",
+                f"{settings}; penalty 1, als run to rest",
+                "velocity over that of the data alone < 1e-6 at every k",
+                listed(speeds, ".1e"),
+                bool(max(speeds) < 1e-6),
+            ),
+            Claim(
+                "depth finds the rank at the best penalty, and with it the error falls",
+                "[hariz2022], by weight decay",
+                settings,
+                f"rank {RANK} at every k >= 1, and an error below that of k = 0",
+                f"ranks {listed(rank for _, rank in best.values())}; least errors {listed(e for e, _ in best.values())}",
+                bool(all(best[k][1] == RANK and best[k][0] < best[0][0] for k in DEPTHS[1:])),
+            ),
+        ],
+    )
+
+
+def draw(tables: dict[str, Table]) -> Figure:
+    columns = tables["errors"]
+    figure, ((left, right),) = panels(1, 2, height=2.6)
+    depths = np.unique(columns["k"])
+    for at, k in enumerate(depths):
+        color = shade(at, len(depths))
+        part = where(columns, engine="als", k=k)
+        penalties = np.unique(part["penalty"])
+        for axes, quantity in ((left, "error"), (right, "live")):
+            middle = [np.median(part[quantity][part["penalty"] == p]) for p in penalties]
+            axes.plot(penalties, middle, color=color, linestyle=DASHES[at], marker=MARKERS[at], markersize=3, label=f"als, k = {k:g}")
+            flow = where(columns, engine="flow", k=k)
+            axes.plot(flow["penalty"], flow[quantity], MARKERS[at], color=color, markerfacecolor="white", markersize=7, zorder=0)
+    left.plot([], [], "o", color="0.3", markerfacecolor="white", markersize=7, label="flow, to rest")
+    right.axhline(RANK, color="black", linewidth=0.6)
+    left.set(xscale="log", yscale="log", xlabel="penalty p", ylabel="relative error of the whole tensor")
+    right.set(xscale="log", yscale="log", xlabel="penalty p", ylabel="components that live")
+    right.set_yticks([1, 2, 5, 10, 20, 40], ["1", "2", "5", "10", "20", "40"])
+    right.minorticks_off()
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    return figure

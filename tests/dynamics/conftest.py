@@ -1,0 +1,51 @@
+"""Tiny planted problems and a start of every kind, shared by the tests of the science engine."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+from rankless import dynamics as dyn
+from rankless.observations import Observations
+
+
+def planted(shape, rank=2, share=0.6, seed=0) -> Observations:
+    """Noiseless entries of a random CP tensor of unit root mean square."""
+    rng = np.random.default_rng(seed)
+    letters = "abcdef"[: len(shape)]
+    factors = [rng.normal(size=(d, rank)) for d in shape]
+    truth = np.einsum(",".join(c + "r" for c in letters) + "->" + letters, *factors)
+    truth /= np.sqrt(np.mean(truth**2))
+    return Observations.from_array(np.where(rng.random(shape) < share, truth, np.nan))
+
+
+CUBE, TALL = (4, 3, 5), (6, 4)
+
+# name -> (shape, start); every factorization, balanced and not
+STARTS = {
+    "cp shallow": (CUBE, lambda: dyn.CP.balanced(CUBE, components=4, scale=0.3, key=1)),
+    "cp real depth": (CUBE, lambda: dyn.CP.balanced(CUBE, components=4, depth=1.5, scale=0.3, key=1)),
+    "cp gaussian": (CUBE, lambda: dyn.CP.gaussian(CUBE, components=4, depth=2.0, scale=0.3, key=1)),
+    "deep cp": (CUBE, lambda: dyn.DeepCP.balanced(CUBE, components=4, depth=2, scale=0.3, key=1)),
+    "deep cp gaussian": (CUBE, lambda: dyn.DeepCP.gaussian(CUBE, components=4, depth=2, scale=0.3, key=1)),
+    "deep cp identity": (CUBE, lambda: dyn.DeepCP.identity(CUBE, components=4, depth=1, scale=0.3, key=1)),
+    "matrix": (TALL, lambda: dyn.Matrix.gaussian(TALL, layers=2.5, scale=0.3, key=1)),
+    "matrix wide": (TALL[::-1], lambda: dyn.Matrix.gaussian(TALL[::-1], layers=3, scale=0.3, key=1)),
+    "deep matrix": (TALL, lambda: dyn.DeepMatrix.balanced(TALL, layers=3, scale=0.3, key=1)),
+    "deep matrix gaussian": (TALL, lambda: dyn.DeepMatrix.gaussian(TALL, layers=3, scale=0.3, key=1)),
+}
+
+
+@pytest.fixture(scope="module", params=STARTS, ids=lambda name: name.replace(" ", "-"))
+def case(request):
+    """``(observations, start)`` for every factorization in turn."""
+    shape, build = STARTS[request.param]
+    return planted(shape), build()
+
+
+def relative(a, b) -> float:
+    """Largest difference between two trees of arrays, relative to the largest entry of the second."""
+    pairs = list(zip(map(np.asarray, jax.tree.leaves(a)), map(np.asarray, jax.tree.leaves(b)), strict=True))
+    scale = max(np.abs(y).max(initial=0.0) for _, y in pairs)
+    return max(np.abs(x - y).max(initial=0.0) for x, y in pairs) / scale

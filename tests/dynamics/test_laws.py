@@ -1,0 +1,143 @@
+"""The laws of the papers, left by forward differentiation and right by formula, with an independent inner product."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rankless import dynamics as dyn
+from rankless.depth import end_to_end_exponent, last_layer_exponent
+from rankless.dynamics import laws
+
+from .conftest import CUBE, TALL, planted, relative
+
+FOUR = (3, 2, 3, 2)
+
+
+def spectrum(factorization):
+    return factorization.spectrum()
+
+
+def last_layers(factorization):
+    return factorization.last_layer_norms()
+
+
+def moved(problem, start):
+    """The factorization some way along its flow, where nothing is special any more."""
+    return dyn.solve(problem, start, dyn.GradientFlow(method="dopri8", rtol=1e-11), ts=[0.7]).final
+
+
+@pytest.mark.parametrize("shape, depth", [(CUBE, 0), (CUBE, 1), (CUBE, 3), (FOUR, 2)], ids=["N3-k0", "N3-k1", "N3-k3", "N4-k2"])
+def test_deep_cp_growth(shape, depth):
+    problem = dyn.Problem(planted(shape))
+    for start in (
+        dyn.CP.balanced(shape, components=3, depth=depth, scale=0.3, key=2),
+        dyn.DeepCP.identity(shape, components=3, depth=depth, scale=0.3, key=2),
+        dyn.DeepCP.gaussian(shape, components=3, depth=depth, scale=0.3, key=2).equalised(),
+    ):
+        here = moved(problem, start)
+        assert relative(laws.growth(problem, here, last_layers), laws.deep_cp_law(problem, here)) < 1e-7
+
+
+@pytest.mark.parametrize("depth", [0.0, 0.5, 2.0])
+def test_end_to_end_growth_needs_strict_balance(depth):
+    problem = dyn.Problem(planted(CUBE))
+    here = moved(problem, dyn.CP.balanced(CUBE, components=3, depth=depth, scale=0.3, key=2))
+    assert relative(laws.growth(problem, here, spectrum), laws.end_to_end_law(problem, here)) < 1e-7
+    loose = dyn.DeepCP.identity(CUBE, components=3, depth=2, scale=0.3, key=2)
+    assert relative(laws.growth(problem, loose, spectrum), laws.end_to_end_law(problem, loose)) > 1e-2
+
+
+def test_shallow_growth_is_both_forms_at_depth_zero():
+    problem = dyn.Problem(planted(CUBE))
+    here = moved(problem, dyn.CP.balanced(CUBE, components=3, scale=0.3, key=2))
+    assert relative(laws.shallow_cp_law(problem, here), laws.deep_cp_law(problem, here)) < 1e-12
+    assert relative(laws.shallow_cp_law(problem, here), laws.growth(problem, here, spectrum)) < 1e-7
+
+
+@pytest.mark.parametrize("shape", [TALL, TALL[::-1]], ids=str)
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_singular_values_grow_as_arora_says(shape, layers):
+    problem = dyn.Problem(planted(shape))
+    collapsed = dyn.Matrix.gaussian(shape, layers=layers, scale=0.3, key=2)
+    for start in (collapsed, dyn.DeepMatrix.from_matrix(collapsed)):
+        here = moved(problem, start)
+        assert relative(laws.growth(problem, here, spectrum), laws.deep_matrix_law(problem, here)) < 1e-7
+
+
+def test_unbalanced_starts_follow_their_own_derivative():
+    """Here the paper's law fails, and the one without the balance assumption holds."""
+    problem = dyn.Problem(planted(CUBE))
+    here = moved(problem, dyn.DeepCP.gaussian(CUBE, components=3, depth=2, scale=0.3, key=2))
+    growth = laws.growth(problem, here, last_layers)
+    assert relative(growth, laws.unbalanced_law(problem, here)) < 1e-10
+    assert relative(growth, laws.deep_cp_law(problem, here)) > 1e-2
+
+
+def test_drive_is_the_inner_product_with_the_dense_gradient():
+    obs = planted(CUBE)
+    problem = dyn.Problem(obs)
+    for start in (
+        dyn.CP.gaussian(CUBE, components=3, depth=1.5, scale=0.5, key=2),
+        dyn.DeepCP.gaussian(CUBE, components=3, depth=2, scale=0.5, key=2),
+    ):
+        downhill = np.zeros(CUBE)
+        downhill[tuple(obs.coords)] = obs.values - np.asarray(start.at(obs.indices))
+        vectors = (start.end_to_end() if isinstance(start, dyn.DeepCP) else start).factors
+        dense = np.einsum("ijk,ir,jr,kr->r", downhill, *map(np.asarray, vectors))
+        assert relative(laws.drive(problem, start), dense) < 1e-12
+
+
+def test_imbalance_is_conserved():
+    problem = dyn.Problem(planted(CUBE))
+    start = dyn.DeepCP.gaussian(CUBE, components=3, depth=2, scale=0.3, key=2)
+    assert relative(moved(problem, start).imbalance(), start.imbalance()) < 1e-9
+    problem = dyn.Problem(planted(TALL))
+    start = dyn.DeepMatrix.gaussian(TALL, layers=3, scale=0.3, key=2)
+    assert relative(moved(problem, start).imbalance(), start.imbalance()) < 1e-9
+
+
+def test_modes_stay_balanced():
+    problem = dyn.Problem(planted(CUBE))
+    norms = moved(problem, dyn.CP.balanced(CUBE, components=3, depth=1.3, scale=0.3, key=2)).layer_norms()
+    np.testing.assert_allclose(norms, np.broadcast_to(norms[0], norms.shape), rtol=1e-8)
+
+
+def test_bound_is_an_equality_only_under_strict_balance():
+    problem = dyn.Problem(planted(CUBE))
+    strict, loose = (
+        moved(problem, start)
+        for start in (
+            dyn.DeepCP.balanced(CUBE, components=3, depth=2, scale=0.3, key=2),
+            dyn.DeepCP.gaussian(CUBE, components=3, depth=2, scale=0.3, key=2).equalised(),
+        )
+    )
+    left, right = laws.bound(strict)
+    np.testing.assert_allclose(left, right, rtol=1e-8)
+    left, right = laws.bound(loose)
+    assert np.all(np.asarray(left) < 0.9 * np.asarray(right))
+
+
+@pytest.mark.parametrize("depth", [0.0, 1.0, 2.5])
+def test_exponents_are_read_off_a_trajectory(depth):
+    """A rank-one target seen whole: one component, growing a hundredfold."""
+    obs = planted(CUBE, rank=1, share=1.0)
+    problem = dyn.Problem(obs)
+    start = dyn.CP.balanced(CUBE, components=1, depth=depth, scale=0.1, key=0)
+    probes = {
+        "s": dyn.probes.component_norms,
+        "w": dyn.probes.last_layer_norms,
+        "d": laws.normalised_drive,
+        "g": lambda p, f: laws.drive(p, f) / f.spectrum(),
+    }
+    flow = dyn.GradientFlow(method="dopri8", rtol=1e-9, stop_loss=0.01 * float(problem.data_loss(start)))
+    end = dyn.solve(problem, start, flow, ts=[1e3]).ts[-1]
+    run = dyn.solve(problem, start, dyn.GradientFlow(method="dopri8", rtol=1e-9), ts=np.linspace(0, end, 200), probes=probes)
+    s, w, d, g = (run.probes[name][:, 0] for name in "swdg")
+    np.testing.assert_allclose(laws.fit_exponent(run.ts, w, d), last_layer_exponent(depth, 3), atol=0.01)
+    np.testing.assert_allclose(laws.fit_exponent(run.ts, s, g), end_to_end_exponent(depth, 3), atol=0.01)
+
+
+def test_a_falling_norm_has_no_exponent_to_fit():
+    with pytest.raises(ValueError, match="0 of 20 records"):
+        laws.fit_exponent(np.arange(20.0), np.exp(-np.arange(20.0)), np.ones(20))

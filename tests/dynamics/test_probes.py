@@ -1,0 +1,74 @@
+"""Probes against what they are by definition."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rankless import dynamics as dyn
+from rankless.dynamics import probes
+from rankless.observations import Observations
+
+from .conftest import CUBE, planted, relative
+
+PROBLEM = dyn.Problem(planted(CUBE))
+START = dyn.CP.gaussian(CUBE, components=3, scale=0.5, key=0)
+
+
+def test_ranks_count_equal_components_exactly():
+    equal = dyn.CP.identity((4, 4), scale=0.3)
+    assert relative([probes.effective_rank(PROBLEM, equal), probes.stable_rank(PROBLEM, equal)], [4.0, 4.0]) < 1e-12
+
+
+def test_ranks_are_between_one_and_the_number_of_components():
+    for probe in (probes.effective_rank, probes.stable_rank):
+        assert 1 <= probe(PROBLEM, START) <= 3
+
+
+def test_singular_values_are_those_of_the_unfolding():
+    expected = np.linalg.svd(np.asarray(START.full()).reshape(CUBE[0], -1), compute_uv=False)
+    np.testing.assert_allclose(probes.singular_values(PROBLEM, START), expected, rtol=1e-12)
+
+
+def test_component_norms_are_frobenius_norms_of_the_components():
+    model = START.to_cp_tensor()
+    np.testing.assert_allclose(probes.component_norms(PROBLEM, START), model.component_norms(), rtol=1e-12)
+
+
+def test_observed_energy_is_one_where_all_is_seen_and_zero_where_nothing_is():
+    seen = np.full((4, 4), np.nan)
+    seen[:2] = 1.0
+    problem = dyn.Problem(Observations.from_array(seen))
+    split = dyn.CP([np.eye(4)[:, [0, 3]], np.ones((4, 2))])
+    np.testing.assert_allclose(probes.observed_energy(problem, split), [1.0, 0.0], atol=1e-15)
+
+
+def test_errors_on_held_out_entries_and_the_whole():
+    truth = np.asarray(START.full()) + 1.0
+    held = Observations.from_array(truth)
+    np.testing.assert_allclose(probes.HeldOut(held)(PROBLEM, START), 1.0, rtol=1e-12)
+    np.testing.assert_allclose(probes.TensorError(truth)(PROBLEM, START), np.sqrt(truth.size) / np.linalg.norm(truth), rtol=1e-12)
+
+
+def test_any_plain_function_is_a_probe_and_a_tree_its_record():
+    def corner(problem, factorization):
+        full = factorization.full()
+        return {"corner": full[0, 0, 0], "mean": jnp.mean(full)}
+
+    run = dyn.solve(PROBLEM, START, dyn.GradientFlow(), ts=[0.0, 0.5, 1.0], probes={"look": corner})
+    assert run.probes["look"]["corner"].shape == (3,)
+    np.testing.assert_allclose(run.probes["look"]["mean"][-1], np.mean(run.final.full()), rtol=1e-6)
+
+
+def test_imbalance_is_nothing_for_balanced_layers():
+    balanced = dyn.DeepCP.balanced(CUBE, components=2, depth=2, scale=0.1, key=0)
+    assert probes.imbalance(PROBLEM, balanced) < 1e-15 < probes.imbalance(PROBLEM, balanced.equalised()) + 1
+    assert probes.imbalance(PROBLEM, dyn.DeepCP.gaussian(CUBE, components=2, depth=2, scale=0.1, key=0)) > 1e-3
+
+
+def test_float64_leaves_as_numpy_and_the_global_switch_stays():
+    assert not jax.config.jax_enable_x64  # pyright: ignore[reportAttributeAccessIssue]
+    full = START.full()
+    assert isinstance(full, np.ndarray) and full.dtype == np.float64
+    assert not jax.config.jax_enable_x64  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,0 +1,45 @@
+"""`rankless reproduce`: what it writes, what it refuses, and (slow) that every claim holds with the quick settings."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+from rankless.figures import NAMES, reproduce
+from rankless.figures.outcome import Claim, write_claims
+
+
+def test_one_figure_writes_picture_numbers_and_claims(tmp_path):
+    said = []
+    rows = reproduce(["two-by-two"], tmp_path, quick=True, progress=said.append)
+    written = {path.name for path in tmp_path.iterdir()}
+    assert written == {"two_by_two.png", "two_by_two.svg", "two_by_two-trajectories.csv", "claims.md"}
+    assert all(claim.holds for claim in rows["two_by_two"])
+    assert (tmp_path / "two_by_two-trajectories.csv").read_text().startswith("layers,t,loss,hidden,bound,")
+    assert any("L = 3" in line for line in said)
+
+
+def test_an_unknown_name_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ValueError, match="no figure 'twoo'; the figures are two_by_two, law"):
+        reproduce(["law", "twoo"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_claim_that_fails_is_said_and_bars_do_not_break_the_table(tmp_path):
+    write_claims(tmp_path / "c.md", {"law": [Claim("a|b", "s", "t", "1", "2", False), Claim("c", "s", "t", "1", "1", True)]}, quick=True)
+    text = (tmp_path / "c.md").read_text()
+    assert "1 of 2 hold, with the quick" in text
+    assert "| law | a\\|b | s | t | 1 | 2 | **no** |" in text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_name_is_a_figure(name):
+    module = importlib.import_module(f"rankless.figures.{name}")
+    assert callable(module.run) and callable(module.draw) and module.__doc__
+
+
+@pytest.mark.slow
+def test_every_claim_holds_with_the_quick_settings(tmp_path):
+    rows = reproduce((), tmp_path, quick=True)
+    assert [claim for claims in rows.values() for claim in claims if not claim.holds] == []
