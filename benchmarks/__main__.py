@@ -9,7 +9,7 @@ import argparse
 import importlib
 
 QUICK = ("startup", "kernel", "matrix")
-LONG = ("accuracy", "planted", "race", "peers", "bare")
+LONG = ("dynamics", "accuracy", "planted", "race", "peers", "bare")
 
 
 def main() -> None:

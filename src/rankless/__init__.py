@@ -12,6 +12,13 @@ Public names are imported when first used, so that importing the package stays i
 """
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rankless.completer import Completion, TensorCompleter, complete
+    from rankless.cp_tensor import CPTensor
+    from rankless.io import read
+    from rankless.observations import Observations
 
 __version__ = "0.1.0"
 
@@ -36,4 +43,4 @@ def __getattr__(name: str):
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__", "als"]
+    return [*__all__, "__version__", "als", "dynamics"]

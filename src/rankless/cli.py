@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rankless.figures.command import reproduce
+
 if TYPE_CHECKING:
     from rankless.evaluation import Score
     from rankless.observations import Observations
@@ -148,6 +150,9 @@ def demo(
     with _progress() as callback:
         result = weather.run(output, seed=seed, callback=callback)
     weather.show(result)
+
+
+app.command("reproduce")(_plainly(reproduce))
 
 
 # --- helpers --------------------------------------------------------------------------------------

@@ -123,9 +123,8 @@ def unit_noise(frame: Frame, best: Point, held: Observations) -> float:
     return float(np.average((best.residual / frame.scale_at(held.coords)) ** 2, weights=frame.weights_at(held)))
 
 
-def better_by_slice(trial: Point, best: Point, held: Observations) -> bool:
+def better_by_slice(trial: Point, best: Point, held: Observations, mode: int) -> bool:
     """Whether slices are better filled on the whole, and the sum over all not worse for it."""
-    mode = trial.frame.mode
     slices, count = held.coords[mode], held.shape[mode]
     closer = _mean_log_rms(trial.residual, slices, count) < _mean_log_rms(best.residual, slices, count)
     return closer and trial.rmse < NOISE_SLACK * best.rmse

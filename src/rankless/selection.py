@@ -125,7 +125,7 @@ class Search:
             return best
         frame = frame_after(best, self.train, self.held, mode)
         trial = fit(frame, _window(self.guess(best, frame), 6))
-        return trial if better_by_slice(trial, best, self.held) else best
+        return trial if better_by_slice(trial, best, self.held, mode) else best
 
     def guess(self, best: Point, frame: Frame) -> float:
         """The penalty of `best` in another frame: it scales with the noise that is left, in the frame's units."""
@@ -138,15 +138,15 @@ class Search:
         entries = Entries(units, np.float32)
         start, patience = {"grow": (_grow, GROW_PATIENCE), "prune": (_prune, PRUNE_PATIENCE)}[kind]
         shallow = empty(entries)
-        best, worse = None, 0
+        best, worse = replace(scored(frame, kind, 0.0, penalties[0], shallow, self.held), score=np.inf), 0
         for penalty in penalties:
-            self.say(f"{kind} at penalty {penalty:.3g}" + ("" if best is None else f", rank {best.state.rank} so far"), None)
+            self.say(f"{kind} at penalty {penalty:.3g}" + f", rank {best.state.rank} so far", None)
             clock = perf_counter()
             problem = _at(COARSE, 0.0, penalty, units)
             shallow, sweeps = start(entries, shallow, problem, self.limits.max_rank, rng, self.workers)
             state, improved, alive, shallow_score = shallow, False, False, np.inf
             for depth in self.limits.depths:
-                if depth > 0 and best is not None and np.inf > shallow_score > HOPELESS * best.score:
+                if depth > 0 and np.inf > shallow_score > HOPELESS * best.score:
                     continue  # a bad shallow fit is not worth deepening
                 if depth > 0:
                     state = state.copy()
@@ -154,7 +154,7 @@ class Search:
                 point = self.scored(frame, kind, depth, penalty, state, sweeps, clock)
                 alive |= state.rank > 0
                 shallow_score = min(shallow_score, point.score)
-                if best is None or point.score < best.score:
+                if point.score < best.score:
                     best, improved = point, True
                 sweeps, clock = 0, perf_counter()
             hopeless = alive and best.state.rank > 0 and shallow_score > HOPELESS * best.score
