@@ -140,7 +140,7 @@ class Search:
         shallow = empty(entries)
         best, worse = replace(scored(frame, kind, 0.0, penalties[0], shallow, self.held), score=np.inf), 0
         for penalty in penalties:
-            self.say(f"{kind} at penalty {penalty:.3g}" + f", rank {best.state.rank} so far", None)
+            self.say(f"{kind} at penalty {penalty:.3g}, rank {best.state.rank} so far", None)
             clock = perf_counter()
             problem = _at(COARSE, 0.0, penalty, units)
             shallow, sweeps = start(entries, shallow, problem, self.limits.max_rank, rng, self.workers)

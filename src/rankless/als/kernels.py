@@ -120,7 +120,7 @@ def _ask_for(e, others, offsets, stack):
     for m in range(others.shape[0]):
         start = stack.ctypes.data + (offsets[m] + others[m, e]) * width
         for line in range(0, width, 64):
-            _prefetch(start + line)
+            _prefetch(start + line)  # pyright: ignore[reportCallIssue]
 
 
 @_jit
