@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks import page
 from benchmarks.measures import data, peers
-from benchmarks.store import Store, median
+from benchmarks.store import Cell, Store, median
 
 SHARES = (0.8, 0.5, 0.95)
 SEEDS = (0,)
@@ -27,10 +27,16 @@ def store(**how: Any) -> Store:
     return Store("peers", timed=False, stamp=", ".join(versions), **how)
 
 
-def best(cells: Store, name: str, share: float) -> float:
-    """The least error of any peer at any of its ranks; NaN where none is measured."""
-    found = [median([cell], "nrmse") for cell in cells.current() if (cell["data"], cell["hidden"]) == (name, f"{share:g}")]
-    return min(found, default=float("nan"))
+def of(cells: Store, name: str, share: float) -> list[Cell]:
+    """The finished cells of one line of the table."""
+    return [c for c in cells.current() if (c["data"], c["hidden"]) == (name, f"{share:g}")]
+
+
+def over_best(ours: list[Cell], theirs: list[Cell]) -> float:
+    """Our error over the least of any peer at any of its ranks, on the same hidden cells; NaN where none is measured."""
+    errors = [median([c for c in theirs if c["method"] == method], "nrmse") for method in peers.METHODS]
+    seeds = {c["seed"] for c in theirs}
+    return median([c for c in ours if c["seed"] in seeds], "nrmse") / min((e for e in errors if e == e), default=float("nan"))
 
 
 def run(fresh: bool = False) -> None:
@@ -49,7 +55,7 @@ def write(cells: Store) -> None:
     rows = []
     for name in data.NAMES:
         for share in sorted(SHARES):
-            found = [c for c in cells.current() if (c["data"], c["hidden"]) == (name, f"{share:g}")]
+            found = of(cells, name, share)
             errors = [median([c for c in found if c["method"] == method], "nrmse") for method in peers.METHODS]
             if found:
                 least = min(e for e in errors if e == e)

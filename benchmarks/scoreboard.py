@@ -16,6 +16,7 @@ from benchmarks import accuracy, bare, kernel, matrix, page, peers, planted, rac
 from benchmarks.__main__ import LONG, QUICK
 from benchmarks.machine import ROOT, machine
 from benchmarks.measures import data
+from benchmarks.measures.peers import METHODS
 from benchmarks.measures.planted import SETTINGS
 from benchmarks.store import Cell, median, numbers
 
@@ -33,6 +34,7 @@ KERNEL = {16: None, 32: 0.7, 64: 0.9}
 START_UP = {
     "first_fit": ("tiny `als.solve` in a fresh process, kernels cached, s", 1.5),
     "import_over_numpy": ("`import rankless` over NumPy's, s", 0.4),
+    "complete": ("`import rankless; rankless.complete`, what the lazy import leaves for the first use, s", None),
     "help": ("`rankless --help`, s", 0.5),
 }
 
@@ -58,12 +60,6 @@ def at_most(
     )
 
 
-def at_least(what: str, bound: float | None, value: float, cells: list[Cell]) -> Figure:
-    known = value == value
-    text = f"{value:.3g}" if known else "not measured"
-    return Figure(what, "-" if bound is None else f"≥ {bound:g}", text, value >= bound if known and bound is not None else None, cells)
-
-
 def clone(**how: bool) -> Iterator[Figure]:
     cells = bare.store(**how).current()
     for target in ("demo", "test"):
@@ -82,11 +78,15 @@ def real_data(**how: bool) -> Iterator[Figure]:
             f"NRMSE, {name}, {share:.0%} hidden", bound, median(found, "nrmse"), found, enough=not missing, note=missing, digits=4
         )
     given = peers.store()
-    lines = [(accuracy.of(cells, name, share), peers.best(given, name, share)) for name in data.NAMES for share in accuracy.SHARES]
-    ratios = [median(found, "nrmse") / best for found, best in lines if found and best == best]
-    counted = [cell for found, _ in lines for cell in found]
-    note = f" (worst of {len(ratios)} tables)"
-    yield at_most("NRMSE over the best peer's at its best rank", 1.0, max(ratios, default=float("nan")), counted, note=note)
+    pairs = [(accuracy.of(cells, name, share), peers.of(given, name, share)) for name in data.NAMES for share in accuracy.SHARES]
+    ratios = [peers.over_best(ours, theirs) for ours, theirs in pairs]
+    missing = sum(len(METHODS) - len({c["method"] for c in theirs}) for _, theirs in pairs)
+    worst = max((r for r in ratios if r == r), default=float("nan"))
+    note = f" (worst of {len(pairs)} tables" + (f"; {missing} fits of peers not measured)" if missing else ")")
+    settled = worst > 1 or not missing  # one more peer can only raise the ratio
+    yield at_most(
+        "NRMSE over the best peer's at its best rank, same cells", 1.0, worst, [c for o, _ in pairs for c in o], enough=settled, note=note
+    )
 
 
 def recovery(**how: bool) -> Iterator[Figure]:
@@ -106,7 +106,10 @@ def speed(**how: bool) -> Iterator[Figure]:
     cells = kernel.store(**how)
     for rank, bound in KERNEL.items():
         found = [c for c in cells.current() if c["what"] == "rows" and c["rank"] == str(rank)]
-        yield at_least(f"row kernel over dgemm, float64, rank {rank}", bound, median(found, "ratio"), found)
+        both = median(found, "ratio"), median(found, "one_thread_ratio")  # on a busy machine the first alone is luck
+        text = f"{both[0]:.2f} on all cores, {both[1]:.2f} on one thread" if found else "not measured"
+        holds = min(both) >= bound if found and bound is not None else None
+        yield Figure(f"row kernel over dgemm, float64, rank {rank}", "-" if bound is None else f"≥ {bound:g}", text, holds, found)
     found = matrix.store(**how).current()
     peer = matrix.fastest_peer(found) if found else None
     name = peer or "the fastest peer"
@@ -117,8 +120,10 @@ def speed(**how: bool) -> Iterator[Figure]:
     for data_set in data.NAMES:
         for share in race.SHARES:
             found = race.of(given, data_set, share)
-            value = race.ratio(found) if found else float("nan")
-            yield at_most(f"whole automatic fit over one {race.AGAINST[0]} fit, {data_set}, {share:.0%} hidden: time", 1.0, value, found)
+            value, short = race.ratio(found) if found else float("nan"), len(found) < len(race.SEEDS)
+            what = f"whole automatic fit over one {race.AGAINST[0]} fit, {data_set}, {share:.0%} hidden: time"
+            note = f" ({len(found)} of {len(race.SEEDS)} repetitions)" if short else ""
+            yield at_most(what, 1.0, value, found, enough=not short, note=note)
     found = [c for c in cells.current() if c["what"] == "set-up"]
     yield at_most("sorting 4 M entries over one sweep at rank 32", 1.0, median(found, "sort_ratio"), found)
     yield at_most("reading (any order) and sorting 4 M entries over one sweep", 1.0, median(found, "whole_ratio"), found)
