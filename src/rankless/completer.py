@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _CELLS_AT_ONCE = 1_000_000
-_MIN_HELD = 50  # entries held out of small data even where `holdout` asks for fewer: ten cannot choose
+_MIN_HELD = 500  # entries held out of small data even where `holdout` asks for fewer: a hundred choose a penalty badly
+_MOST_HELD = 0.3  # ... up to this share
 
 
 class TensorCompleter(RegressorMixin, BaseEstimator):
@@ -43,7 +44,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
     effects : "auto", True or False: additive main effects under the components.
     noise : "auto", None, or the mode (name or number) whose slices differ in noise.
     loss : "gaussian", the sum of squares.
-    holdout : share of the observed entries on which the choices are made.
+    holdout : share of the observed entries on which the choices are made; up to 0.3 of small data.
     shape : sizes of the modes; None: one more than the largest coordinate.
     random_state : same seed, same numbers, on any number of threads.
     n_jobs : threads; None means all processors.
@@ -102,7 +103,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
             self._fit_constant(obs)
             return self
         _check_enough(obs)
-        holdout = min(max(self.holdout, _MIN_HELD / obs.size), max(self.holdout, 1 / 3))
+        holdout = min(max(self.holdout, _MIN_HELD / obs.size), max(self.holdout, _MOST_HELD))
         near_one, exponent = _near_one(obs)
         with Workers(self.n_jobs) as workers:
             found = search(near_one, limits, holdout=holdout, seed=_seed(self.random_state), workers=workers, say=callback or _silent)

@@ -187,7 +187,8 @@ class Search:
             point = self.moved(point, point.frame, depth, point.penalty * SIMPLER)
             if point.score > HOPELESS * best.score or not point.state.rank:
                 break
-            best = min(point, best, key=score_of)
+            if point.state.rank < best.state.rank:
+                best = min(point, best, key=score_of)
         return best
 
     def refined(self, best: Point) -> Point:
