@@ -237,3 +237,13 @@ def test_planted_recovery(shape, rank, share):
         )
         good += answer.model.rank == rank and error <= 1.05 * told
     assert good >= 4
+
+
+def test_additive_data_need_no_component():
+    rng = np.random.default_rng(0)
+    array = rng.normal(size=(12, 1, 1)) + rng.normal(size=(9, 1)) + rng.normal(size=7)
+    truth = array.copy()
+    array[rng.random(array.shape) < 0.3] = np.nan
+    answer = found(array)
+    assert answer.model.rank == 0 and answer.frame.offset is not None
+    np.testing.assert_allclose(answer.frame.offset.full(), truth, atol=1e-9)

@@ -37,6 +37,7 @@ GUARD = 0.003  # guard as a share of penalty x share observed: enough against ru
 GROW_PATIENCE, PRUNE_PATIENCE = 5, 2  # worse points after which a walk ends; hopeless ones count twice
 SIMPLER, SIMPLER_STEPS = 4.0, 3  # ratio and number of the penalties at which spare components are shed
 LARGE, LARGE_A_SLICE = 100_000, 20  # entries, in all and a slice, above which choices are made on a part
+ADDITIVE = 1e-4  # size left, in a frame's units of about 1, at which data are additive to the last digits
 EARNED = 0.99  # a score below this share of the other's, and main effects are worth having
 HOPELESS = 1.15  # a shallow score this many times the best is not deepened, and may end a walk at once
 COARSE = Problem(0.0, 1.0, tol=1e-4, max_sweeps=40)  # how far points of a walk are driven
@@ -104,6 +105,9 @@ class Search:
     def choose(self) -> Point:
         """The best point over effects, noise, ways to start, depths and penalties."""
         base = [Frame.of(self.train, effects=effects) for effects in self.limits.effects]
+        units = base[-1].to_units(self.train)
+        if units.rms() < ADDITIVE:  # main effects explain everything, and what they leave is rounding
+            return self.scored(base[-1], "grow", 0.0, 1.0, empty(Entries(units, np.float32)), 0, perf_counter())
         # the simpler frame comes first; main effects have to earn their place
         best, *others = (self.walk("grow", frame, _penalties(frame.to_units(self.train))) for frame in base)
         best = min([best, *(other for other in others if other.score < EARNED * best.score)], key=score_of)
