@@ -55,8 +55,6 @@ class Entries:
             raise FloatingPointError(f"the squares of the values overflow; {_MEND}")
         self.unit = np.sqrt(self.square / (weights.sum(dtype=np.float64) if len(weights) else self.size))  # root mean square
         self.offsets = np.concatenate([[0], np.cumsum(obs.shape)])
-        self.cells = float(obs.cells)
-        self.addresses = kernels.blas_addresses(self.dtype)
 
 
 @dataclass
@@ -145,14 +143,11 @@ def update_mode(entries: Entries, state: State, own: SortedMode, problem: Proble
     eps = dtype.type(np.finfo(dtype).eps)
     guard_gram = dtype.type(problem.guard) * gram_of_others(state, own.mode)
     ridge = root, dtype.type(problem.penalty), eps
-    calls = [
-        (first, last, own.starts, base, *data, guard_gram, *ridge, measure, losses, energies, entries.addresses)
-        for first, last in own.blocks
-    ]
+    calls = [(first, last, own.starts, base, *data, guard_gram, *ridge, measure, losses, energies) for first, last in own.blocks]
     work = own.size * rank * rank / 2
     workers.run(kernels.update_rows, calls, work)
     for row in own.long_rows:
-        _update_long_row(row, own, base, data, guard_gram, ridge, losses, energies, entries.addresses, workers)
+        _update_long_row(row, own, base, data, guard_gram, ridge, losses, energies, workers)
     if measure:
         state.loss = 0.5 * float(losses.sum()) + (0.5 * problem.guard * whole_energy(state) if problem.guard else 0.0)
         state.energies = energies.sum(axis=0, dtype=np.float64)
@@ -162,16 +157,16 @@ def update_mode(entries: Entries, state: State, own: SortedMode, problem: Proble
         state.gains = problem.penalty * scaled.astype(np.float64) ** 2
 
 
-def _update_long_row(row, own: SortedMode, base: int, data, guard_gram, ridge, losses, energies, addresses, workers: Workers) -> None:
+def _update_long_row(row, own: SortedMode, base: int, data, guard_gram, ridge, losses, energies, workers: Workers) -> None:
     rank, dtype = data[2].shape[1], data[2].dtype
     parts = segments(int(own.starts[row]), int(own.starts[row + 1]))
     grams, rights = np.empty((len(parts), rank, rank), dtype), np.empty((len(parts), rank), dtype)
     work = (parts[-1][1] - parts[0][0]) * rank * rank / 2
-    calls = [(lo, hi, *data, grams[j], rights[j], addresses) for j, (lo, hi) in enumerate(parts)]
+    calls = [(lo, hi, *data, grams[j], rights[j]) for j, (lo, hi) in enumerate(parts)]
     workers.run(kernels.accumulate_segment, calls, work)
     spare = np.zeros(rank, dtype)
     gram, right = grams.sum(axis=0) + guard_gram, rights.sum(axis=0)
-    kernels.finish_row(base + row, gram, right, *ridge, data[2], spare, addresses)  # pyright: ignore[reportCallIssue]
+    kernels.finish_row(base + row, gram, right, *ridge, data[2], spare)  # pyright: ignore[reportCallIssue]
     if len(losses):
         energies[row] = spare
         residuals = np.zeros(len(parts))
