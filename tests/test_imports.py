@@ -17,7 +17,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 # A module may import from its own part and from parts of a lower layer.
 LAYERS = {
-    **dict.fromkeys(["_files", "_memory", "depth", "observations", "cp_tensor"], 0),
+    **dict.fromkeys(["_files", "_memory", "depth", "canonical", "observations", "cp_tensor"], 0),
     **dict.fromkeys(["als", "dynamics", "effects", "inspection"], 1),
     "frame": 2,
     "scoring": 3,

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from rankless.observations import Observations, counting_order
+from rankless.canonical import lexicographic_order
+from rankless.observations import Observations
 
 shapes = hnp.array_shapes(min_dims=2, max_dims=5, max_side=5)
 numbers = st.floats(-1e6, 1e6)
@@ -69,11 +70,16 @@ def test_canonical_order_is_lexsort_with_the_first_mode_slowest(indices):
     np.testing.assert_array_equal(obs.values, expected.astype(float))
 
 
-@given(hnp.arrays(np.int32, st.integers(0, 200), elements=st.integers(0, 11)))
-def test_counting_order_is_a_stable_argsort(keys):
-    order, starts = counting_order(keys, 12)
-    np.testing.assert_array_equal(order, np.argsort(keys, kind="stable"))
-    np.testing.assert_array_equal(starts, np.searchsorted(np.sort(keys), np.arange(13)))
+@given(hnp.arrays(np.int32, st.tuples(st.integers(1, 8), st.integers(0, 60)), elements=st.integers(0, 3)), st.sampled_from([4, 2**31 - 1]))
+def test_lexicographic_order_is_a_stable_lexsort_also_where_keys_are_longer_than_64_bits(coords, size):
+    np.testing.assert_array_equal(lexicographic_order(coords, [size] * len(coords)), np.lexsort(coords[::-1]))
+
+
+def test_coordinates_near_two_thousand_million_take_no_room():
+    far = 2**31 - 2
+    obs = Observations.from_indices([[far, 3], [0, far], [5, 5]], [1.0, 2.0, 3.0])
+    assert obs.shape == (far + 1, far + 1)
+    assert obs.values.tolist() == [2.0, 3.0, 1.0]
 
 
 @given(
@@ -159,6 +165,14 @@ def test_split_parts_the_entries_and_bares_no_slice(array, holdout, seed):
     for mode in range(obs.order):
         np.testing.assert_array_equal(train.counts(mode) > 0, obs.counts(mode) > 0)
     assert same(train, obs.split(holdout, seed=seed)[0])
+
+
+def test_every_part_is_contiguous():
+    obs = Observations.from_indices([[0, 0], [1, 1], [2, 0]], np.ones((3, 2))[:, 0], weights=np.ones((3, 2))[:, 1])
+    for part in (obs, obs.subset(np.array([True, False, True])), *obs.split(0.4), obs.with_values(np.ones((3, 2))[:, 0])):
+        assert part.coords.flags.c_contiguous
+        assert part.values.flags.c_contiguous
+        assert part.weights is not None and part.weights.flags.c_contiguous
 
 
 def test_split_is_shuffled():

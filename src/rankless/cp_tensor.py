@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rankless._files import write_beside
+from rankless.canonical import check_indices
 
 _ROWS_AT_ONCE = 65_536  # coordinates evaluated per block: bounds the memory of `at`
 
@@ -127,8 +128,6 @@ class CPTensor:
     # --- helpers ------------------------------------------------------------------------------
 
     def _checked(self, indices) -> np.ndarray:
-        from rankless.observations import check_indices
-
         return check_indices(indices, self.shape)
 
     def _shares(self, coords: np.ndarray) -> np.ndarray:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from rankless.canonical import Duplicates, canonical, check_indices
+
 if TYPE_CHECKING:
     import pandas as pd
-
-Duplicates = Literal["error", "mean", "last"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +47,9 @@ class Observations:
     value_name: str = "value"
 
     def __post_init__(self):
+        for name in ("coords", "values", "weights"):  # a boolean mask leaves columns strided; kernels are compiled for rows
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name)))
         if not self.modes:
             object.__setattr__(self, "modes", tuple(f"mode_{n}" for n in range(self.order)))
         if not self.labels:
@@ -69,7 +72,7 @@ class Observations:
         coords = np.stack([c.astype(np.int32) for c in np.nonzero(seen)])
         obs = cls(
             coords,
-            np.ascontiguousarray(values[seen]),
+            values[seen],
             values.shape,
             None,
             _checked_modes(modes, values.ndim),
@@ -103,14 +106,14 @@ class Observations:
         if shape is None:
             if not len(indices):
                 raise ValueError("no observed entry and no shape; pass shape=(...) and at least one entry")
-            shape = tuple(int(m) + 1 for m in indices.max(axis=0))
+            shape = tuple(int(c.max()) + 1 for c in indices.T)
         coords = np.ascontiguousarray(indices.T, dtype=np.int32)
         weights = None if weights is None else _checked_weights(weights, values)
         if np.isnan(values).any():
             keep = ~np.isnan(values)
             coords, values = coords[:, keep], values[keep]
             weights = None if weights is None else weights[keep]
-        coords, values, weights = _canonical(coords, values, weights, tuple(shape), duplicates)
+        coords, values, weights = canonical(coords, values, weights, tuple(shape), duplicates)
         obs = cls(
             coords,
             values,
@@ -277,96 +280,7 @@ class Observations:
         return self
 
 
-# --- checks and the canonical order ---------------------------------------------------------------
-
-
-def check_indices(indices, shape: Sequence[int] | None) -> np.ndarray:
-    """`indices` as integers of shape ``(n, order)``; raises ValueError naming the first bad row."""
-    coords = np.asarray(indices)
-    if coords.ndim == 1 and shape is not None and coords.shape[0] == len(shape):
-        coords = coords[None, :]
-    if coords.ndim != 2 or (shape is not None and coords.shape[1] != len(shape)):
-        wanted = "(n, order)" if shape is None else f"(n, {len(shape)})"
-        raise ValueError(f"indices have shape {coords.shape}; pass integers of shape {wanted}, a row for each entry")
-    if coords.dtype.kind not in "iu":
-        if coords.dtype.kind != "f":
-            raise ValueError(f"indices have dtype {coords.dtype}; pass integers of shape (n, order), counted from 0")
-        bad = np.flatnonzero((coords != np.floor(coords)).any(axis=1) | ~np.isfinite(coords).all(axis=1))
-        if len(bad):
-            raise ValueError(
-                f"indices[{bad[0]}] = {tuple(coords[bad[0]].tolist())} is not made of whole numbers; pass integers counted from 0"
-            )
-        coords = coords.astype(np.int64)
-    countable = np.iinfo(np.int32).max
-    if shape is not None and max(shape, default=0) > countable:
-        raise ValueError(
-            f"shape {tuple(map(int, shape))} has a mode longer than {countable}, all that 32 bits can count; "
-            "number its slices from 0 without gaps, as pandas.factorize does"
-        )
-    upper = np.asarray(shape if shape is not None else [countable] * coords.shape[1])
-    bad = np.flatnonzero((coords < 0).any(axis=1) | (coords >= upper).any(axis=1)) if len(coords) else []
-    if len(bad):
-        row = tuple(coords[bad[0]].tolist())
-        bounds = f"shape {tuple(int(s) for s in upper)}" if shape is not None else "what 32 bits can count"
-        raise ValueError(f"indices[{bad[0]}] = {row} lies outside {bounds}; pass shape=... or check that coordinates start at 0")
-    return coords
-
-
-def counting_order(keys: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Stable order of integer `keys` in ``[0, size)`` and where each key starts, in linear time.
-
-    SciPy's CSC to CSR conversion is a counting sort; a matrix with one entry a column makes it ours.
-    """
-    from scipy.sparse import csc_array
-
-    n = len(keys)
-    pointers = np.arange(n + 1, dtype=np.int32 if n < 2**31 - 1 else np.int64)
-    by_row = csc_array((np.ones(n, dtype=np.int8), keys.astype(pointers.dtype, copy=False), pointers), shape=(size, n)).tocsr()
-    return by_row.indices, by_row.indptr
-
-
-def _canonical(coords, values, weights, shape, duplicates: Duplicates):
-    """Lexicographic order, duplicates settled: ``(coords, values, weights)``."""
-    if duplicates not in ("error", "mean", "last"):
-        raise ValueError(f"duplicates={duplicates!r} is not known; pass 'error', 'mean' or 'last'")
-    arrival = None  # position at which each entry arrived; None while nothing has moved
-    if not _is_sorted(coords):
-        arrival = counting_order(coords[-1], shape[-1])[0]
-        for mode in reversed(range(len(coords) - 1)):
-            arrival = arrival[counting_order(coords[mode][arrival], shape[mode])[0]]
-        coords = np.take(coords, arrival, axis=1)
-        values = values[arrival]
-        weights = None if weights is None else weights[arrival]
-    same = np.ones(max(len(values) - 1, 0), dtype=bool)
-    for c in coords:
-        same &= c[1:] == c[:-1]
-    if same.any():
-        if duplicates == "error":
-            at = int(np.flatnonzero(same)[0])
-            where, rows = tuple(coords[:, at].tolist()), [at, at + 1] if arrival is None else sorted(map(int, arrival[at : at + 2]))
-            raise ValueError(
-                f"coordinates {where} are given twice (rows {rows[0]} and {rows[1]}); pass duplicates='mean' or 'last', or drop one"
-            )
-        starts = np.flatnonzero(np.concatenate([[True], ~same]))
-        if duplicates == "last":  # the sort is stable, so the last of a run arrived last
-            pick = np.concatenate([starts[1:], [len(values)]]) - 1
-            values, weights = values[pick], None if weights is None else weights[pick]
-        else:
-            w = np.ones_like(values) if weights is None else weights
-            total = np.add.reduceat(w, starts)
-            values = (np.add.reduceat(values * w, starts) / total).astype(values.dtype)
-            weights = None if weights is None else total
-        coords = coords[:, starts]
-    return coords, np.ascontiguousarray(values), weights
-
-
-def _is_sorted(coords: np.ndarray) -> bool:
-    undecided = np.ones(max(len(coords[0]) - 1, 0), dtype=bool)
-    for c in coords:
-        if (undecided & (c[1:] < c[:-1])).any():
-            return False
-        undecided &= c[1:] == c[:-1]
-    return True
+# --- checks ---------------------------------------------------------------------------------------
 
 
 def _check_order(order: int, what: str) -> None:

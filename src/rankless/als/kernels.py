@@ -201,3 +201,17 @@ def residual_segment(lo, hi, row, others, offsets, stack, values, weights):
     """Squared residual of part of one long row."""
     panel, targets = _panel_for(stack)
     return _squared_residual(lo, hi, row, others, offsets, stack, values, weights, panel, targets)
+
+
+@jit
+def sort_by_row(coords, mode, values, weights, free, others, sorted_values, sorted_weights):
+    """Entries moved behind each other row by row of one mode, their order kept; ``free[i]`` is row `i`'s next place."""
+    for e in range(coords.shape[1]):
+        row = coords[mode, e]
+        at = free[row]
+        free[row] = at + 1
+        sorted_values[at] = values[e]
+        if len(weights):
+            sorted_weights[at] = weights[e]
+        for m in range(others.shape[0]):
+            others[m, at] = coords[m if m < mode else m + 1, e]

@@ -17,10 +17,10 @@ from itertools import pairwise
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from rankless.observations import Observations, counting_order
+from rankless.als.kernels import sort_by_row
+from rankless.observations import Observations
 
 _LONG_ROW = 16_384  # entries from which a row is shared between threads
-_BLOCK = 65_536  # entries moved at once while sorting
 _BLOCKS = 32  # blocks a mode is cut into: enough to even out the threads, few enough to cost nothing
 _SMALL_WORK = 2e6  # multiply-adds below which starting threads costs more than it saves
 
@@ -39,31 +39,18 @@ class SortedMode:
 
     @classmethod
     def of(cls, obs: Observations, mode: int, values: np.ndarray, weights: np.ndarray) -> SortedMode:
-        others = [m for m in range(obs.order) if m != mode]
+        starts = np.concatenate([[0], np.cumsum(obs.counts(mode))])
         if mode == 0:  # the canonical order is already sorted by the first mode: share it
-            starts = np.searchsorted(obs.coords[0], np.arange(obs.shape[0] + 1))
             arrays = obs.coords[1:], values, weights
         else:
-            order, starts = counting_order(obs.coords[mode], obs.shape[mode])
-            arrays = np.empty((len(others), obs.size), np.int32), np.empty_like(values), np.empty_like(weights)
-            _reorder(values, order, arrays[1])
-            if len(weights):
-                _reorder(weights, order, arrays[2])
-            for row, m in enumerate(others):
-                _reorder(obs.coords[m], order, arrays[0][row])
-        starts = starts.astype(np.int64)
+            arrays = np.empty((obs.order - 1, obs.size), np.int32), np.empty_like(values), np.empty_like(weights)
+            sort_by_row(obs.coords, mode, values, weights, starts[:-1].copy(), *arrays)
         lengths = np.diff(starts)
         return cls(mode, starts, *arrays, _even_blocks(lengths), tuple(np.flatnonzero(lengths > _LONG_ROW).tolist()))
 
     @property
     def size(self) -> int:
         return len(self.values)
-
-
-def _reorder(source: np.ndarray, order: np.ndarray, out: np.ndarray) -> None:
-    """``out = source[order]`` in blocks: indexing at once would hold the order a second time, in 64 bits."""
-    for start in range(0, len(order), _BLOCK):
-        out[start : start + _BLOCK] = source[order[start : start + _BLOCK]]
 
 
 def _even_blocks(lengths: np.ndarray) -> tuple[tuple[int, int], ...]:

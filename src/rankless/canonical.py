@@ -1,0 +1,113 @@
+"""Coordinates checked, and put into the one canonical order: lexicographic, the first mode slowest.
+
+Sorting is done on 64-bit keys, an entry's coordinates above its position: keys are distinct, so any
+sort of them is stable, NumPy has a fast one, and the order is read off the lowest bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+Duplicates = Literal["error", "mean", "last"]
+
+
+def check_indices(indices, shape: Sequence[int] | None) -> np.ndarray:
+    """`indices` as integers of shape ``(n, order)``; raises ValueError naming the first bad row."""
+    coords = np.asarray(indices)
+    if coords.ndim == 1 and shape is not None and coords.shape[0] == len(shape):
+        coords = coords[None, :]
+    if coords.ndim != 2 or (shape is not None and coords.shape[1] != len(shape)):
+        wanted = "(n, order)" if shape is None else f"(n, {len(shape)})"
+        raise ValueError(f"indices have shape {coords.shape}; pass integers of shape {wanted}, a row for each entry")
+    if coords.dtype.kind not in "iu":
+        if coords.dtype.kind != "f":
+            raise ValueError(f"indices have dtype {coords.dtype}; pass integers of shape (n, order), counted from 0")
+        if not all(np.isfinite(c).all() and (c == np.floor(c)).all() for c in coords.T):
+            bad = np.flatnonzero((coords != np.floor(coords)).any(axis=1) | ~np.isfinite(coords).all(axis=1))
+            raise ValueError(
+                f"indices[{bad[0]}] = {tuple(coords[bad[0]].tolist())} is not made of whole numbers; pass integers counted from 0"
+            )
+        coords = coords.astype(np.int64)
+    countable = np.iinfo(np.int32).max
+    if shape is not None and max(shape, default=0) > countable:
+        raise ValueError(
+            f"shape {tuple(map(int, shape))} has a mode longer than {countable}, all that 32 bits can count; "
+            "number its slices from 0 without gaps, as pandas.factorize does"
+        )
+    upper = [int(d) for d in shape] if shape is not None else [countable] * coords.shape[1]
+    # the ends of every column first: looking for a row takes ten times as long
+    if len(coords) and not all(c.min() >= 0 and c.max() < d for c, d in zip(coords.T, upper, strict=True)):
+        bad = np.flatnonzero((coords < 0).any(axis=1) | (coords >= np.asarray(upper)).any(axis=1))
+        row = tuple(coords[bad[0]].tolist())
+        bounds = f"shape {tuple(upper)}" if shape is not None else "what 32 bits can count"
+        raise ValueError(f"indices[{bad[0]}] = {row} lies outside {bounds}; pass shape=... or check that coordinates start at 0")
+    return coords
+
+
+def lexicographic_order(coords: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Stable lexicographic order of the columns of `coords`, as positions in 64 bits.
+
+    >>> lexicographic_order(np.array([[1, 0, 1], [0, 2, 0]]), (2, 3)).tolist()
+    [1, 0, 2]
+    """
+    count = coords.shape[1]
+    low = max(count - 1, 0).bit_length()
+    position, order, left = np.uint64((1 << low) - 1), None, len(coords)
+    while left or order is None:
+        key, shift = np.arange(count, dtype=np.uint64), low
+        while left and shift + (bits := (int(shape[left - 1]) - 1).bit_length()) <= 64:  # where one key holds too few modes: again
+            left -= 1
+            column = (coords[left] if order is None else coords[left][order]).astype(np.uint64)
+            column <<= np.uint64(min(shift, 63))  # a shift by 64 is undefined: it is one of a zero
+            key |= column
+            shift += bits
+        key.sort()
+        key &= position
+        passed = key.view(np.int64)
+        order = passed if order is None else order[passed]
+    return order
+
+
+def canonical(coords, values, weights, shape, duplicates: Duplicates):
+    """Lexicographic order, duplicates settled: ``(coords, values, weights)``."""
+    if duplicates not in ("error", "mean", "last"):
+        raise ValueError(f"duplicates={duplicates!r} is not known; pass 'error', 'mean' or 'last'")
+    arrival = None  # position at which each entry arrived; None while nothing has moved
+    if not _is_sorted(coords):
+        arrival = lexicographic_order(coords, shape)
+        coords = np.take(coords, arrival, axis=1)
+        values = values[arrival]
+        weights = None if weights is None else weights[arrival]
+    same = np.ones(max(len(values) - 1, 0), dtype=bool)
+    for c in coords:
+        same &= c[1:] == c[:-1]
+    if same.any():
+        if duplicates == "error":
+            at = int(np.flatnonzero(same)[0])
+            where, rows = tuple(coords[:, at].tolist()), [at, at + 1] if arrival is None else sorted(map(int, arrival[at : at + 2]))
+            raise ValueError(
+                f"coordinates {where} are given twice (rows {rows[0]} and {rows[1]}); pass duplicates='mean' or 'last', or drop one"
+            )
+        starts = np.flatnonzero(np.concatenate([[True], ~same]))
+        if duplicates == "last":  # the sort is stable, so the last of a run arrived last
+            pick = np.concatenate([starts[1:], [len(values)]]) - 1
+            values, weights = values[pick], None if weights is None else weights[pick]
+        else:
+            w = np.ones_like(values) if weights is None else weights
+            total = np.add.reduceat(w, starts)
+            values = (np.add.reduceat(values * w, starts) / total).astype(values.dtype)
+            weights = None if weights is None else total
+        coords = coords[:, starts]
+    return coords, values, weights
+
+
+def _is_sorted(coords: np.ndarray) -> bool:
+    undecided = np.ones(max(len(coords[0]) - 1, 0), dtype=bool)
+    for c in coords:
+        if (undecided & (c[1:] < c[:-1])).any():
+            return False
+        undecided &= c[1:] == c[:-1]
+    return True
