@@ -39,7 +39,8 @@ def _gather(lo, hi, others, offsets, stack, values, weights, panel, targets):
     """Entries lo..hi into the panel, ``sqrt(w_e) h_e``, and their targets, ``sqrt(w_e) y_e``."""
     step, width, rank, last = lanes(stack), panel.shape[1], stack.shape[1], others.shape[1] - 1
     count = hi - lo
-    targets[:count] = values[lo:hi]
+    for e in range(count):
+        targets[e] = values[lo + e]
     for m in range(others.shape[0]):
         base, coordinate = offsets[m], others[m]
         for e in range(count):
@@ -153,9 +154,11 @@ def update_rows(
     panel, targets = _panel_for(stack)
     room = _room_for(stack)
     gram, right, roots = room[:3]
-    start = np.zeros_like(gram)  # of every row's normal equations
-    start[:rank, :rank] = guard
-    roots[:rank] = mobility_root
+    start = zeros(len(gram), gram.shape[1], gram)  # of every row's normal equations
+    for r in range(rank):
+        roots[r] = mobility_root[r]
+        for s in range(rank):
+            start[r, s] = guard[r, s]
     for row in range(first, last):
         lo, hi = starts[row], starts[row + 1]
         if lo == hi:  # nothing seen: the penalty alone decides
@@ -167,7 +170,8 @@ def update_rows(
         _accumulate(lo, hi, others, offsets, stack, values, weights, panel, targets, gram, right)
         _finish_row(base + row, room, penalty, eps, stack, spare)
         if measure:
-            energies[row, :] = spare
+            for r in range(rank):
+                energies[row, r] = spare[r]
             if hi - lo <= PANEL:  # still in the panel
                 losses[row] = _panel_residual(hi - lo, base + row, stack, panel, targets)
             else:
@@ -181,8 +185,10 @@ def accumulate_segment(lo, hi, others, offsets, stack, values, weights, gram, ri
     panel, targets = _panel_for(stack)
     room = _room_for(stack)
     _accumulate(lo, hi, others, offsets, stack, values, weights, panel, targets, room[0], room[1])
-    gram[:, :] = room[0][:rank, :rank]
-    right[:] = room[1][:rank]
+    for r in range(rank):
+        right[r] = room[1][r]
+        for s in range(rank):
+            gram[r, s] = room[0][r, s]
 
 
 @jit
@@ -190,9 +196,10 @@ def finish_row(row, gram, right, mobility_root, penalty, eps, stack, energies):
     """Solve one long row from its summed normal equations."""
     rank = stack.shape[1]
     room = _room_for(stack)
-    room[0][:rank, :rank] = gram
-    room[1][:rank] = right
-    room[2][:rank] = mobility_root
+    for r in range(rank):
+        room[1][r], room[2][r] = right[r], mobility_root[r]
+        for s in range(rank):
+            room[0][r, s] = gram[r, s]
     _finish_row(row, room, penalty, eps, stack, energies)
 
 

@@ -11,16 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import llvmlite.binding as llvm
 import numba as nb
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, config
+from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic, models, register_model
 
 _STAMP = tuple((f.name, f.stat().st_mtime, f.stat().st_size) for f in sorted(Path(__file__).parent.glob("*.py")))
 
-_WIDE = llvm.get_host_cpu_features().get("avx512f", False)
+_WIDE = "+avx512f" in (get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES)
 BYTES = 64 if _WIDE else 32  # of a vector; elsewhere than on x86 LLVM halves it
 TALL = 8 if _WIDE else 4  # rows of a tile: with two vectors of columns it fills half of 32 (of 16) registers
 
@@ -30,7 +30,9 @@ def jit(function: Callable) -> Callable[..., Any]:
 
     Numba alone looks at the function's own file, and would keep a caller of what has changed elsewhere.
     """
-    compiled = nb.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")(function)
+    compiled = nb.njit(nogil=True, cache=True, no_cfunc_wrapper=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")(
+        function
+    )
     compiled._cache._cache_file._source_stamp = _STAMP  # pyright: ignore[reportAttributeAccessIssue]
     return compiled
 
