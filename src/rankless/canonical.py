@@ -47,28 +47,40 @@ def check_indices(indices, shape: Sequence[int] | None) -> np.ndarray:
     return coords
 
 
-def lexicographic_order(coords: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Stable lexicographic order of the columns of `coords`, as positions in 64 bits.
+def lexicographic(coords: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """The columns of `coords` in stable lexicographic order, and the positions they came from.
 
-    >>> lexicographic_order(np.array([[1, 0, 1], [0, 2, 0]]), (2, 3)).tolist()
-    [1, 0, 2]
+    >>> columns, order = lexicographic(np.array([[1, 0, 1], [0, 2, 0]], np.int32), (2, 3))
+    >>> columns.tolist(), order.tolist()
+    ([[0, 1, 1], [2, 0, 0]], [1, 0, 2])
     """
-    count = coords.shape[1]
-    low = max(count - 1, 0).bit_length()
-    position, order, left = np.uint64((1 << low) - 1), None, len(coords)
-    while left or order is None:
-        key, shift = np.arange(count, dtype=np.uint64), low
-        while left and shift + (bits := (int(shape[left - 1]) - 1).bit_length()) <= 64:  # where one key holds too few modes: again
-            left -= 1
-            column = (coords[left] if order is None else coords[left][order]).astype(np.uint64)
-            column <<= np.uint64(min(shift, 63))  # a shift by 64 is undefined: it is one of a zero
+    modes, count = coords.shape
+    bits = [max(int(d) - 1, 1).bit_length() for d in shape]
+    low = max(count - 1, 1).bit_length()  # of a key: the position
+    order, first = None, modes
+    while True:  # the last modes that one key holds, then those before them
+        last, shift, key = first, low, np.arange(count, dtype=np.uint64)
+        while first and shift + bits[first - 1] <= 64:
+            first -= 1
+            column = (coords[first] if order is None else coords[first][order]).astype(np.uint64)
+            column <<= np.uint64(shift)
             key |= column
-            shift += bits
+            shift += bits[first]
         key.sort()
-        key &= position
-        passed = key.view(np.int64)
+        passed = (key & np.uint64((1 << low) - 1)).view(np.int64)
         order = passed if order is None else order[passed]
-    return order
+        if not first:
+            break
+    columns = np.empty_like(coords)
+    key >>= np.uint64(low)
+    for mode in reversed(range(modes)):
+        if mode < last:  # still in the key, and read off it faster than fetched from all over `coords`
+            columns[mode] = key
+            columns[mode] &= (1 << bits[mode]) - 1
+            key >>= np.uint64(bits[mode])
+        else:
+            np.take(coords[mode], order, out=columns[mode], mode="clip")
+    return columns, order
 
 
 def canonical(coords, values, weights, shape, duplicates: Duplicates):
@@ -77,10 +89,9 @@ def canonical(coords, values, weights, shape, duplicates: Duplicates):
         raise ValueError(f"duplicates={duplicates!r} is not known; pass 'error', 'mean' or 'last'")
     arrival = None  # position at which each entry arrived; None while nothing has moved
     if not _is_sorted(coords):
-        arrival = lexicographic_order(coords, shape)
-        coords = np.take(coords, arrival, axis=1)
-        values = values[arrival]
-        weights = None if weights is None else weights[arrival]
+        coords, arrival = lexicographic(coords, shape)
+        values = np.take(values, arrival)
+        weights = None if weights is None else np.take(weights, arrival)
     same = np.ones(max(len(values) - 1, 0), dtype=bool)
     for c in coords:
         same &= c[1:] == c[:-1]

@@ -20,7 +20,8 @@ from numba.extending import intrinsic, models, register_model
 
 _STAMP = tuple((f.name, f.stat().st_mtime, f.stat().st_size) for f in sorted(Path(__file__).parent.glob("*.py")))
 
-_WIDE = "+avx512f" in (get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES)
+_CHOSEN = config.CPU_FEATURES  # pyright: ignore[reportAttributeAccessIssue]
+_WIDE = "+avx512f" in (get_host_cpu_features() if _CHOSEN is None else _CHOSEN)
 BYTES = 64 if _WIDE else 32  # of a vector; elsewhere than on x86 LLVM halves it
 TALL = 8 if _WIDE else 4  # rows of a tile: with two vectors of columns it fills half of 32 (of 16) registers
 
@@ -30,9 +31,7 @@ def jit(function: Callable) -> Callable[..., Any]:
 
     Numba alone looks at the function's own file, and would keep a caller of what has changed elsewhere.
     """
-    compiled = nb.njit(nogil=True, cache=True, no_cfunc_wrapper=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")(
-        function
-    )
+    compiled = nb.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")(function)
     compiled._cache._cache_file._source_stamp = _STAMP  # pyright: ignore[reportAttributeAccessIssue]
     return compiled
 

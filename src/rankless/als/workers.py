@@ -39,10 +39,11 @@ class SortedMode:
 
     @classmethod
     def of(cls, obs: Observations, mode: int, values: np.ndarray, weights: np.ndarray) -> SortedMode:
-        starts = np.concatenate([[0], np.cumsum(obs.counts(mode))])
         if mode == 0:  # the canonical order is already sorted by the first mode: share it
+            starts = np.searchsorted(obs.coords[0], np.arange(obs.shape[0] + 1, dtype=np.int32))
             arrays = obs.coords[1:], values, weights
         else:
+            starts = np.concatenate([[0], np.cumsum(obs.counts(mode))])
             arrays = np.empty((obs.order - 1, obs.size), np.int32), np.empty_like(values), np.empty_like(weights)
             sort_by_row(obs.coords, mode, values, weights, starts[:-1].copy(), *arrays)
         lengths = np.diff(starts)
