@@ -30,20 +30,19 @@ def test_a_mode_is_its_entries_sorted_by_row(obs, data):
     assert own.starts[-1] == own.size == obs.size
 
 
-@given(st.lists(st.integers(0, 400), min_size=1, max_size=200), st.sampled_from([20, 100, 16_384]))
-def test_every_row_is_in_one_block_or_long(lengths, long_row):
+@given(st.lists(st.integers(0, 400), min_size=1, max_size=200), st.sampled_from([20, 100, 16_384]), st.integers(1, 5))
+def test_every_row_is_in_one_block_or_long(lengths, long_row, count):
     lengths = np.array(lengths)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workers_module, "_LONG_ROW", long_row)
-        patch.setattr(workers_module, "_BLOCKS", 3)
-        blocks = workers_module._even_blocks(lengths)
+        blocks = workers_module._even_blocks(lengths, count)
     rows = [row for lo, hi in blocks for row in range(lo, hi)]
     assert rows == np.flatnonzero(lengths <= long_row).tolist()
 
 
 @given(st.integers(33, 2000), st.integers(0, 100))
 def test_blocks_hold_even_work(rows, length):
-    work = [(hi - lo) * (length + 16) for lo, hi in workers_module._even_blocks(np.full(rows, length))]
+    work = [(hi - lo) * (length + 16) for lo, hi in workers_module._even_blocks(np.full(rows, length), 32)]
     assert max(work) <= rows * (length + 16) / 32 + (length + 16), "no block is a row more than its share"
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rankless.als.normal import add_gram, padded, solve, zeros
+from rankless.als.normal import add_gram, empty, padded, solve
 from rankless.als.vectors import jit, lanes, load, load_first, prefetch, splat, store, times, times_plus, total
 
 PANEL = 64  # entries gathered at once: 64 x 32 doubles leave half of a 32 KiB cache to the rest
@@ -63,7 +63,7 @@ def _gather(lo, hi, others, offsets, stack, values, weights, panel, targets):
 @jit
 def _panel_for(stack):
     """A panel and its targets."""
-    return zeros(PANEL, padded(stack.shape[1], stack), stack), np.empty(PANEL, stack.dtype)
+    return empty(PANEL, padded(stack.shape[1], stack), stack), np.empty(PANEL, stack.dtype)
 
 
 @jit
@@ -79,8 +79,10 @@ def _accumulate(lo, hi, others, offsets, stack, values, weights, panel, targets,
 def _room_for(stack):
     """What solving takes: the normal equations, D, the scaled equations, and the parts of their factor."""
     width = padded(stack.shape[1], stack)
-    gram, scaled, unit = zeros(width, width, stack), zeros(width, width, stack), zeros(width, width, stack)
-    vectors = zeros(5, width, stack)
+    gram, scaled, unit = empty(width, width, stack), empty(width, width, stack), empty(width, width, stack)
+    vectors = np.zeros((5, width), stack.dtype)
+    for k in range(0, gram.size, lanes(gram)):
+        store(gram, k, splat(stack.dtype.type(0)))
     return gram, vectors[0], vectors[1], scaled, vectors[2], unit, vectors[3], vectors[4]
 
 
@@ -154,7 +156,7 @@ def update_rows(
     panel, targets = _panel_for(stack)
     room = _room_for(stack)
     gram, right, roots = room[:3]
-    start = zeros(len(gram), gram.shape[1], gram)  # of every row's normal equations
+    start = np.zeros(gram.shape, gram.dtype)  # of every row's normal equations
     for r in range(rank):
         roots[r] = mobility_root[r]
         for s in range(rank):

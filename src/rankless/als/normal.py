@@ -33,10 +33,10 @@ _LINE = 64  # bytes of a cache line, on which arrays start: a vector across two 
 
 
 @jit
-def zeros(rows, columns, like):
-    """Zeros of ``(rows, columns)`` that start on a cache line, dtype as `like`."""
+def empty(rows, columns, like):
+    """Room for ``(rows, columns)`` numbers that starts on a cache line, dtype as `like`."""
     spare = _LINE // like.itemsize
-    whole = np.zeros(rows * columns + spare, like.dtype)
+    whole = np.empty(rows * columns + spare, like.dtype)
     start = (-whole.ctypes.data % _LINE) // like.itemsize
     return whole[start : start + rows * columns].reshape(rows, columns)
 

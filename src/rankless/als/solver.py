@@ -23,6 +23,7 @@ from rankless.cp_tensor import CPTensor
 from rankless.depth import component_penalty, mobility
 from rankless.observations import Observations
 
+_GATHER = 64  # multiply-adds that cost as much as gathering an entry
 _MEND = "scale the values to about 1 (Observations.scaled), use float64, or raise the penalty"
 
 
@@ -141,10 +142,11 @@ def update_mode(entries: Entries, state: State, own: SortedMode, problem: Proble
     energies = np.zeros((rows if measure else 0, rank), dtype)
     data = own.others, offsets, state.stack, own.values, own.weights
     eps = dtype.type(np.finfo(dtype).eps)
-    guard_gram = dtype.type(problem.guard) * gram_of_others(state, own.mode)
+    guard_gram = dtype.type(problem.guard) * gram_of_others(state, own.mode) if problem.guard else np.zeros((rank, rank), dtype)
     ridge = root, dtype.type(problem.penalty), eps
-    calls = [(first, last, own.starts, base, *data, guard_gram, *ridge, measure, losses, energies) for first, last in own.blocks]
-    work = own.size * rank * rank / 2
+    work = own.size * (rank * rank / 2 + _GATHER)
+    ranges = own.blocks if workers.pay(work) else own.runs
+    calls = [(first, last, own.starts, base, *data, guard_gram, *ridge, measure, losses, energies) for first, last in ranges]
     workers.run(kernels.update_rows, calls, work)
     for row in own.long_rows:
         _update_long_row(row, own, base, data, guard_gram, ridge, losses, energies, workers)

@@ -22,6 +22,7 @@ from rankless.observations import Observations
 
 _LONG_ROW = 16_384  # entries from which a row is shared between threads
 _BLOCKS = 32  # blocks a mode is cut into: enough to even out the threads, few enough to cost nothing
+_SOLVE = 64  # entries that cost as much as a row's solve, at any rank
 _SMALL_WORK = 2e6  # multiply-adds below which starting threads costs more than it saves
 
 
@@ -34,7 +35,8 @@ class SortedMode:
     others: np.ndarray  # (N - 1, n) int32, coordinates in the other modes
     values: np.ndarray  # (n,)
     weights: np.ndarray  # (n,), or (0,) where every weight is one
-    blocks: tuple[tuple[int, int], ...]  # ranges of rows of even work, long rows left out
+    runs: tuple[tuple[int, int], ...]  # ranges of rows, long rows left out
+    blocks: tuple[tuple[int, int], ...]  # the same, cut for threads into ranges of even work
     long_rows: tuple[int, ...]
 
     @classmethod
@@ -47,17 +49,18 @@ class SortedMode:
             arrays = np.empty((obs.order - 1, obs.size), np.int32), np.empty_like(values), np.empty_like(weights)
             sort_by_row(obs.coords, mode, values, weights, starts[:-1].copy(), *arrays)
         lengths = np.diff(starts)
-        return cls(mode, starts, *arrays, _even_blocks(lengths), tuple(np.flatnonzero(lengths > _LONG_ROW).tolist()))
+        runs, blocks = _even_blocks(lengths, 1), _even_blocks(lengths, _BLOCKS)
+        return cls(mode, starts, *arrays, runs, blocks, tuple(np.flatnonzero(lengths > _LONG_ROW).tolist()))
 
     @property
     def size(self) -> int:
         return len(self.values)
 
 
-def _even_blocks(lengths: np.ndarray) -> tuple[tuple[int, int], ...]:
-    """Ranges of consecutive rows holding about the same work; long rows lie in none."""
-    work = np.where(lengths > _LONG_ROW, 0, lengths + 16)  # 16: a row's solve, in entries
-    edges = np.searchsorted(np.cumsum(work), np.linspace(0, work.sum(), min(_BLOCKS, len(lengths)) + 1)[1:-1])
+def _even_blocks(lengths: np.ndarray, count: int) -> tuple[tuple[int, int], ...]:
+    """About `count` ranges of consecutive rows holding about the same work; long rows lie in none."""
+    work = np.where(lengths > _LONG_ROW, 0, lengths + _SOLVE)
+    edges = np.searchsorted(np.cumsum(work), np.linspace(0, work.sum(), min(count, len(lengths)) + 1)[1:-1])
     cuts = np.unique(np.concatenate([[0], edges + 1, [len(lengths)]]))
     blocks = []
     for lo, hi in pairwise(cuts):
@@ -101,9 +104,13 @@ class Workers:
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self.n_jobs - 1 or 1, thread_name_prefix="rankless")
 
+    def pay(self, work: float) -> bool:
+        """Whether threads are worth starting for `work` multiply-adds."""
+        return self.n_jobs > 1 and work >= _SMALL_WORK
+
     def run(self, function: Callable, calls: Sequence[tuple], work: float) -> None:
         """``function(*call)`` for every call; on threads where `work` multiply-adds pay for them."""
-        if self.n_jobs == 1 or len(calls) < 2 or work < _SMALL_WORK:
+        if len(calls) < 2 or not self.pay(work):
             for call in calls:
                 function(*call)
             return
