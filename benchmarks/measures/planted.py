@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rankless.als.solver import Entries, Problem, State, settle
+from rankless.als.settle import settle
+from rankless.als.solver import Entries, Problem, State
 from rankless.als.workers import Workers
 from rankless.completer import complete
 from rankless.cp_tensor import CPTensor

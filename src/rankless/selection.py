@@ -20,7 +20,8 @@ from time import perf_counter
 import numpy as np
 
 from rankless.als.annealing import anneal, empty, with_random
-from rankless.als.solver import Entries, Problem, State, settle
+from rankless.als.settle import settle
+from rankless.als.solver import Entries, Problem, State
 from rankless.als.workers import Workers
 from rankless.cp_tensor import CPTensor
 from rankless.effects import MainEffects

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from rankless.als.solver import Entries, Problem, State, Trace, objective, settle
+from rankless.als.settle import Trace, settle
+from rankless.als.solver import Entries, Problem, State, objective
 from rankless.als.workers import Workers
 
 _SHALLOW_SWEEPS = 5  # enough for random components to align with the residual

@@ -181,6 +181,14 @@ def update_rows(
 
 
 @jit
+def measure_rows(first, last, starts, base, others, offsets, stack, values, weights, losses):
+    """``losses[row]`` gets the squared residual of rows first..last as they are."""
+    panel, targets = _panel_for(stack)
+    for row in range(first, last):
+        losses[row] = _squared_residual(starts[row], starts[row + 1], base + row, others, offsets, stack, values, weights, panel, targets)
+
+
+@jit
 def accumulate_segment(lo, hi, others, offsets, stack, values, weights, gram, right):
     """Part of one long row's normal equations; parts are added up in a fixed order afterwards."""
     rank = stack.shape[1]

@@ -1,4 +1,4 @@
-"""Reweighted alternating least squares: one sweep, repeated until the objective rests.
+"""Reweighted alternating least squares: one sweep, and what is pruned after it.
 
     minimise  1/2 sum_e w_e (y_e - T_e)^2  +  penalty * (k+1)/2 * sum_{n,r} |u_r^n|^(2/(k+1))
               + guard/2 * sum_{all cells} T^2
@@ -24,12 +24,12 @@ from rankless.depth import component_penalty, mobility
 from rankless.observations import Observations
 
 _GATHER = 64  # multiply-adds that cost as much as gathering an entry
-_MEND = "scale the values to about 1 (Observations.scaled), use float64, or raise the penalty"
+MEND = "scale the values to about 1 (Observations.scaled), use float64, or raise the penalty"
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is minimised: depth `k`, penalty, guard; and when to stop."""
+    """What is minimised: depth `k`, penalty, guard; and when `settle` stops."""
 
     depth: float
     penalty: float
@@ -53,7 +53,7 @@ class Entries:
         with np.errstate(over="ignore"):
             self.square = float(np.einsum("e,e,e->" if len(weights) else "e,e->", *each, dtype=np.float64))
         if not np.isfinite(self.square):
-            raise FloatingPointError(f"the squares of the values overflow; {_MEND}")
+            raise FloatingPointError(f"the squares of the values overflow; {MEND}")
         self.unit = np.sqrt(self.square / (weights.sum(dtype=np.float64) if len(weights) else self.size))  # root mean square
         self.offsets = np.concatenate([[0], np.cumsum(obs.shape)])
 
@@ -95,36 +95,6 @@ class State:
         return CPTensor([self.factor(m).copy() for m in range(self.order)]).balanced()
 
 
-def settle(entries: Entries, state: State, problem: Problem, workers: Workers, *, pruning: bool = True) -> Trace:
-    """Sweep until the objective rests; `state` is updated in place, its objective recorded every sweep."""
-    trace, removed = Trace(), 0
-    while state.rank and (removed or len(trace.objective) < problem.max_sweeps):  # a prune leaves the loss to be measured
-        with np.errstate(over="ignore", invalid="ignore"):  # the check below speaks up
-            sweep(entries, state, problem, workers)
-        trace.objective.append(objective(state, problem))
-        if not np.isfinite(trace.objective[-1]):
-            raise FloatingPointError(f"the objective became {trace.objective[-1]} in sweep {len(trace.objective)}; {_MEND}")
-        removed = prune(state, problem) if pruning else 0
-        if not removed and len(trace.objective) > 1:
-            before, now = trace.objective[-2:]
-            if before - now <= problem.tol * now:
-                trace.converged = True
-                break
-    if state.rank == 0:
-        state.loss = 0.5 * entries.square
-        trace.objective.append(state.loss)
-        trace.converged = True
-    return trace
-
-
-@dataclass
-class Trace:
-    """The objective after each sweep, and whether it came to rest."""
-
-    objective: list[float] = field(default_factory=list)
-    converged: bool = False
-
-
 def sweep(entries: Entries, state: State, problem: Problem, workers: Workers) -> None:
     """Update every mode once, then balance. Leaves loss, gains and energies of the new point in `state`."""
     for own in entries.modes:
@@ -151,12 +121,40 @@ def update_mode(entries: Entries, state: State, own: SortedMode, problem: Proble
     for row in own.long_rows:
         _update_long_row(row, own, base, data, guard_gram, ridge, losses, energies, workers)
     if measure:
-        state.loss = 0.5 * float(losses.sum()) + (0.5 * problem.guard * whole_energy(state) if problem.guard else 0.0)
+        state.loss = _with_guard(state, losses, problem)
         state.energies = energies.sum(axis=0, dtype=np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
             scaled = np.where(root > 0, np.linalg.norm(state.factor(own.mode), axis=0) / root, 0.0)
         # a minimised row leaves (residual, component) = penalty * |v|^2 in the kernel's coordinates
         state.gains = problem.penalty * scaled.astype(np.float64) ** 2
+
+
+def measure_loss(entries: Entries, state: State, problem: Problem, workers: Workers) -> None:
+    """The loss of factors that no sweep has just left: one pass over the entries, an `R`-th of a sweep."""
+    own = entries.modes[-1]
+    base, losses = int(entries.offsets[own.mode]), np.zeros(len(own.starts) - 1)
+    data = own.others, np.delete(entries.offsets[:-1], own.mode), state.stack, own.values, own.weights
+    work = own.size * (state.rank + _GATHER)
+    ranges = own.blocks if workers.pay(work) else own.runs
+    workers.run(kernels.measure_rows, [(first, last, own.starts, base, *data, losses) for first, last in ranges], work)
+    for row in own.long_rows:
+        losses[row] = _long_row_loss(row, own, base, data, workers)
+    state.loss = _with_guard(state, losses, problem)
+
+
+def _with_guard(state: State, losses: np.ndarray, problem: Problem) -> float:
+    return 0.5 * float(losses.sum()) + (0.5 * problem.guard * whole_energy(state) if problem.guard else 0.0)
+
+
+def _long_row_loss(row: int, own: SortedMode, base: int, data, workers: Workers) -> float:
+    parts = segments(int(own.starts[row]), int(own.starts[row + 1]))
+    residuals = np.zeros(len(parts))
+
+    def measure(j: int, lo: int, hi: int) -> None:
+        residuals[j] = kernels.residual_segment(lo, hi, base + row, *data)
+
+    workers.run(measure, [(j, lo, hi) for j, (lo, hi) in enumerate(parts)], (parts[-1][1] - parts[0][0]) * data[2].shape[1])
+    return float(residuals.sum())
 
 
 def _update_long_row(row, own: SortedMode, base: int, data, guard_gram, ridge, losses, energies, workers: Workers) -> None:
@@ -171,13 +169,7 @@ def _update_long_row(row, own: SortedMode, base: int, data, guard_gram, ridge, l
     kernels.finish_row(base + row, gram, right, *ridge, data[2], spare)  # pyright: ignore[reportCallIssue]
     if len(losses):
         energies[row] = spare
-        residuals = np.zeros(len(parts))
-
-        def measure(j: int, lo: int, hi: int) -> None:
-            residuals[j] = kernels.residual_segment(lo, hi, base + row, *data)
-
-        workers.run(measure, [(j, lo, hi) for j, (lo, hi) in enumerate(parts)], work / rank)
-        losses[row] = residuals.sum()
+        losses[row] = _long_row_loss(row, own, base, data, workers)
 
 
 def gram_of_others(state: State, mode: int | None) -> np.ndarray:

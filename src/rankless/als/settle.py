@@ -1,0 +1,80 @@
+"""`settle`: sweeps until the objective rests, each started a little ahead of the last.
+
+A sweep of alternating least squares creeps along the valleys that nearly collinear components dig.
+So each sweep starts not where the last one ended but further on in the direction the last two
+took, wherever the objective is lower there than where the sweep ended: Nesterov's momentum,
+restarted when it fails [mitchell2020]. Looking costs one pass over the entries, and the objective
+recorded never rises.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rankless.als.solver import MEND, Entries, Problem, State, balance, measure_loss, objective, prune, sweep
+from rankless.als.workers import Workers
+
+_PACE, _FASTER, _SLOWER, _MOST = 1.0, 1.2, 0.5, 1.0  # step ahead over the last step: first, after a success, a failure, at most
+
+
+@dataclass
+class Trace:
+    """The objective after each sweep, and whether it came to rest."""
+
+    objective: list[float] = field(default_factory=list)
+    converged: bool = False
+
+
+def settle(entries: Entries, state: State, problem: Problem, workers: Workers, *, pruning: bool = True) -> Trace:
+    """Sweep until the objective rests; `state` is updated in place, its objective recorded every sweep."""
+    trace, removed, momentum = Trace(), 0, _Momentum()
+    while state.rank and (removed or len(trace.objective) < problem.max_sweeps):  # a prune leaves the loss to be measured
+        with np.errstate(over="ignore", invalid="ignore"):  # the check below speaks up
+            sweep(entries, state, problem, workers)
+        trace.objective.append(objective(state, problem))
+        if not np.isfinite(trace.objective[-1]):
+            raise FloatingPointError(f"the objective became {trace.objective[-1]} in sweep {len(trace.objective)}; {MEND}")
+        removed = prune(state, problem) if pruning else 0
+        if not removed and len(trace.objective) > 1:
+            before, now = trace.objective[-2:]
+            if before - now <= problem.tol * now:
+                trace.converged = True
+                break
+        if removed:
+            momentum.forget()
+        elif len(trace.objective) < problem.max_sweeps:  # the last sweep's own measurements are the result's
+            momentum.leap(entries, state, problem, workers)
+    if state.rank == 0:
+        state.loss = 0.5 * entries.square
+        trace.objective.append(state.loss)
+        trace.converged = True
+    return trace
+
+
+class _Momentum:
+    """Where the last sweep ended, and how far ahead the next may start."""
+
+    def __init__(self) -> None:
+        self._last: np.ndarray | None = None
+        self._pace = _PACE
+
+    def forget(self) -> None:
+        """Components were removed: the last sweep's factors no longer match."""
+        self._last = None
+
+    def leap(self, entries: Entries, state: State, problem: Problem, workers: Workers) -> None:
+        """Move `state` ahead where that lowers the objective."""
+        here, last = state.stack, self._last
+        self._last = here.copy()
+        if last is None:
+            return
+        ahead = State(here + here.dtype.type(self._pace) * (here - last), state.offsets)
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is not lower
+            balance(ahead)
+            measure_loss(entries, ahead, problem, workers)
+            lower = objective(ahead, problem) < objective(state, problem)
+        if lower:
+            state.stack, state.loss = ahead.stack, ahead.loss
+        self._pace = min(self._pace * _FASTER, _MOST) if lower else self._pace * _SLOWER
