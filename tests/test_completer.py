@@ -53,6 +53,7 @@ def test_parameters_have_the_names_and_defaults_of_the_contract():
         "max_rank": "auto",
         "effects": "auto",
         "noise": "auto",
+        "n_fits": "auto",
         "loss": "gaussian",
         "holdout": 0.1,
         "shape": None,

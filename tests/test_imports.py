@@ -21,12 +21,13 @@ LAYERS = {
     **dict.fromkeys(["als", "dynamics", "effects", "inspection"], 1),
     "frame": 2,
     "scoring": 3,
-    **dict.fromkeys(["selection", "intervals"], 4),
-    "completer": 5,
-    **dict.fromkeys(["io", "evaluation", "report", "figures"], 6),
-    "demo": 7,
-    "cli": 8,
-    **dict.fromkeys(["__init__", "__main__"], 9),
+    "blend": 4,
+    **dict.fromkeys(["selection", "intervals"], 5),
+    "completer": 6,
+    **dict.fromkeys(["io", "evaluation", "report", "figures"], 7),
+    "demo": 8,
+    "cli": 9,
+    **dict.fromkeys(["__init__", "__main__"], 10),
 }
 
 # Third-party package -> the only places that may import it.

@@ -85,6 +85,7 @@ def complete(
     max_rank: Annotated[str, typer.Option(help="auto, or the most components to allow.")] = "auto",
     effects: Annotated[str, typer.Option(help="Additive main effects: auto, on or off.")] = "auto",
     noise: Annotated[str, typer.Option(help="Noise that differs by slice: auto, none, or the name of a mode.")] = "auto",
+    n_fits: Annotated[str, typer.Option(help="auto, or the most fits whose weighted sum may be the answer.")] = "auto",
     duplicates: Duplicates = "error",
 ) -> None:
     """Fill the holes of INPUT and write the result; nothing needs to be chosen."""
@@ -97,6 +98,7 @@ def complete(
         "max_rank": _number(max_rank, "max-rank", int),
         "effects": _choice(effects, "effects", {"auto": "auto", "on": True, "off": False}),
         "noise": None if noise == "none" else noise,
+        "n_fits": _number(n_fits, "n-fits", int),
     }
     obs = _read(source, modes, value, duplicates)
     io.check_size(output, obs)

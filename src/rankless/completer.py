@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from rankless._memory import check_fits
 from rankless.als.workers import Workers
+from rankless.blend import total
 from rankless.cp_tensor import CPTensor
 from rankless.depth import check_depth
 from rankless.effects import MainEffects
@@ -43,6 +44,8 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
     max_rank : "auto", or the most components to allow.
     effects : "auto", True or False: additive main effects under the components.
     noise : "auto", None, or the mode (name or number) whose slices differ in noise.
+    n_fits : fits of the search whose weighted sum may be the answer, where it errs clearly less than the
+        best of them [wolpert1992, breiman1996]; "auto" is up to 3. With 1 every component counts once.
     loss : "gaussian", the sum of squares.
     holdout : share of the observed entries on which the choices are made; up to 0.3 of small data.
     shape : sizes of the modes; None: one more than the largest coordinate.
@@ -51,8 +54,9 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
 
     Attributes after `fit`
     ----------------------
-    rank_, depth_, penalty_, effects_ (bool), noise_ (mode number or None), model_ (CPTensor, in the
-    data's units, main effects left out), main_effects_, path_ (DataFrame: every fit of the search),
+    model_ (CPTensor, in the data's units, main effects left out), rank_ (its components), fits_ (the
+    CPTensors whose sum it is, the best one first), depth_ and penalty_ of the best one, effects_ (bool),
+    noise_ (mode number or None), main_effects_, path_ (DataFrame: every fit of the search),
     holdout_rmse_, n_features_in_.
 
     >>> import numpy as np
@@ -72,6 +76,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         max_rank: int | Literal["auto"] = "auto",
         effects: bool | Literal["auto"] = "auto",
         noise: str | int | None = "auto",
+        n_fits: int | Literal["auto"] = "auto",
         loss: str = "gaussian",
         holdout: float = 0.1,
         shape: Sequence[int] | None = None,
@@ -83,6 +88,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self.max_rank = max_rank
         self.effects = effects
         self.noise = noise
+        self.n_fits = n_fits
         self.loss = loss
         self.holdout = holdout
         self.shape = shape
@@ -158,6 +164,10 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
             if not isinstance(self.effects, (bool, np.bool_)):
                 raise ValueError(f"effects={self.effects!r} is not known; pass 'auto', True or False")
             given["effects"] = (bool(self.effects),)
+        if not _is_auto(self.n_fits):
+            if isinstance(self.n_fits, bool) or not (isinstance(self.n_fits, (int, np.integer)) and self.n_fits >= 1):
+                raise ValueError(f"n_fits={self.n_fits!r} is not a number of fits >= 1; pass n_fits='auto', or 1 for a single fit")
+            given["fits"] = int(self.n_fits)
         if isinstance(self.noise, bool):  # a bool is an int, and no mode
             raise ValueError(f"noise={self.noise!r} is not known; pass 'auto', None for the same noise everywhere, or a mode")
         if not (self.noise is None or _is_auto(self.noise)):
@@ -170,6 +180,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
 
         self.main_effects_ = MainEffects.constant(float(obs.values[0]), obs.shape)
         self.model_ = CPTensor([np.zeros((d, 0)) for d in obs.shape])
+        self.fits_ = [self.model_]
         self.rank_, self.depth_, self.penalty_, self.effects_, self.noise_ = 0, 0.0, 0.0, True, None
         self.path_, self.holdout_rmse_ = pd.DataFrame(), float("nan")
 
@@ -179,8 +190,9 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         unit = 2.0**exponent
         self.main_effects_ = (found.frame.offset or MainEffects.fit(obs)).times(unit)
         each, left = divmod(exponent, obs.order)  # the modes share the power of two, so they stay balanced
-        self.model_ = CPTensor([np.ldexp(f, each + (m < left)) for m, f in enumerate(found.model.factors)])
-        self.rank_ = found.model.rank
+        self.fits_ = [CPTensor([np.ldexp(f, each + (m < left)) for m, f in enumerate(fit.factors)]) for fit in found.fits]
+        self.model_ = total(self.fits_)
+        self.rank_ = self.model_.rank
         self.depth_, self.penalty_ = found.point.depth, found.point.penalty
         self.effects_, self.noise_ = found.frame.offset is not None, found.frame.mode
         self.path_, self.holdout_rmse_ = pd.DataFrame(found.path), found.point.rmse * unit
@@ -212,6 +224,11 @@ class Completion:
     def model(self) -> CPTensor:
         """The components, in the units of the data; main effects are not in it."""
         return self.estimator.model_
+
+    @property
+    def fits(self) -> list[CPTensor]:
+        """The fits whose sum the model is, each in its share, the best one first."""
+        return self.estimator.fits_
 
     @property
     def path(self) -> pd.DataFrame:
@@ -265,7 +282,7 @@ class Completion:
             return f"{obs.size:,} of {obs.cells:,} cells observed, all equal to {obs.values[0]:g}: filled with it, rank 0."
         lines = [
             f"{obs.size:,} of {obs.cells:,} cells observed; the other {obs.cells - obs.size:,} are filled.",
-            f"rank {est.rank_}, depth {est.depth_:g}, penalty {est.penalty_:.3g}"
+            f"rank {est.rank_}{_of_fits(est.fits_)}, depth {est.depth_:g}, penalty {est.penalty_:.3g}"
             + (", on top of main effects" if est.effects_ else "")
             + ("" if est.noise_ is None else f"; slices of {obs.modes[est.noise_]} weighed by their own noise")
             + f" (found among {len(est.path_)} fits).",
@@ -340,6 +357,13 @@ def _effects_as_components(effects: MainEffects, others: Sequence[np.ndarray]) -
 
 def _is_auto(value: Any) -> bool:
     return isinstance(value, str) and value == "auto"
+
+
+def _of_fits(fits: Sequence[CPTensor]) -> str:
+    """How the rank is made up, where more than one fit is in it."""
+    if len(fits) == 1:
+        return ""
+    return f" in {len(fits)} fits ({' + '.join(str(fit.rank) for fit in fits)}), of the first:"
 
 
 def _silent(message: str, fraction: float | None) -> None:

@@ -30,6 +30,7 @@ class Frame:
     mode: int | None
     scales: np.ndarray  # (d_mode,), or (1,) where mode is None
     weights: np.ndarray | None  # (d_mode,), or None where mode is None
+    noise: float = 0.0  # mean square of the noise in these units and weights, where an earlier fit showed it
 
     @classmethod
     def of(cls, obs: Observations, *, effects: bool, mode: int | None = None, noise: np.ndarray | None = None) -> Frame:

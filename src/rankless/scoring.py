@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rankless.als.solver import State
+from rankless.als.solver import Problem, State
 from rankless.frame import Frame
 from rankless.observations import Observations
 
 NOISE_SPREAD = 0.02  # variance of log noise between slices from which weighing them is tried
 NOISE_ENTRIES = 10  # held-out entries a slice, on average, without which its noise is not known
+NOISE_GAIN = 0.005  # fall of the mean log error by which weighing slices has to earn its place
 NOISE_SLACK = 1.02  # how much the plain error may rise where slices are better filled on the whole
 CAP = 5 * 1.4826  # five robust standard deviations, in medians of the size
 
@@ -24,6 +25,7 @@ class Point:
     start: str
     depth: float
     penalty: float
+    guard: float
     state: State
     score: float  # what fits are compared by
     rmse: float  # plain root mean square error on the held-out entries
@@ -46,21 +48,29 @@ class Point:
         }
 
 
+def rmse_of(residual: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(residual**2)))
+
+
 def score_of(point: Point) -> float:
     return point.score
 
 
-def scored(frame: Frame, start: str, depth: float, penalty: float, state: State, held: Observations) -> Point:
+def scored(frame: Frame, start: str, problem: Problem, state: State, held: Observations) -> Point:
     """The fit `state` with its errors on the held-out entries."""
     fitted = frame.offset_at(held.coords)
     if state.rank:
         fitted = fitted + frame.scale_at(held.coords) * state.model().at(held.indices)
     residual = held.values - fitted
+    score = score_residual(frame, residual, held)
+    return Point(frame, start, problem.depth, problem.penalty, problem.guard, state, score, rmse_of(residual), residual)
+
+
+def score_residual(frame: Frame, residual: np.ndarray, held: Observations) -> float:
+    """What errors on the held-out entries are compared by."""
     if frame.mode is None:
-        score = _robust_rms(residual)
-    else:
-        score = float(np.exp(_mean_log_rms(residual, held.coords[frame.mode], held.shape[frame.mode])))
-    return Point(frame, start, depth, penalty, state, score, float(np.sqrt(np.mean(residual**2))), residual)
+        return _robust_rms(residual)
+    return float(np.exp(_mean_log_rms(residual, held.coords[frame.mode], held.shape[frame.mode])))
 
 
 def _robust_rms(residual: np.ndarray) -> float:
@@ -102,7 +112,8 @@ def noise_mode(best: Point, held: Observations, noise: str | int | None) -> int 
 def frame_after(best: Point, train: Observations, held: Observations, mode: int | None) -> Frame:
     """The frame of `train` whose slices of `mode` have the noise that `best` leaves in them."""
     noise = None if mode is None else _slice_rms(best.residual, held.coords[mode], held.shape[mode])[0]
-    return Frame.of(train, effects=best.frame.offset is not None, mode=mode, noise=noise)
+    frame = Frame.of(train, effects=best.frame.offset is not None, mode=mode, noise=noise)
+    return replace(frame, noise=unit_noise(frame, best, held))
 
 
 def _noise_spread(residual: np.ndarray, held: Observations, mode: int) -> float:
@@ -124,7 +135,7 @@ def unit_noise(frame: Frame, best: Point, held: Observations) -> float:
 
 
 def better_by_slice(trial: Point, best: Point, held: Observations, mode: int) -> bool:
-    """Whether slices are better filled on the whole, and the sum over all not worse for it."""
+    """Whether slices are clearly better filled on the whole, and the sum over all not worse for it."""
     slices, count = held.coords[mode], held.shape[mode]
-    closer = _mean_log_rms(trial.residual, slices, count) < _mean_log_rms(best.residual, slices, count)
+    closer = _mean_log_rms(trial.residual, slices, count) < _mean_log_rms(best.residual, slices, count) - NOISE_GAIN
     return closer and trial.rmse < NOISE_SLACK * best.rmse

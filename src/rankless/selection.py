@@ -23,6 +23,7 @@ from rankless.als.annealing import anneal, empty, with_random
 from rankless.als.settle import settle
 from rankless.als.solver import Entries, Problem, State
 from rankless.als.workers import Workers
+from rankless.blend import MOST_FITS, Pool, blend, in_shares, total, whole
 from rankless.cp_tensor import CPTensor
 from rankless.effects import MainEffects
 from rankless.frame import Frame
@@ -31,17 +32,19 @@ from rankless.scoring import Point, better_by_slice, frame_after, noise_mode, sc
 
 DEPTHS = (0.0, 1.0, 3.0)
 START_RANK = 60  # components a pruned fit starts from: several times what real data keep
+PRUNED = 1.5  # ... or this many times what was grown
 OFFERED = 20  # components offered at each step of a grown path
 GRID = 0.5  # ratio of neighbouring penalties
 FINE, FINE_STEPS = 2**0.25, 4  # ratio and number of the last, fine steps on either side of the winner
 GUARD = 0.003  # guard as a share of penalty x share observed: stops runaways, costs 1 to 2 % of the error on small planted data
+NOISE_GUARD = 20.0  # ... of at least this many times the noise: small penalties need it most
 GROW_PATIENCE, PRUNE_PATIENCE = 5, 2  # worse points after which a walk ends; hopeless ones count twice
 SIMPLER, SIMPLER_STEPS = 4.0, 3  # ratio and number of the penalties at which spare components are shed
 LARGE, LARGE_A_SLICE = 100_000, 20  # entries, in all and a slice, above which choices are made on a part
 ADDITIVE = 1e-4  # size left, in a frame's units of about 1, at which data are additive to the last digits
 EARNED = 0.99  # a score below this share of the other's, and main effects are worth having
 HOPELESS = 1.15  # a shallow score this many times the best is not deepened, and may end a walk at once
-COARSE = Problem(0.0, 1.0, tol=1e-4, max_sweeps=40)  # how far points of a walk are driven
+COARSE = Problem(0.0, 1.0, tol=2e-4, max_sweeps=25)  # how far points of a walk are driven
 FINAL = Problem(0.0, 1.0, tol=1e-6, max_sweeps=200)  # how far the refit is
 
 Say = Callable[[str, float | None], None]
@@ -56,6 +59,7 @@ class Limits:
     max_rank: int | None = None  # None: as many as the data ask for
     effects: tuple[bool, ...] = (False, True)
     noise: str | int | None = "auto"
+    fits: int = MOST_FITS  # fits that may be blended
 
 
 @dataclass(eq=False)
@@ -63,9 +67,13 @@ class Found:
     """What the search chose, refitted on everything."""
 
     frame: Frame
-    model: CPTensor  # in the units of the data, without the offset
-    point: Point
+    fits: list[CPTensor]  # the answer is their sum, the best fit first; in the units of the data, without the offset
+    point: Point  # the best fit, with the held-out errors of the sum
     path: list[dict] = field(default_factory=list)
+
+    @property
+    def model(self) -> CPTensor:
+        return total(self.fits)
 
 
 def search(obs: Observations, limits: Limits, *, holdout: float, seed, workers: Workers, say: Say) -> Found:
@@ -80,15 +88,16 @@ def search(obs: Observations, limits: Limits, *, holdout: float, seed, workers: 
     hunt = Search(_scout(train, streams), held, limits, streams, workers, say)
     best = hunt.choose()
     if hunt.train is not train:
-        hunt = replace(hunt, train=train)
+        hunt = replace(hunt, train=train, pool=Pool())
         frame = frame_after(best, train, held, best.frame.mode)
         penalty = hunt.guess(best, frame)
         moved = hunt.moved(best, frame, best.depth, penalty)
         best = min(moved, hunt.walk("grow", frame, _window(penalty, 2)), key=score_of)
     if limits.penalties is None:
         best = hunt.refined(hunt.simpler(best))
-    frame, model = _refit(best, obs, workers)
-    return Found(frame, _shrunk(model, best, held), best, hunt.path)
+    parts = blend(best, hunt.pool.beside(best), held, most=limits.fits, max_rank=limits.max_rank)
+    refits = [_refit(part.point, obs, workers) for part in parts]
+    return Found(refits[0][0], in_shares(parts, [model for _, model in refits]), whole(parts, held), hunt.path)
 
 
 @dataclass(eq=False)
@@ -102,26 +111,48 @@ class Search:
     workers: Workers
     say: Say
     path: list[dict] = field(default_factory=list)
+    pool: Pool = field(default_factory=Pool)
 
     def choose(self) -> Point:
         """The best point over effects, noise, ways to start, depths and penalties."""
         base = [Frame.of(self.train, effects=effects) for effects in self.limits.effects]
         units = base[-1].to_units(self.train)
         if units.rms() < ADDITIVE:  # main effects explain everything, and what they leave is rounding
-            return self.scored(base[-1], "grow", 0.0, 1.0, empty(Entries(units, np.float32)), 0, perf_counter())
+            return self.scored(base[-1], "grow", COARSE, empty(Entries(units, np.float32)), 0, perf_counter())
         # the simpler frame comes first; main effects have to earn their place
         best, *others = (self.walk("grow", frame, _penalties(frame.to_units(self.train))) for frame in base)
         best = min([best, *(other for other in others if other.score < EARNED * best.score)], key=score_of)
         if best.frame.offset is not None and base[0].offset is None:  # a walk without them may have failed by chance
             best = min(self.moved(best, base[0], best.depth, best.penalty), best, key=score_of)
         best = self.reweighed(best, partial(self.walk, "grow"))
-        best = min(best, self.walk("prune", best.frame, _window(best.penalty, 3)), key=score_of)
-        return self.reweighed(best, self.race)
+        return self.plainer(self.reweighed(self.pruned(best), self.race))
+
+    def plainer(self, best: Point) -> Point:
+        """`best`, or its components in a plainer frame where slices' noise or main effects don't earn their place.
+
+        They may have won because a walk without them had failed by chance.
+        """
+        if best.frame.mode is not None:
+            frame = Frame.of(self.train, effects=best.frame.offset is not None)
+            plain = self.moved(best, frame, best.depth, self.guess(best, frame))
+            if not better_by_slice(best, plain, self.held, best.frame.mode):
+                best = plain
+        if best.frame.offset is not None and False in self.limits.effects:
+            bare = replace(best, frame=replace(best.frame, offset=None))
+            frame = frame_after(bare, self.train, self.held, best.frame.mode)
+            plain = self.moved(best, frame, best.depth, self.guess(best, frame))
+            if best.score > EARNED * plain.score:
+                best = plain
+        return best
 
     def race(self, frame: Frame, penalties: Sequence[float]) -> Point:
-        """Both ways to start: growing shows where pruning has to look."""
-        grown = self.walk("grow", frame, penalties)
-        return min(grown, self.walk("prune", frame, _window(grown.penalty, 3)), key=score_of)
+        """Both ways to start."""
+        return self.pruned(self.walk("grow", frame, penalties))
+
+    def pruned(self, grown: Point) -> Point:
+        """`grown`, or the best fit from many components, if that is better: growing shows where to look."""
+        count = max(START_RANK, int(PRUNED * grown.state.rank))
+        return min(grown, self.walk("prune", grown.frame, _window(grown.penalty, 3), count), key=score_of)
 
     def reweighed(self, best: Point, fit: Callable[[Frame, Sequence[float]], Point]) -> Point:
         """`best`, or a fit whose slices are weighed by the errors that `best` leaves, if that is better."""
@@ -136,50 +167,74 @@ class Search:
         """The penalty of `best` in another frame: it scales with the noise that is left, in the frame's units."""
         return best.penalty * (unit_noise(frame, best, self.held) / unit_noise(best.frame, best, self.held))
 
-    def walk(self, kind: str, frame: Frame, penalties: Sequence[float]) -> Point:
-        """One walk down the penalties: its best point; every point's row goes to `path`."""
+    def walk(self, kind: str, frame: Frame, penalties: Sequence[float], count: int = OFFERED) -> Point:
+        """One walk down the penalties, then deeper around its best point; every point's row goes to `path`.
+
+        `count` components are offered at every step of a grown walk, or started from at every step of a pruned one.
+        """
         penalties = self.limits.penalties or penalties
         units, rng = frame.to_units(self.train), next(self.streams)
         entries = Entries(units, np.float32)
         start, patience = {"grow": (_grow, GROW_PATIENCE), "prune": (_prune, PRUNE_PATIENCE)}[kind]
-        shallow = empty(entries)
-        best, worse = replace(scored(frame, kind, 0.0, penalties[0], shallow, self.held), score=np.inf), 0
-        for penalty in penalties:
+        first, *deeper = self.limits.depths
+        shallow, trail, top, worse = empty(entries), [], 0, 0
+        best = replace(scored(frame, kind, _at(COARSE, first, penalties[0], units, frame.noise), shallow, self.held), score=np.inf)
+        for step, penalty in enumerate(penalties):
             self.say(f"{kind} at penalty {penalty:.3g}, rank {best.state.rank} so far", None)
             clock = perf_counter()
-            problem = _at(COARSE, 0.0, penalty, units)
-            shallow, sweeps = start(entries, shallow, problem, self.limits.max_rank, rng, self.workers)
-            state, improved, alive, shallow_score = shallow, False, False, np.inf
-            for depth in self.limits.depths:
-                if depth > 0 and np.inf > shallow_score > HOPELESS * best.score:
-                    continue  # a bad shallow fit is not worth deepening
-                if depth > 0:
-                    state = state.copy()
-                    sweeps += len(settle(entries, state, replace(problem, depth=depth), self.workers).objective)
-                point = self.scored(frame, kind, depth, penalty, state, sweeps, clock)
-                alive |= state.rank > 0
-                shallow_score = min(shallow_score, point.score)
-                if point.score < best.score:
-                    best, improved = point, True
-                sweeps, clock = 0, perf_counter()
-            hopeless = alive and best.state.rank > 0 and shallow_score > HOPELESS * best.score
-            worse = 0 if improved or not alive else worse + 1 + hopeless
-            if worse >= patience or (hopeless and shallow.rank > best.state.rank + 1.5 * OFFERED):
+            problem = _at(COARSE, 0.0, penalty, units, frame.noise)
+            shallow, sweeps = start(entries, shallow, problem, count, self.limits.max_rank, rng, self.workers)
+            trail.append((problem, shallow))
+            point = self.deepened(frame, kind, entries, replace(problem, depth=first), shallow, sweeps, clock)
+            alive, hopeless = point.state.rank > 0, best.state.rank > 0 and point.score > HOPELESS * best.score
+            if point.score < best.score:
+                best, top, worse = point, step, 0
+            elif alive:
+                worse += 1 + hopeless
+            if worse >= patience or (worse >= 2 and shallow.rank > best.state.rank + OFFERED):
                 break
-        return replace(best, state=best.state.copy())
+        return self.climbed(best, entries, trail, top, deeper) if deeper else best
 
-    def scored(self, frame: Frame, start: str, depth: float, penalty: float, state: State, sweeps: int, clock: float) -> Point:
+    def climbed(self, best: Point, entries: Entries, trail: list[tuple[Problem, State]], top: int, deeper: Sequence[float]) -> Point:
+        """The fits of a walk made deeper, from its best one both ways for as long as that helps.
+
+        Deepening costs as much as walking, and what is deep is best near where what is shallow is.
+        """
+        for steps in (range(top, -1, -1), range(top + 1, len(trail))):
+            for step in steps:
+                problem, state = trail[step]
+                if not state.rank:
+                    break
+                points = []
+                for depth in deeper:
+                    points.append(self.deepened(best.frame, best.start, entries, replace(problem, depth=depth), state, 0, perf_counter()))
+                    state = points[-1].state
+                found = min(points, key=score_of)
+                if found.score >= best.score and step != top:
+                    break
+                best = min(best, found, key=score_of)
+        return best
+
+    def deepened(self, frame: Frame, start: str, entries: Entries, problem: Problem, state: State, sweeps: int, clock: float) -> Point:
+        """The fit `state`, settled at the problem's depth where that is not 0, and scored."""
+        if problem.depth > 0:
+            state = state.copy()
+            sweeps += len(settle(entries, state, problem, self.workers).objective)
+        return self.scored(frame, start, problem, state, sweeps, clock)
+
+    def scored(self, frame: Frame, start: str, problem: Problem, state: State, sweeps: int, clock: float) -> Point:
         """A fit scored on the held-out entries, its row written to `path`."""
-        point = scored(frame, start, depth, penalty, state, self.held)
+        point = scored(frame, start, problem, state, self.held)
         self.path.append(point.row(self.train, sweeps, perf_counter() - clock))
+        self.pool.offer(point)
         return point
 
     def moved(self, point: Point, frame: Frame, depth: float, penalty: float) -> Point:
         """The components of `point`, settled in another frame, or at another depth and penalty."""
         units, clock, state = frame.to_units(self.train), perf_counter(), point.state.copy()
-        problem = replace(_at(COARSE, depth, penalty, units), max_sweeps=2 * COARSE.max_sweeps)
+        problem = replace(_at(COARSE, depth, penalty, units, frame.noise), max_sweeps=2 * COARSE.max_sweeps)
         sweeps = len(settle(Entries(units, np.float32), state, problem, self.workers).objective)
-        return self.scored(frame, point.start, depth, penalty, state, sweeps, clock)
+        return self.scored(frame, point.start, problem, state, sweeps, clock)
 
     def simpler(self, best: Point) -> Point:
         """Deeper, at larger penalties, from the winner's components: spare ones die and the others stay.
@@ -203,9 +258,9 @@ class Search:
         for direction in (1 / FINE, FINE):
             for _ in range(FINE_STEPS if best.state.rank else 0):
                 clock, penalty = perf_counter(), best.penalty * direction
-                problem = _at(COARSE, best.depth, penalty, units)
-                state, sweeps = _grow(entries, best.state, problem, self.limits.max_rank, rng, self.workers)
-                trial = self.scored(best.frame, best.start, best.depth, penalty, state, sweeps, clock)
+                problem = _at(COARSE, best.depth, penalty, units, best.frame.noise)
+                state, sweeps = _grow(entries, best.state, problem, OFFERED, self.limits.max_rank, rng, self.workers)
+                trial = self.scored(best.frame, best.start, problem, state, sweeps, clock)
                 if trial.score >= best.score:
                     break
                 best = trial
@@ -231,59 +286,33 @@ def _window(penalty: float, above: int) -> list[float]:
     return [penalty * GRID**j for j in range(-above, 12)]
 
 
-def _at(how: Problem, depth: float, penalty: float, units: Observations) -> Problem:
-    """The problem at a depth and penalty, with the guard that goes with them."""
-    return replace(how, depth=depth, penalty=penalty, guard=GUARD * penalty * units.share)
+def _at(how: Problem, depth: float, penalty: float, units: Observations, noise: float) -> Problem:
+    """The problem at a depth and penalty, with the guard that goes with them and with the noise."""
+    return replace(how, depth=depth, penalty=penalty, guard=GUARD * max(penalty, NOISE_GUARD * noise) * units.share)
 
 
-def _grow(entries, state: State, problem: Problem, max_rank: int | None, rng, workers) -> tuple[State, int]:
-    """The previous penalty's fit, settled at this one, and a few components offered to it."""
+def _grow(entries, state: State, problem: Problem, count: int, max_rank: int | None, rng, workers) -> tuple[State, int]:
+    """The previous penalty's fit, settled at this one, and `count` components offered to it."""
     state = state.copy()
     sweeps = len(settle(entries, state, problem, workers).objective)
-    offered = OFFERED if max_rank is None else min(OFFERED, max_rank - state.rank)
+    offered = count if max_rank is None else min(count, max_rank - state.rank)
     if offered > 0:
         state, trace = anneal(entries, state, problem, workers, rng, offered)
         sweeps += len(trace.objective) if trace else 0
     return state, sweeps
 
 
-def _prune(entries, state: State, problem: Problem, max_rank: int | None, rng, workers) -> tuple[State, int]:
-    """A fresh start from many more components than the previous penalty kept."""
-    rank = max(START_RANK, 2 * state.rank)
-    state = with_random(entries, empty(entries), rank if max_rank is None else min(rank, max_rank), rng)
+def _prune(entries, state: State, problem: Problem, count: int, max_rank: int | None, rng, workers) -> tuple[State, int]:
+    """A fresh start from `count` components, whatever the previous penalty kept."""
+    state = with_random(entries, empty(entries), count if max_rank is None else min(count, max_rank), rng)
     return state, len(settle(entries, state, problem, workers).objective)
 
 
 def _refit(best: Point, obs: Observations, workers: Workers) -> tuple[Frame, CPTensor]:
-    """The winner's components, settled on all entries."""
-    offset = MainEffects.fit(obs) if best.frame.offset else None
-    frame = replace(best.frame, offset=offset)
+    """The components of `best`, settled on all entries."""
+    frame = replace(best.frame, offset=MainEffects.fit(obs) if best.frame.offset else None)
     units = frame.to_units(obs)
     entries, state = Entries(units), best.state.copy()
     state.stack = state.stack.astype(np.float64)
-    settle(entries, state, _at(FINAL, best.depth, best.penalty, units), workers)
+    settle(entries, state, replace(FINAL, depth=best.depth, penalty=best.penalty, guard=best.guard), workers)
     return frame, frame.to_data(state.model())
-
-
-def _shrunk(model: CPTensor, best: Point, held: Observations) -> CPTensor:
-    """Draw slices towards their main effects where the components predict them worse than nothing would.
-
-    Only slices of the mode that has its own noise, by the least-squares factor on their held-out
-    entries: heavy-tailed slices (hourly rain) are where a component follows spikes.
-    """
-    mode = best.frame.mode
-    if mode is None or not model.rank:
-        return model
-    slices, count = held.coords[mode], held.shape[mode]
-    target = held.values - best.frame.offset_at(held.coords)
-    fitted = target - best.residual
-
-    def per_slice(products: np.ndarray) -> np.ndarray:
-        return np.bincount(slices, products, minlength=count)
-
-    worse = per_slice(best.residual**2) > per_slice(target**2)
-    energy = per_slice(fitted**2)
-    share = np.divide(per_slice(target * fitted), energy, out=np.ones(count), where=energy > 0)
-    factors = list(model.factors)
-    factors[mode] = factors[mode] * np.where(worse, np.clip(share, 0.0, 1.0), 1.0)[:, None]
-    return CPTensor(factors).balanced()

@@ -28,7 +28,7 @@ def draw(
     """Draw to `path`.
 
     `hours` are datetimes, `truth` what was measured (NaN where nothing was), `hidden` marks what the fit
-    did not see and `filled` is its answer; `norms` are the norms of the components.
+    did not see and `filled` is its answer; `norms` are the norms of the best fit's components.
     """
     with matplotlib.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(10, 4), dpi=150, layout="constrained")
@@ -45,7 +45,7 @@ def draw(
         left.legend(frameon=False, loc="best", handletextpad=0.2)
 
         right.bar(np.arange(1, len(norms) + 1), np.sort(norms)[::-1] / np.max(norms, initial=1e-300), color=_BLUE)
-        right.set_title(f"Rank found: {len(norms)}", loc="left")
+        right.set_title(f"Components found: {len(norms)}", loc="left")
         right.set_xlabel("component")
         right.set_ylabel("norm, share of the largest")
         right.set_xlim(0.4, len(norms) + 0.6)
