@@ -51,7 +51,7 @@ def write(cells: Store) -> None:
                 continue
             ratio = peers.over_best(found, peers.of(given, name, share))
             each = " ".join(f"{float(c['nrmse']):.4f}" for c in sorted(found, key=lambda c: c["seed"]))
-            ranks = " ".join(c["rank"] for c in sorted(found, key=lambda c: c["seed"]))
+            ranks = " ".join(c["parts"] for c in sorted(found, key=lambda c: c["seed"]))
             line = [name, f"{share:.0%}", f"**{median(found, 'nrmse'):.4f}**", each, page.number(ratio)]
             rows.append([*line, ranks, f"{median(found, 'seconds'):.0f}"])
     page.write(
@@ -63,5 +63,5 @@ def write(cells: Store) -> None:
         "NRMSE = RMSE over the standard deviation of the hidden cells. The best peer is the least error of main effects, HaLRTC, "
         "tensorly and pyttb at ranks 3, 10 and 30, its rank chosen by the very error that is reported; compared on the cells of seed 0 "
         "([peers](peers.md)).",
-        page.table(["data", "hidden", "NRMSE, median", "by seed", "over the best peer", "ranks found", "seconds"], rows),
+        page.table(["data", "hidden", "NRMSE, median", "by seed", "over the best peer", "ranks of the fits", "seconds"], rows),
     )

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rankless.completer import TensorCompleter, complete
+from rankless.completer import TensorCompleter
+from rankless.completion import complete
 from rankless.observations import Observations
 
 GOOD = np.outer(np.arange(1.0, 7.0), np.arange(1.0, 6.0))

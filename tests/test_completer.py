@@ -14,8 +14,9 @@ from sklearn.metrics import r2_score
 
 import rankless
 from planted import hidden_error, planted
-from rankless import completer
-from rankless.completer import Completion, TensorCompleter, complete
+from rankless import completion
+from rankless.completer import TensorCompleter
+from rankless.completion import Completion, complete
 from rankless.cp_tensor import CPTensor
 from rankless.observations import Observations
 
@@ -203,7 +204,7 @@ def test_observed_cells_come_back_bit_for_bit(dtype):
 def test_the_array_is_filled_with_the_predictions_block_by_block(monkeypatch):
     done = complete(SEEN, **FAST)
     whole = done.filled
-    monkeypatch.setattr(completer, "_CELLS_AT_ONCE", 7)
+    monkeypatch.setattr(completion, "_CELLS_AT_ONCE", 7)
     np.testing.assert_array_equal(done.array(), whole)
     hidden = np.isnan(SEEN)
     np.testing.assert_array_equal(whole[hidden], done.predict(np.argwhere(hidden)))

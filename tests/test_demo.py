@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rankless import demo
-from rankless.completer import complete
+from rankless.completion import complete
 from rankless.cp_tensor import CPTensor
 from rankless.demo import weather, words
 from rankless.observations import Observations

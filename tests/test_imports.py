@@ -24,10 +24,11 @@ LAYERS = {
     "blend": 4,
     **dict.fromkeys(["selection", "intervals"], 5),
     "completer": 6,
-    **dict.fromkeys(["io", "evaluation", "report", "figures"], 7),
-    "demo": 8,
-    "cli": 9,
-    **dict.fromkeys(["__init__", "__main__"], 10),
+    "completion": 7,
+    **dict.fromkeys(["io", "evaluation", "report", "figures"], 8),
+    "demo": 9,
+    "cli": 10,
+    **dict.fromkeys(["__init__", "__main__"], 11),
 }
 
 # Third-party package -> the only places that may import it.
@@ -39,7 +40,7 @@ HOMES = {
     "equinox": ["dynamics/"],
     "optax": ["dynamics/", "figures/"],
     "sklearn": ["completer.py"],
-    "pandas": ["observations.py", "selection.py", "completer.py", "io/tables.py"],
+    "pandas": ["observations.py", "selection.py", "completer.py", "completion.py", "io/tables.py"],
     "matplotlib": ["figures/", "demo/picture.py"],
     "plotly": ["report/"],
     "typer": ["cli.py", "figures/command.py"],

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 
 from benchmarks.measures import data
-from rankless.completer import complete
+from rankless.completion import complete
 
 
 def nrmse(truth: np.ndarray, prediction: np.ndarray) -> float:
@@ -16,7 +16,7 @@ def nrmse(truth: np.ndarray, prediction: np.ndarray) -> float:
     return float(np.sqrt(np.mean((truth - prediction) ** 2)) / np.std(truth))
 
 
-def automatic(array: np.ndarray, hidden: np.ndarray, seed: int) -> dict[str, float]:
+def automatic(array: np.ndarray, hidden: np.ndarray, seed: int) -> dict[str, float | str]:
     """`rankless.complete` with every default on `array` without its `hidden` cells: NRMSE there, seconds, what it chose."""
     seen = np.where(hidden, np.nan, array)
     start = time.perf_counter()
@@ -31,11 +31,12 @@ def automatic(array: np.ndarray, hidden: np.ndarray, seed: int) -> dict[str, flo
         "rank": done.rank,
         "depth": done.depth,
         "penalty": float(done.penalty),
+        "parts": "+".join(str(fit.rank) for fit in done.fits),
         "fits": len(done.estimator.path_),
     }
 
 
-def real(name: str, share: float, seed: int) -> dict[str, float]:
+def real(name: str, share: float, seed: int) -> dict[str, float | str]:
     """`automatic` on a real data set with `share` of its cells hidden."""
     array = data.load(name)
     return automatic(array, data.hide(array, share, seed)[1], seed)

@@ -10,7 +10,7 @@ import numpy as np
 from rankless.als.settle import settle
 from rankless.als.solver import Entries, Problem, State
 from rankless.als.workers import Workers
-from rankless.completer import complete
+from rankless.completion import complete
 from rankless.cp_tensor import CPTensor
 from rankless.observations import Observations
 

@@ -15,7 +15,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rankless.completer import Completion, TensorCompleter, complete
+    from rankless.completer import TensorCompleter
+    from rankless.completion import Completion, complete
     from rankless.cp_tensor import CPTensor
     from rankless.io import read
     from rankless.observations import Observations
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "complete": "rankless.completer",
-    "Completion": "rankless.completer",
+    "complete": "rankless.completion",
+    "Completion": "rankless.completion",
     "TensorCompleter": "rankless.completer",
     "Observations": "rankless.observations",
     "CPTensor": "rankless.cp_tensor",

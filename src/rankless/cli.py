@@ -102,7 +102,7 @@ def complete(
     }
     obs = _read(source, modes, value, duplicates)
     io.check_size(output, obs)
-    from rankless.completer import complete as fill
+    from rankless.completion import complete as fill
 
     with _progress() as callback:
         done = fill(obs, random_state=seed, callback=callback, **options)

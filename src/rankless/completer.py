@@ -1,19 +1,16 @@
-"""`complete`: data with holes in, `Completion` out. `TensorCompleter`: the same as a scikit-learn estimator."""
+"""`TensorCompleter`: the search as a scikit-learn estimator."""
 
 from __future__ import annotations
 
 import math
-import os
 import warnings
 from collections.abc import Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from rankless._memory import check_fits
 from rankless.als.workers import Workers
 from rankless.blend import total
 from rankless.cp_tensor import CPTensor
@@ -22,10 +19,6 @@ from rankless.effects import MainEffects
 from rankless.observations import Observations, check_indices
 from rankless.selection import Found, Limits, Say, search
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-_CELLS_AT_ONCE = 1_000_000
 _MIN_HELD = 500  # entries held out of small data even where `holdout` asks for fewer: a hundred choose a penalty badly
 _MOST_HELD = 0.3  # ... up to this share
 
@@ -199,171 +192,8 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self.path_[["holdout_rmse", "score"]] *= unit
 
 
-class Completion:
-    """What `complete` found: the filled data, the model behind it, and how it was chosen."""
-
-    def __init__(self, estimator: TensorCompleter, observations: Observations, kind: str):
-        self.estimator = estimator
-        self.observations = observations
-        self._kind = kind
-
-    @property
-    def rank(self) -> int:
-        """Number of components found."""
-        return self.estimator.rank_
-
-    @property
-    def depth(self) -> float:
-        return self.estimator.depth_
-
-    @property
-    def penalty(self) -> float:
-        return self.estimator.penalty_
-
-    @property
-    def model(self) -> CPTensor:
-        """The components, in the units of the data; main effects are not in it."""
-        return self.estimator.model_
-
-    @property
-    def fits(self) -> list[CPTensor]:
-        """The fits whose sum the model is, each in its share, the best one first."""
-        return self.estimator.fits_
-
-    @property
-    def path(self) -> pd.DataFrame:
-        """Every fit of the search: depth, penalty, effects, noise, rank, hold-out error, sweeps, seconds."""
-        return self.estimator.path_
-
-    @cached_property
-    def filled(self) -> Any:
-        """What came in, its holes filled: an array for an array, a long table of all cells for a table."""
-        if self._kind == "table":
-            columns = [*self.observations.modes, self.observations.value_name]
-            return self.table()[columns]
-        return self.array()
-
-    def predict(self, indices) -> np.ndarray:
-        """Values at coordinates, shape ``(n, order)``."""
-        return self.estimator.predict(indices)
-
-    def array(self) -> np.ndarray:
-        """The filled array, observed cells as they came, in the dtype of the data."""
-        obs = self.observations
-        check_fits(obs.shape, obs.values.dtype.itemsize)
-        filled = np.empty(obs.shape, dtype=obs.values.dtype)
-        flat = filled.reshape(-1)
-        for start in range(0, flat.size, _CELLS_AT_ONCE):
-            cells = np.arange(start, min(start + _CELLS_AT_ONCE, flat.size))
-            flat[cells] = self.predict(np.stack(np.unravel_index(cells, obs.shape), axis=1))
-        filled[tuple(obs.coords)] = obs.values
-        return filled
-
-    def table(self) -> pd.DataFrame:
-        """All cells as a long table: a column a mode, the value, and whether it was observed."""
-        import pandas as pd
-
-        obs = self.observations
-        check_fits(obs.shape, 8 * (obs.order + 1))
-        cells = np.indices(obs.shape).reshape(obs.order, -1)
-        columns: dict[str, Any] = {}
-        for name, coordinate, label in zip(obs.modes, cells, obs.labels, strict=True):
-            columns[name] = coordinate if label is None else label[coordinate]
-        observed = np.zeros(obs.shape, dtype=bool)
-        observed[tuple(obs.coords)] = True
-        columns[obs.value_name] = self.array().reshape(-1)
-        columns["observed" if "observed" not in columns else "was_observed"] = observed.reshape(-1)
-        return pd.DataFrame(columns)
-
-    def summary(self) -> str:
-        """What was found, in a few lines."""
-        obs, est = self.observations, self.estimator
-        if est.path_.empty:
-            return f"{obs.size:,} of {obs.cells:,} cells observed, all equal to {obs.values[0]:g}: filled with it, rank 0."
-        lines = [
-            f"{obs.size:,} of {obs.cells:,} cells observed; the other {obs.cells - obs.size:,} are filled.",
-            f"rank {est.rank_}{_of_fits(est.fits_)}, depth {est.depth_:g}, penalty {est.penalty_:.3g}"
-            + (", on top of main effects" if est.effects_ else "")
-            + ("" if est.noise_ is None else f"; slices of {obs.modes[est.noise_]} weighed by their own noise")
-            + f" (found among {len(est.path_)} fits).",
-            f"error on held-out entries: {est.holdout_rmse_:.4g} (standard deviation of the data: {np.std(obs.values):.4g}).",
-        ]
-        lines += [_unseen_text(obs, mode, mask) for mode, mask in enumerate(est._unseen) if mask.any()]
-        return "\n".join(lines)
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Write the model as .npz: the components and the main effects, as one CP tensor. See `CPTensor.load`."""
-        self.whole_model().save(path)
-
-    def whole_model(self) -> CPTensor:
-        """Components and main effects as one CP tensor: each mode's effects are one component more."""
-        est = self.estimator
-        seen = [1.0 - mask for mask in est._unseen]
-        extra = []
-        if est.effects_ or not all(s.all() for s in seen):
-            extra += _effects_as_components(est.main_effects_, [np.ones(d) for d in est.shape_])
-        if extra and not est.effects_:  # only slices never observed are filled from main effects: take the others out
-            extra += [(-first, *rest) for first, *rest in _effects_as_components(est.main_effects_, seen)]
-        return CPTensor([np.column_stack([f, *(e[m] for e in extra)]) for m, f in enumerate(est.model_.factors)])
-
-    def __repr__(self) -> str:
-        return f"Completion(shape={self.observations.shape}, rank={self.rank}, depth={self.depth:g})"
-
-
-def complete(
-    data: Any,
-    *,
-    modes: Sequence[str] | None = None,
-    value: str | None = None,
-    callback: Say | None = None,
-    **options,
-) -> Completion:
-    """Fill the holes of `data`; nothing needs to be chosen.
-
-    `data` is an array with NaN where nothing was observed, a pandas long table (name its `modes` and
-    its `value` column), or Observations. `options` are those of `TensorCompleter`.
-
-    >>> import numpy as np, rankless
-    >>> array = np.outer(np.arange(1.0, 9.0), [1.0, 2.0, -1.0, 4.0, 0.5, 3.0, 2.0])
-    >>> array[2, 3] = np.nan
-    >>> done = rankless.complete(array, random_state=0)
-    >>> done.rank, round(float(done.filled[2, 3]), 1)
-    (1, 12.0)
-    """
-    obs, kind = _read(data, modes, value)
-    estimator = TensorCompleter(**options).fit(obs, callback=callback)
-    return Completion(estimator, obs, kind)
-
-
-def _read(data: Any, modes: Sequence[str] | None, value: str | None) -> tuple[Observations, str]:
-    if isinstance(data, Observations):
-        return data, "array"
-    if hasattr(data, "columns") and hasattr(data, "iloc"):
-        if modes is None or value is None:
-            columns = ", ".join(map(repr, data.columns))
-            raise ValueError(f"a table needs its roles named; it has {columns}: pass modes=[...] and value='...'")
-        return Observations.from_table(data, modes, value), "table"
-    return Observations.from_array(data, modes=modes), "array"
-
-
-def _effects_as_components(effects: MainEffects, others: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
-    """``prod_m others_m[i_m] * (mean + sum_n effect_n[i_n])`` as one component a mode, each a vector a mode."""
-    components = []
-    for mode, effect in enumerate(effects.effects):
-        own = (effect + effects.mean if mode == 0 else effect) * others[mode]
-        components.append([own if m == mode else other for m, other in enumerate(others)])
-    return components
-
-
 def _is_auto(value: Any) -> bool:
     return isinstance(value, str) and value == "auto"
-
-
-def _of_fits(fits: Sequence[CPTensor]) -> str:
-    """How the rank is made up, where more than one fit is in it."""
-    if len(fits) == 1:
-        return ""
-    return f" in {len(fits)} fits ({' + '.join(str(fit.rank) for fit in fits)}), of the first:"
 
 
 def _silent(message: str, fraction: float | None) -> None:
@@ -398,13 +228,13 @@ def _check_enough(obs: Observations) -> None:
         )
 
 
-def _unseen_text(obs: Observations, mode: int, mask: np.ndarray) -> str:
-    found = np.flatnonzero(mask)
-    names = ", ".join(obs.label(mode, int(i)) for i in found[:5]) + (", ..." if len(found) > 5 else "")
-    return f"{len(found)} slice(s) of {obs.modes[mode]} have no observed entry and are filled from main effects: {names}"
-
-
 def _warn_unseen(obs: Observations, unseen: list[np.ndarray]) -> None:
     for mode, mask in enumerate(unseen):
         if mask.any():
-            warnings.warn(_unseen_text(obs, mode, mask), UserWarning, stacklevel=3)
+            warnings.warn(unseen_text(obs, mode, mask), UserWarning, stacklevel=3)
+
+
+def unseen_text(obs: Observations, mode: int, mask: np.ndarray) -> str:
+    found = np.flatnonzero(mask)
+    names = ", ".join(obs.label(mode, int(i)) for i in found[:5]) + (", ..." if len(found) > 5 else "")
+    return f"{len(found)} slice(s) of {obs.modes[mode]} have no observed entry and are filled from main effects: {names}"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rankless import als
-from rankless.completer import complete
+from rankless.completion import complete
 from rankless.effects import MainEffects
 from rankless.observations import Observations
 

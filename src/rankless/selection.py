@@ -5,9 +5,10 @@ Two ways to start are raced over penalties from large to small:
 - *grow*: from nothing, warm-started down the path, components offered by annealing at each step;
 - *prune*: from many random components at each penalty, near where growing turned.
 
-At every penalty a fit starts shallow and is deepened, so all depths share one start. A walk ends
-when its score has turned; a model without components is a valid point and does not end it. On
+A walk is shallow, and its fits near the best one are then deepened, so all depths share one start. It
+ends when its score has turned; a model without components is a valid point and does not end it. On
 large data all this happens on a part of the entries, and all of them are grown once, near what won.
+The best fits of all walks stay in a pool: the answer is the best, or a blend with others that pay.
 """
 
 from __future__ import annotations

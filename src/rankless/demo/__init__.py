@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rankless import evaluation
-from rankless.completer import complete
+from rankless.completion import complete
 from rankless.demo import words
 from rankless.demo.weather import Standard, load, names
 from rankless.observations import Observations
 
 if TYPE_CHECKING:
-    from rankless.completer import Completion
+    from rankless.completion import Completion
 
 HIDE = 0.2
 SHOWN_AIRPORT, SHOWN_VARIABLE, SHOWN_FROM, SHOWN_DAYS = "LGA", "temp", "2013-04-11", 10

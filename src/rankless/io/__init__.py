@@ -24,7 +24,7 @@ from rankless._memory import check_fits
 from rankless.observations import Duplicates, Observations
 
 if TYPE_CHECKING:
-    from rankless.completer import Completion
+    from rankless.completion import Completion
 
 ARRAYS = (".npy", ".npz")
 TABLES = (".csv", ".parquet")
