@@ -187,6 +187,18 @@ def test_data_too_small_to_hold_anything_out_are_refused_or_filled():
         assert "held out" in str(error)
 
 
+def test_entries_that_weigh_nothing_choose_nothing():
+    """A third of the entries is garbage of next to no weight: the rank is found and the error is small all the same."""
+    truth, seen = planted((16, 15, 14), rank=2, share=0.6)
+    clean = Observations.from_array(seen)
+    garbage = np.random.default_rng(1).random(clean.size) < 0.33
+    values = np.where(garbage, 30.0 * np.random.default_rng(2).normal(size=clean.size), clean.values)
+    answer = found(clean.with_values(values, np.where(garbage, 1e-8, 1.0)), noise=None)
+    offset = 0.0 if answer.frame.offset is None else answer.frame.offset.full()
+    assert hidden_error(answer.model.full() + offset, truth, seen) < 0.06
+    assert answer.point.rmse < 0.2
+
+
 # --- the same numbers -----------------------------------------------------------------------------
 
 

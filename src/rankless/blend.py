@@ -18,7 +18,7 @@ from scipy.optimize import nnls
 
 from rankless.cp_tensor import CPTensor
 from rankless.observations import Observations
-from rankless.scoring import Point, rmse_of, score_of, score_residual
+from rankless.scoring import Point, rmse_of, root_weights, score_of, score_residual
 
 MOST_FITS = 3  # fits blended, unless the user says otherwise
 KEPT = 2  # best fits of each walk that may be blended: neighbours of one walk are alike
@@ -84,7 +84,7 @@ def blend(best: Point, others: Sequence[Point], held: Observations, *, most: int
 def whole(parts: Sequence[Part], held: Observations) -> Point:
     """The first part's point with the held-out errors of the blend."""
     residual = _residual([part.point for part in parts], np.stack([part.shares for part in parts]), held)
-    return replace(parts[0].point, residual=residual, rmse=rmse_of(residual))
+    return replace(parts[0].point, residual=residual, rmse=rmse_of(residual, held))
 
 
 def in_shares(parts: Sequence[Part], models: Sequence[CPTensor]) -> list[CPTensor]:
@@ -122,7 +122,7 @@ def _shares(points: Sequence[Point], held: Observations) -> np.ndarray:
     target, (slices, count) = _target(points[0], held), _slices(points[0], held)
     seen = np.bincount(slices, minlength=count)
     size = np.sqrt(np.min([np.bincount(slices, point.residual**2, count) for point in points], axis=0) / np.maximum(seen, 1))
-    unit = np.where(size > 0, size, 1.0)[slices]
+    unit = np.where(size > 0, size, 1.0)[slices] / root_weights(held)
     fitted = np.stack([(target - point.residual) / unit for point in points], axis=1)
     of_all = nnls(fitted, target / unit)[0]
     if count == 1:

@@ -48,8 +48,9 @@ class Point:
         }
 
 
-def rmse_of(residual: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(residual**2)))
+def rmse_of(residual: np.ndarray, held: Observations) -> float:
+    """Root mean square of errors on the held-out entries; entries' own weights count."""
+    return float(np.sqrt(np.mean((residual * root_weights(held)) ** 2)))
 
 
 def score_of(point: Point) -> float:
@@ -63,11 +64,17 @@ def scored(frame: Frame, start: str, problem: Problem, state: State, held: Obser
         fitted = fitted + frame.scale_at(held.coords) * state.model().at(held.indices)
     residual = held.values - fitted
     score = score_residual(frame, residual, held)
-    return Point(frame, start, problem.depth, problem.penalty, problem.guard, state, score, rmse_of(residual), residual)
+    return Point(frame, start, problem.depth, problem.penalty, problem.guard, state, score, rmse_of(residual, held), residual)
+
+
+def root_weights(held: Observations) -> np.ndarray | float:
+    """Square roots of the entries' own weights, of mean square 1."""
+    return 1.0 if held.weights is None else np.sqrt(held.weights / np.mean(held.weights, dtype=np.float64))
 
 
 def score_residual(frame: Frame, residual: np.ndarray, held: Observations) -> float:
-    """What errors on the held-out entries are compared by."""
+    """What errors on the held-out entries are compared by; entries' own weights count."""
+    residual = residual * root_weights(held)
     if frame.mode is None:
         return _robust_rms(residual)
     return float(np.exp(_mean_log_rms(residual, held.coords[frame.mode], held.shape[frame.mode])))
