@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from rankless import dynamics as dyn
 from rankless.figures.look import COLORS, DASHES, MARKERS, panels
 from rankless.figures.outcome import Claim, Outcome, Progress, Table, listed, table, where
+from rankless.figures.paths import until
 from rankless.figures.planted import planted
 
 SHAPE, RANK, OBSERVED, COMPONENTS, SCALE, SEED = (8, 8, 8), 3, 200, 6, 1e-2, 0
@@ -37,11 +38,12 @@ def difference(problem: dyn.Problem, depth: int) -> list[dict]:
     """Relative distance of the two tensors along one run."""
     starts = pair(SHAPE, COMPONENTS, depth, SCALE)
     stop = 1e-3 * float(problem.data_loss(starts["collapsed"]))
-    end = dyn.solve(problem, starts["collapsed"], dyn.GradientFlow(stop_loss=stop), ts=[1e4]).ts[-1]
-    ts = np.linspace(0, end, RECORDS)
-    a, b = (dyn.solve(problem, start, FLOW, ts=ts, probes={"T": whole}).probes["T"].reshape(RECORDS, -1) for start in starts.values())
+    even, probes = np.linspace(0, 1, RECORDS), {"T": whole}
+    one = until(problem, starts["collapsed"], FLOW, loss=stop, latest=1e4, times=lambda end: end * even, probes=probes)
+    many = dyn.solve(problem, starts["explicit"], FLOW, ts=one.ts, probes=probes)
+    a, b = (run.probes["T"].reshape(RECORDS, -1) for run in (one, many))
     gaps = np.linalg.norm(a - b, axis=1) / np.linalg.norm(a, axis=1)
-    return [{"k": depth, "progress": t / end, "difference": gap} for t, gap in zip(ts, gaps, strict=True)]
+    return [{"k": depth, "progress": t, "difference": gap} for t, gap in zip(even, gaps, strict=True)]
 
 
 @jax.jit

@@ -16,6 +16,7 @@ COMPONENTS = 100
 SCALES = {False: (1e-2, 1e-4, 1e-6), True: (1e-2, 1e-6)}
 STOP_RMSE = 3e-3  # relative to the root mean square of the truth
 RECORDS = 300
+LATEST = 1e5  # all runs end before, at the training error asked for
 
 
 def rise(ts: np.ndarray, norms: np.ndarray) -> tuple[float, float]:
@@ -44,10 +45,9 @@ def run(quick: bool, progress: Progress) -> Outcome:
     for scale in SCALES[quick]:
         progress(f"start {scale:g}")
         start = dyn.CP.balanced(SHAPE, components=COMPONENTS, scale=scale, key=SEED)
-        end = dyn.solve(problem, start, dyn.GradientFlow(rtol=1e-6, stop_loss=stop), ts=[1e6]).ts[-1]
         # even in time, to tell rises apart, and in its logarithm, to see those of large starts
-        ts = np.union1d(np.linspace(0, end, RECORDS), np.geomspace(1e-4 * end, end, RECORDS))
-        path = dyn.solve(problem, start, dyn.GradientFlow(rtol=1e-6), ts=ts, probes=probes)
+        ts = np.union1d(np.linspace(0, LATEST, 2 * RECORDS), np.geomspace(1e-4 * LATEST, LATEST, RECORDS))
+        path = dyn.solve(problem, start, dyn.GradientFlow(rtol=1e-6, stop_loss=stop), ts=ts, probes=probes)
         norms = path.probes["norms"]
         order = np.argsort(-norms[-1])[: RANK + 5]
         jumps.append(separated(path.ts, norms))

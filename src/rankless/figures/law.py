@@ -14,6 +14,7 @@ from rankless.depth import end_to_end_exponent, last_layer_exponent
 from rankless.dynamics import laws
 from rankless.figures.look import COLORS, DASHES, MARKERS, panels
 from rankless.figures.outcome import Claim, Outcome, Progress, Table, listed, table, where
+from rankless.figures.paths import until
 from rankless.figures.planted import planted
 
 SHAPES = {3: (10, 10, 10), 4: (7, 7, 7, 7)}
@@ -23,14 +24,10 @@ RECORDS = 200
 FLOW = dyn.GradientFlow(method="dopri8", rtol=1e-10)
 
 
-def last_layer_sides(problem: dyn.Problem, factorization: dyn.DeepCP):
-    """The growth of ``||(x) w_r||`` by forward differentiation, and by the law."""
-    return laws.growth(problem, factorization, lambda f: f.last_layer_norms()), laws.deep_cp_law(problem, factorization)
-
-
-def end_to_end_sides(problem: dyn.Problem, factorization: dyn.DeepCP):
-    """The growth of ``s_r`` by forward differentiation, and by the law."""
-    return laws.growth(problem, factorization, lambda f: f.spectrum()), laws.end_to_end_law(problem, factorization)
+def sides(problem: dyn.Problem, factorization: dyn.DeepCP):
+    """The growth of ``||(x) w_r||`` and of ``s_r`` by forward differentiation, and each by its law."""
+    w, s = laws.growth(problem, factorization, lambda f: (f.last_layer_norms(), f.spectrum()))
+    return {"w": (w, laws.deep_cp_law(problem, factorization)), "s": (s, laws.end_to_end_law(problem, factorization))}
 
 
 def end_to_end_pull(problem: dyn.Problem, factorization: dyn.DeepCP):
@@ -43,8 +40,7 @@ PROBES = {
     "w": dyn.probes.last_layer_norms,
     "d": laws.normalised_drive,
     "g": end_to_end_pull,
-    "w_sides": last_layer_sides,
-    "s_sides": end_to_end_sides,
+    "sides": sides,
 }
 
 
@@ -65,10 +61,9 @@ def one(order: int, depth: int, problem: dyn.Problem) -> tuple[dict, Table]:
     """Exponents and residuals of one run, and the trajectory of its largest component."""
     start = dyn.DeepCP.balanced(SHAPES[order], components=COMPONENTS, depth=depth, scale=SCALE, key=SEED)
     half = 0.5 * float(problem.data_loss(start))
-    end = dyn.solve(problem, start, dyn.GradientFlow(stop_loss=half), ts=[1e4]).ts[-1]
     # deep components rise all at once: records crowd towards the rise, so that all its decades are seen
-    ts = np.concatenate([end * (1 - np.geomspace(1, 1e-4, RECORDS)), np.linspace(1, 1.3, RECORDS // 10) * end])
-    path = dyn.solve(problem, start, FLOW, ts=ts, probes=PROBES)
+    crowded = np.concatenate([1 - np.geomspace(1, 1e-4, RECORDS), np.linspace(1, 1.3, RECORDS // 10)])
+    path = until(problem, start, FLOW, loss=half, latest=1e4, times=lambda end: end * crowded, probes=PROBES)
     seen = path.probes
     r = int(np.argmax(seen["s"][-1]))
     span = rising(seen["w"][:, r])
@@ -79,10 +74,10 @@ def one(order: int, depth: int, problem: dyn.Problem) -> tuple[dict, Table]:
         "last_layer_law": last_layer_exponent(depth, order),
         "end_to_end": laws.fit_exponent(path.ts[span], seen["s"][span, r], seen["g"][span, r]),
         "end_to_end_law": end_to_end_exponent(depth, order),
-        "last_layer_residual": residual(seen["w_sides"]),
-        "end_to_end_residual": residual(seen["s_sides"]),
+        "last_layer_residual": residual(seen["sides"]["w"]),
+        "end_to_end_residual": residual(seen["sides"]["s"]),
     }
-    rate = seen["w_sides"][0][span, r] / (order * seen["d"][span, r])
+    rate = seen["sides"]["w"][0][span, r] / (order * seen["d"][span, r])
     return row, {"N": np.full(len(span), order), "k": np.full(len(span), depth), "norm": seen["w"][span, r], "rate": rate}
 
 

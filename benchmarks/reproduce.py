@@ -1,0 +1,50 @@
+"""Every figure of deep factorization from one command: how long it takes, and how many claims hold."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+from benchmarks import page
+from benchmarks.machine import ROOT, source_stamp
+from benchmarks.measures import reproduce
+from benchmarks.store import Cell, Store
+
+OUT = ROOT / "out"
+DOCS = ROOT / "docs" / "reproduce"
+SHOWN = "depth_and_rank.png"
+# als enters two figures at fixed settings and has pages of its own
+SOURCES = ("src/rankless/dynamics/*.py", "src/rankless/figures/*.py", "src/rankless/depth.py", "src/rankless/cp_tensor.py")
+SETTINGS = {"quick": "`rankless reproduce --quick`", "full": "`rankless reproduce`"}
+
+
+def store(**how: Any) -> Store:
+    return Store("reproduce", timed=True, stamp=source_stamp(SOURCES, without=("draw",)), **how)
+
+
+def of(cells: Store, settings: str) -> list[Cell]:
+    return [cell for cell in cells.current() if cell["settings"] == settings]
+
+
+def measured(cells: Store, settings: str) -> Cell:
+    folder = OUT / f"reproduce-{settings}"
+    return cells.measure({"settings": settings}, lambda: reproduce.reproduce(folder, quick=settings == "quick"))
+
+
+def run(fresh: bool = False) -> None:
+    cells = store(fresh=fresh)
+    found = {settings: measured(cells, settings) for settings in SETTINGS}
+    if (OUT / "reproduce-full" / "claims.md").exists():
+        DOCS.mkdir(exist_ok=True)
+        for name in ("claims.md", SHOWN):
+            shutil.copy(OUT / "reproduce-full" / name, DOCS / name)
+    rows = [
+        [SETTINGS[s], f"{float(c['seconds']):.0f}", f"{float(c['processor_seconds']):.0f}", f"{c['held']} of {c['claims']}"]
+        for s, c in found.items()
+    ]
+    page.write(
+        "reproduce",
+        "The figures of deep factorization",
+        "Ten figures and a table of claims from one command in a fresh process. What the full run wrote is in [reproduce](../reproduce).",
+        page.table(["command", "seconds", "processor seconds", "claims that hold"], rows),
+    )
