@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from rankless import als
 from rankless import dynamics as dyn
-from rankless.figures.look import DASHES, MARKERS, panels, shade
+from rankless.figures.look import DASHES, MARKERS, panels, plain_ticks, shade
 from rankless.figures.outcome import Claim, Outcome, Progress, Table, listed, table, where
 from rankless.figures.planted import Planted, planted
 
@@ -101,7 +102,7 @@ def run(quick: bool, progress: Progress) -> Outcome:
 
 def draw(tables: dict[str, Table]) -> Figure:
     columns = tables["errors"]
-    figure, ((left, right),) = panels(1, 2, height=2.6)
+    figure, ((left, right),) = panels(1, 2, height=2.8)
     depths = np.unique(columns["k"])
     for at, k in enumerate(depths):
         color = shade(at, len(depths))
@@ -111,12 +112,16 @@ def draw(tables: dict[str, Table]) -> Figure:
             middle = [np.median(part[quantity][part["penalty"] == p]) for p in penalties]
             axes.plot(penalties, middle, color=color, linestyle=DASHES[at], marker=MARKERS[at], markersize=3, label=f"als, k = {k:g}")
             flow = where(columns, engine="flow", k=k)
-            axes.plot(flow["penalty"], flow[quantity], MARKERS[at], color=color, markerfacecolor="white", markersize=7, zorder=0)
-    left.plot([], [], "o", color="0.3", markerfacecolor="white", markersize=7, label="flow, to rest")
+            axes.plot(flow["penalty"], flow[quantity], "o", color=color, markerfacecolor="none", markersize=8)
+    left.plot([], [], "o", color="0.3", markerfacecolor="none", markersize=8, label="flow, to rest")
     right.axhline(RANK, color="black", linewidth=0.6)
     left.set(xscale="log", yscale="log", xlabel="penalty p", ylabel="relative error of the whole tensor")
-    right.set(xscale="log", yscale="log", xlabel="penalty p", ylabel="components that live")
-    right.set_yticks([1, 2, 5, 10, 20, 40], ["1", "2", "5", "10", "20", "40"])
-    right.minorticks_off()
+    right.set(xscale="log", xlabel="penalty p", ylabel="components that live")
+    right.set_yscale("symlog", linthresh=1, linscale=0.3)
+    for axes in (left, right):
+        plain_ticks(axes.xaxis)
+    plain_ticks(left.yaxis)
+    right.set_yticks([0, 1, 2, 5, 10, 20, 40], ["0", "1", "2", "5", "10", "20", "40"])
+    right.yaxis.set_minor_locator(NullLocator())
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure
