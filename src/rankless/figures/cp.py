@@ -88,6 +88,10 @@ def run(quick: bool, progress: Progress) -> Outcome:
     )
 
 
+def power(scale: float) -> str:
+    return f"$10^{{{round(np.log10(scale))}}}$"
+
+
 def draw(tables: dict[str, Table]) -> Figure:
     columns = tables["trajectories"]
     scales = sorted(np.unique(columns["scale"]), reverse=True)
@@ -105,7 +109,7 @@ def draw(tables: dict[str, Table]) -> Figure:
                 linestyle=DASHES[at % 5] if known else "-",
                 linewidth=1.2 if known else 0.6,
             )
-        axes.set(xlabel="time", title=f"start {scale:g}", xlim=(0.5 * first, part["t"].max()))
+        axes.set(xlabel="time", title=f"start {power(scale)}", xlim=(0.5 * first, part["t"].max()))
         if part["t"].max() < 30 * first:  # too few decades for a logarithmic axis
             axes.set_xscale("linear")
     row[0].set_ylabel("component norm")
@@ -116,7 +120,7 @@ def draw(tables: dict[str, Table]) -> Figure:
             part["error"],
             color=COLORS[at],
             linestyle=DASHES[at],
-            label=f"start {scale:g}",
+            label=f"start {power(scale)}",
         )
     row[-1].invert_xaxis()
     row[-1].set(xlabel="relative training error", ylabel="relative error", title="generalization")

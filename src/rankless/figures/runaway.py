@@ -122,7 +122,7 @@ def draw(tables: dict[str, Table]) -> Figure:
         right.loglog(part["least_energy"], part["error"], "so"[at], color=COLORS[at], label=label, alpha=0.8)
     share = OBSERVED / np.prod(SHAPE)
     right.axvline(share, color="black", linewidth=0.6)
-    right.annotate("cells observed", (share, 0.5), xycoords=("data", "axes fraction"), rotation=90, ha="right", va="center", fontsize=7)
+    right.annotate("cells observed", (share, 0.72), xycoords=("data", "axes fraction"), rotation=90, ha="right", va="center", fontsize=7)
     right.set(xlabel="least share of a live component's\nenergy on observed cells", ylabel="relative error", title="end, every seed")
-    right.legend(loc="upper right", bbox_to_anchor=(0.95, 1))
+    right.legend(loc="upper right", bbox_to_anchor=(0.88, 1))
     return figure
