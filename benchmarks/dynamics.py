@@ -79,8 +79,7 @@ def run(fresh: bool = False) -> None:
         "One velocity of d^3 with 10 components and 20,000 observed entries by coordinates, and the memory of the parameters.",
         page.table(["d", "k", "ms explicit", "ms collapsed", "MB explicit", "MB collapsed"], prices),
         "Gradient of a CP of 200^3, 16 components, from 1,000,000 entries by coordinates: four ways back from entries to rows, each with "
-        "what it wants sorted beforehand. The library differentiates its gather, the first way: the others gain too little to be worth "
-        "a sort order in every factorization's `at`.",
+        "what it wants sorted beforehand. The library goes the first way: it differentiates its gather, and needs no sort order.",
         page.table(["way", "seconds"], [[c["form"], page.number(float(c["seconds"]))] for c in back]),
         f"In a fresh process the first result of a collapsed flow (20^3, 40 components) comes after "
         f"{page.number(float(first['first']))} s, a second depth {page.number(float(first['second']))} s later.",

@@ -17,7 +17,7 @@ from rankless.figures.paths import until
 from rankless.figures.planted import planted
 
 SHAPE, RANK, OBSERVED, COMPONENTS, SCALE, SEED = (6, 6, 6), 2, 120, 6, 0.1, 0
-DEPTHS = {False: (1, 2, 3), True: (1, 2)}
+DEPTHS = {False: (1, 2, 3), True: (2,)}
 RECORDS = 60
 FLOW = dyn.GradientFlow(method="dopri8", rtol=1e-9)
 STARTS = {

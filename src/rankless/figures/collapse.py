@@ -16,7 +16,7 @@ from rankless.figures.planted import planted
 from rankless.observations import Observations
 
 SHAPE, RANK, OBSERVED, COMPONENTS, SCALE, SEED = (8, 8, 8), 3, 320, 6, 1e-2, 0
-DEPTHS = {False: (0, 1, 2, 3), True: (1, 2)}
+DEPTHS = {False: (0, 1, 2, 3), True: (2,)}
 RECORDS = 40
 FLOW = dyn.GradientFlow(method="dopri8", rtol=1e-9)
 COST_COMPONENTS, COST_OBSERVED, COST_DEPTH, COST_SIZE = 10, 2000, 2, 100
