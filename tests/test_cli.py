@@ -26,7 +26,7 @@ def rankless(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
         run = CliRunner(env={"COLUMNS": "200"}).invoke(app, list(map(str, arguments)))
     if run.exception is not None and not isinstance(run.exception, SystemExit):
         raise run.exception
-    return subprocess.CompletedProcess(arguments, run.exit_code, run.stdout, run.stderr)
+    return subprocess.CompletedProcess(list(map(str, arguments)), run.exit_code, run.stdout, run.stderr)
 
 
 def fresh_rankless(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:

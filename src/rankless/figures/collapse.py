@@ -55,7 +55,7 @@ def cost(size: int, depth: int) -> list[dict]:
     problem, rows = dyn.Problem(seen, storage="coordinates"), []
     vectors = rng.normal(size=(3, COST_COMPONENTS, size))
     layers = rng.normal(size=(3, depth, COST_COMPONENTS, size, size))  # any layers cost the same
-    forms = {"collapsed": dyn.CP(vectors.swapaxes(1, 2), depth), "explicit": dyn.DeepCP(vectors, layers)}
+    forms = {"collapsed": dyn.CP(vectors.swapaxes(1, 2), depth), "explicit": dyn.DeepCP(vectors, layers)}  # pyright: ignore[reportArgumentType]
     for form, start in forms.items():
         jax.block_until_ready(_velocity(problem, start))
         seconds = []
