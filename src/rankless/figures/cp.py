@@ -120,9 +120,9 @@ def draw(tables: dict[str, Table]) -> Figure:
             part["error"],
             color=COLORS[at],
             linestyle=DASHES[at],
-            label=f"start {power(scale)}",
+            label=power(scale),
         )
     row[-1].invert_xaxis()
     row[-1].set(xlabel="relative training error", ylabel="relative error", title="generalization")
-    row[-1].legend()
+    row[-1].legend(title="start", title_fontsize=7, loc="lower left", handlelength=2.4)
     return figure
