@@ -12,10 +12,11 @@ import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from benchmarks import accuracy, bare, kernel, matrix, page, peers, planted, race, startup
+from benchmarks import accuracy, bare, dynamics, kernel, matrix, page, peers, planted, race, reproduce, startup
 from benchmarks.__main__ import LONG, QUICK
 from benchmarks.machine import ROOT, machine
 from benchmarks.measures import data
+from benchmarks.measures.dynamics import SAME
 from benchmarks.measures.peers import METHODS
 from benchmarks.measures.planted import SETTINGS
 from benchmarks.store import Cell, median, numbers
@@ -29,6 +30,9 @@ ACCURACY = {
     ("nyc_airport_weather", 0.5): 0.45,
     ("nyc_airport_weather", 0.8): 0.53,
 }
+EXPLICIT_OVER_ALS = 1000
+FIRST_FLOW = 8.0
+REPRODUCE = {"quick": 180, "full": 1800}
 RECOVERED, OF = 48, 50  # seeds of each planted setting
 KERNEL = {16: None, 32: 0.7, 64: 0.9}
 START_UP = {
@@ -129,6 +133,29 @@ def speed(**how: bool) -> Iterator[Figure]:
     yield at_most("reading (any order) and sorting 4 M entries over one sweep", 1.0, median(found, "whole_ratio"), found)
 
 
+def science(**how: bool) -> Iterator[Figure]:
+    cells = dynamics.races(**how)
+    found, value = dynamics.of(cells, SAME), dynamics.ratio(cells, SAME)
+    enough = len(found) >= len(dynamics.SEEDS) and value == value
+    text = f"{value:.0f} : 1" if enough else "not measured"
+    what = "deep CP, k = 2, to 1.05 times the error of ALS: time of explicit layers in PyTorch over ALS"
+    yield Figure(what, f"≥ {EXPLICIT_OVER_ALS}", text, value >= EXPLICIT_OVER_ALS if enough else None, found)
+    found = dynamics.of(dynamics.store(**how), "fresh process")
+    yield at_most("first result of a collapsed flow in a fresh process, s", FIRST_FLOW, median(found, "first"), found)
+    yield at_most("a second depth in the same process, s", None, median(found, "second"), found)
+    given = reproduce.store(**how)
+    for settings, bound in REPRODUCE.items():
+        found = reproduce.of(given, settings)
+        used = median(found, "processor_seconds")
+        note = f" ({used:.0f} of processor time)" if found else ""
+        yield at_most(f"{reproduce.SETTINGS[settings]}, s", bound, median(found, "seconds"), found, note=note)
+    for settings in REPRODUCE:
+        found = reproduce.of(given, settings)
+        text = f"{found[0]['held']} of {found[0]['claims']}" if found else "not measured"
+        holds = found[0]["held"] == found[0]["claims"] if found else None
+        yield Figure(f"claims of {reproduce.SETTINGS[settings]} that hold", "all", text, holds, found)
+
+
 def memory(**how: bool) -> Iterator[Figure]:
     found = [c for c in kernel.store(**how).current() if c["what"] == "memory"]
     yield at_most("bytes an entry, order 3, float64, input included: held", 64, median(found, "held"), found)
@@ -148,6 +175,7 @@ GROUPS: dict[str, Callable[..., Iterator[Figure]]] = {
     "Speed": speed,
     "Memory": memory,
     "Start-up": start_up,
+    "Depth: the science engine": science,
 }
 
 

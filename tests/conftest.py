@@ -14,6 +14,9 @@ from hypothesis import settings
 settings.register_profile("rankless", deadline=None, derandomize=True)
 settings.load_profile("rankless")
 
+# Tiny problems: compiling is most of their time, so JAX's compiler is told to hurry. Read when JAX first computes.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip()
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

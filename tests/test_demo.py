@@ -86,14 +86,14 @@ def test_standardising_goes_there_and_back():
 
 def test_a_small_run_from_end_to_end(tmp_path, monkeypatch, capsys):
     whole = weather.load()
-    keep = (whole.coords[1] >= 95) & (whole.coords[1] < 115)
-    days = np.asarray(whole.labels[1])[95:115]
+    keep = (whole.coords[1] >= 95) & (whole.coords[1] < 110)
+    days = np.asarray(whole.labels[1])[95:110]
     coords = whole.indices[keep] - [0, 95, 0, 0]
     labels = [whole.labels[0], days, *whole.labels[2:]]
-    part = Observations.from_indices(coords, whole.values[keep], shape=(3, 20, 24, 7), modes=whole.modes, labels=labels)
+    part = Observations.from_indices(coords, whole.values[keep], shape=(3, 15, 24, 7), modes=whole.modes, labels=labels)
     monkeypatch.setattr(demo, "load", lambda: part)
     # few days and few components: what is tested is how the parts join, not how well they fill
-    monkeypatch.setattr(demo, "complete", functools.partial(complete, max_rank=10, noise=None))
+    monkeypatch.setattr(demo, "complete", functools.partial(complete, max_rank=6, noise=None))
 
     said = []
     result = demo.run(tmp_path / "out", seed=0, callback=lambda message, fraction: said.append(message))
@@ -106,7 +106,7 @@ def test_a_small_run_from_end_to_end(tmp_path, monkeypatch, capsys):
     assert said
     assert result.picture.read_bytes()[:4] == b"\x89PNG"
     table = pd.read_csv(result.table)
-    assert len(table) == 3 * 20 * 24 * 7
+    assert len(table) == 3 * 15 * 24 * 7
     assert np.isfinite(table["value"].to_numpy()).all()
     assert 0.75 < table["observed"].to_numpy().mean() < 0.81
     seen = table[table["observed"]].merge(part.to_table(), on=list(part.modes))

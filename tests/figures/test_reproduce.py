@@ -41,5 +41,7 @@ def test_every_name_is_a_figure(name):
 
 @pytest.mark.slow
 def test_every_claim_holds_with_the_quick_settings(tmp_path):
-    rows = reproduce((), tmp_path, quick=True)
-    assert [claim for claims in rows.values() for claim in claims if not claim.holds] == []
+    from benchmarks.measures import reproduce as measures
+
+    found = measures.reproduce(tmp_path, quick=True)
+    assert found["held"] == found["claims"] >= 20, (tmp_path / "claims.md").read_text()

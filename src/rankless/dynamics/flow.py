@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import diffrax
@@ -9,6 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
 from rankless.dynamics.factorization import AbstractFactorization
 from rankless.dynamics.problem import Problem
@@ -73,14 +75,17 @@ class GradientFlow(AbstractFlow):
 
 @eqx.filter_jit
 def _integrate(problem, start, ts, probes, stops, tolerances, step, method: str, max_steps: int) -> diffrax.Solution:
+    # one flat vector: the solver's dozens of stages then compile once, not once an array of the factorization
+    flat, whole = ravel_pytree(start)
+
     def field(t, state, args):
-        return problem.velocity(state)
+        return ravel_pytree(_velocity(problem, whole(state)))[0]
 
     def record(t, state, args):
-        return {name: probe(problem, state) for name, probe in probes.items()}
+        return _record(problem, whole(state), probes)
 
     def everything(t, state, args):
-        return state, record(t, state, args)
+        return whole(state), record(t, state, args)
 
     return diffrax.diffeqsolve(
         diffrax.ODETerm(field),  # pyright: ignore[reportArgumentType]
@@ -88,24 +93,37 @@ def _integrate(problem, start, ts, probes, stops, tolerances, step, method: str,
         t0=0.0,
         t1=ts[-1],
         dt0=step,
-        y0=start,
+        y0=flat,
         stepsize_controller=diffrax.PIDController(**tolerances) if step is None else diffrax.ConstantStepSize(),
         saveat=diffrax.SaveAt(subs=[diffrax.SubSaveAt(ts=ts, fn=record), diffrax.SubSaveAt(t1=True, fn=everything)]),
-        event=diffrax.Event(_events(problem, problem.objective(start), stops)) if stops else None,
+        event=diffrax.Event(_events(problem, whole, problem.objective(start), stops)) if stops else None,
         max_steps=max_steps,
         throw=False,
     )
 
 
-def _events(problem: Problem, first: jax.Array, stops: dict[str, jax.Array]) -> dict[str, Any]:
-    def low(t, state, args, **kwargs):
-        return problem.objective(state) <= stops["loss"]
+# traced once, though the solver asks for them in several places
+@eqx.filter_jit
+def _velocity(problem, state):
+    return problem.velocity(state)
 
-    def at_rest(t, state, args, **kwargs):
+
+@eqx.filter_jit
+def _record(problem, state, probes):
+    return {name: probe(problem, state) for name, probe in probes.items()}
+
+
+def _events(problem: Problem, whole: Callable, first: jax.Array, stops: dict[str, jax.Array]) -> dict[str, Any]:
+    def low(t, flat, args, **kwargs):
+        return problem.objective(whole(flat)) <= stops["loss"]
+
+    def at_rest(t, flat, args, **kwargs):
+        state = whole(flat)
+
         def watched(factorization):
             return problem.objective(factorization), factorization.spectrum()
 
-        (loss, spectrum), (fall, growth) = jax.jvp(watched, (state,), (problem.velocity(state),))
+        (loss, spectrum), (fall, growth) = jax.jvp(watched, (state,), (_velocity(problem, state),))
         # what is large shows in the objective; its own speed only shows the tolerance once it has settled
         small = (spectrum > 0) & (spectrum < 0.01 * jnp.max(spectrum))
         change = jnp.maximum(jnp.abs(fall) / loss, jnp.max(jnp.where(small, growth / jnp.where(small, spectrum, 1.0), 0.0)))

@@ -33,7 +33,7 @@ from rankless.dynamics.problem import Problem
 
 
 @double
-def growth(problem: Problem, factorization: Any, quantity: Callable[[Any], jax.Array]) -> jax.Array:
+def growth(problem: Problem, factorization: Any, quantity: Callable[[Any], Any]) -> Any:
     """``d/dt quantity(factorization)`` along the flow, by forward differentiation: the left side of every law."""
     return jax.jvp(quantity, (factorization,), (problem.velocity(factorization),))[1]
 

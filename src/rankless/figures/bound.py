@@ -13,10 +13,11 @@ from rankless import dynamics as dyn
 from rankless.dynamics import laws
 from rankless.figures.look import COLORS, DASHES, panels
 from rankless.figures.outcome import Claim, Outcome, Progress, Table, listed, where
+from rankless.figures.paths import until
 from rankless.figures.planted import planted
 
 SHAPE, RANK, OBSERVED, COMPONENTS, SCALE, SEED = (6, 6, 6), 2, 120, 6, 0.1, 0
-DEPTHS = {False: (1, 2, 3), True: (1, 2)}
+DEPTHS = {False: (1, 2, 3), True: (2,)}
 RECORDS = 60
 FLOW = dyn.GradientFlow(method="dopri8", rtol=1e-9)
 STARTS = {
@@ -39,14 +40,14 @@ def run(quick: bool, progress: Progress) -> Outcome:
             progress(f"k = {depth}, {name} start")
             start = build(SHAPE, components=COMPONENTS, depth=depth, scale=SCALE, key=SEED)
             stop = 1e-3 * float(problem.data_loss(start))
-            end = dyn.solve(problem, start, dyn.GradientFlow(stop_loss=stop), ts=[1e3]).ts[-1]
-            path = dyn.solve(problem, start, FLOW, ts=np.linspace(0, end, RECORDS), probes={"ratio": ratio})
+            even = np.linspace(0, 1, RECORDS)
+            path = until(problem, start, FLOW, loss=stop, latest=1e3, times=lambda end, even=even: end * even, probes={"ratio": ratio})
             seen = path.probes["ratio"]
             parts.append(
                 {
                     "k": np.full(seen.size, depth),
                     "start": np.full(seen.size, name),
-                    "progress": np.repeat(path.ts / end, seen.shape[1]),
+                    "progress": np.repeat(path.ts / path.ts[-1], seen.shape[1]),
                     "component": np.tile(np.arange(seen.shape[1]), len(path.ts)),
                     "ratio": seen.ravel(),
                 }

@@ -9,24 +9,20 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from rankless import dynamics as dyn
-from rankless.figures.look import COLORS, DASHES, MARKERS, panels
+from rankless.figures.look import COLORS, DASHES, MARKERS, panels, plain_ticks
 from rankless.figures.outcome import Claim, Outcome, Progress, Table, listed, table, where
+from rankless.figures.paths import until
 from rankless.figures.planted import planted
+from rankless.observations import Observations
 
-SHAPE, RANK, OBSERVED, COMPONENTS, SCALE, SEED = (8, 8, 8), 3, 200, 6, 1e-2, 0
-DEPTHS = {False: (0, 1, 2, 3), True: (1, 2)}
+SHAPE, RANK, OBSERVED, COMPONENTS, SCALE, SEED = (8, 8, 8), 3, 320, 6, 1e-2, 0
+DEPTHS = {False: (0, 1, 2, 3), True: (2,)}
 RECORDS = 40
 FLOW = dyn.GradientFlow(method="dopri8", rtol=1e-9)
-COST_COMPONENTS, COST_DEPTH, COST_SIZE = 20, 2, 40
-COST_DEPTHS = {False: (0, 1, 2, 3, 4), True: (0, 1, 2)}
-COST_SIZES = {False: (10, 20, 40, 80), True: (10, 20, 40)}
+COST_COMPONENTS, COST_OBSERVED, COST_DEPTH, COST_SIZE = 10, 2000, 2, 100
+COST_DEPTHS = {False: (0, 1, 2, 3, 4), True: (0, 2)}
+COST_SIZES = {False: (25, 50, 100, 200), True: (25, 100)}
 REPEATS = 20
-
-
-def pair(shape: tuple[int, ...], components: int, depth: int, scale: float) -> dict[str, dyn.CP | dyn.DeepCP]:
-    """One start, collapsed and with its layers."""
-    collapsed = dyn.CP.balanced(shape, components=components, depth=depth, scale=scale, key=SEED)
-    return {"collapsed": collapsed, "explicit": dyn.DeepCP.from_cp(collapsed, key=SEED)}
 
 
 def whole(problem: dyn.Problem, factorization):
@@ -35,13 +31,14 @@ def whole(problem: dyn.Problem, factorization):
 
 def difference(problem: dyn.Problem, depth: int) -> list[dict]:
     """Relative distance of the two tensors along one run."""
-    starts = pair(SHAPE, COMPONENTS, depth, SCALE)
-    stop = 1e-3 * float(problem.data_loss(starts["collapsed"]))
-    end = dyn.solve(problem, starts["collapsed"], dyn.GradientFlow(stop_loss=stop), ts=[1e4]).ts[-1]
-    ts = np.linspace(0, end, RECORDS)
-    a, b = (dyn.solve(problem, start, FLOW, ts=ts, probes={"T": whole}).probes["T"].reshape(RECORDS, -1) for start in starts.values())
+    collapsed = dyn.CP.balanced(SHAPE, components=COMPONENTS, depth=depth, scale=SCALE, key=SEED)
+    stop = 1e-3 * float(problem.data_loss(collapsed))
+    even, probes = np.linspace(0, 1, RECORDS), {"T": whole}
+    one = until(problem, collapsed, FLOW, loss=stop, latest=1e4, times=lambda end: end * even, probes=probes)
+    many = dyn.solve(problem, dyn.DeepCP.from_cp(collapsed, key=SEED), FLOW, ts=one.ts, probes=probes)
+    a, b = (run.probes["T"].reshape(RECORDS, -1) for run in (one, many))
     gaps = np.linalg.norm(a - b, axis=1) / np.linalg.norm(a, axis=1)
-    return [{"k": depth, "progress": t / end, "difference": gap} for t, gap in zip(ts, gaps, strict=True)]
+    return [{"k": depth, "progress": t, "difference": gap} for t, gap in zip(even, gaps, strict=True)]
 
 
 @jax.jit
@@ -51,11 +48,15 @@ def _velocity(problem, factorization):
 
 @dyn.double
 def cost(size: int, depth: int) -> list[dict]:
-    """Milliseconds a velocity (median of repeats) and megabytes of parameters."""
-    shape = (size,) * 3
-    problem = dyn.Problem(planted(shape, RANK, observed=size**3 // 5, seed=SEED).seen)
-    rows = []
-    for form, start in pair(shape, COST_COMPONENTS, depth, 1.0).items():
+    """Milliseconds a velocity (median of repeats) and megabytes of parameters, the same number of entries at any size."""
+    rng, shape = np.random.default_rng(SEED), (size,) * 3
+    indices = np.unique(rng.integers(0, size, (COST_OBSERVED, 3)), axis=0)
+    seen = Observations.from_indices(indices, rng.normal(size=len(indices)), shape=shape)
+    problem, rows = dyn.Problem(seen, storage="coordinates"), []
+    vectors = rng.normal(size=(3, COST_COMPONENTS, size))
+    layers = rng.normal(size=(3, depth, COST_COMPONENTS, size, size))  # any layers cost the same
+    forms = {"collapsed": dyn.CP(vectors.swapaxes(1, 2), depth), "explicit": dyn.DeepCP(vectors, layers)}  # pyright: ignore[reportArgumentType]
+    for form, start in forms.items():
         jax.block_until_ready(_velocity(problem, start))
         seconds = []
         for _ in range(REPEATS):
@@ -85,7 +86,7 @@ def run(quick: bool, progress: Progress) -> Outcome:
     one, many = (where(deep, form=form) for form in ("collapsed", "explicit"))
     memory, speed = float(many["MB"][0] / one["MB"][0]), float(many["ms"][0] / one["ms"][0])
     settings = f"8^3, rank {RANK}, {OBSERVED} observed, {COMPONENTS} components, start {SCALE:g}, k = {listed(DEPTHS[quick])}"
-    at_cost = f"{COST_SIZE}^3, {COST_COMPONENTS} components, k = {max(COST_DEPTHS[quick])}"
+    at_cost = f"{COST_SIZE}^3, {COST_OBSERVED} entries by coordinates, {COST_COMPONENTS} components, k = {max(COST_DEPTHS[quick])}"
     flat = where(price, sweep="k", form="collapsed")["MB"]
     return Outcome(
         {"difference": gap, "cost": price},
@@ -111,23 +112,25 @@ def run(quick: bool, progress: Progress) -> Outcome:
 
 
 def draw(tables: dict[str, Table]) -> Figure:
-    figure, (row,) = panels(1, 4)
     gap, price = tables["difference"], tables["cost"]
+    figure, grid = panels(2, 3, height=3.6)
+    left = figure.add_subplot(grid[0, 0].get_gridspec()[:, 0])
+    for old in grid[:, 0]:
+        old.remove()
     for at, k in enumerate(np.unique(gap["k"])):
         part = where(gap, k=k)
-        row[0].semilogy(
-            part["progress"][1:], part["difference"][1:], color=COLORS[at], linestyle=DASHES[at], linewidth=0.9, label=f"k = {k}"
-        )
-    row[0].set(xlabel="time / time of the run", ylabel="relative difference", title="explicit - collapsed", ylim=(None, 1e-6))
-    row[0].legend(ncols=2, loc="upper center", columnspacing=0.8)
-    for at, form in enumerate(("explicit", "collapsed")):
-        style = {"color": COLORS[at], "marker": MARKERS[at], "linestyle": DASHES[at], "label": form}
-        for axes, sweep, quantity in ((row[1], "d", "ms"), (row[2], "k", "ms"), (row[3], "k", "MB")):
-            part = where(price, sweep=sweep, form=form)
-            axes.plot(part[sweep], part[quantity], **style)
-            axes.set(yscale="log", xlabel=f"size d (k = {COST_DEPTH})" if sweep == "d" else f"depth k (d = {COST_SIZE})")
+        left.semilogy(part["progress"][1:], part["difference"][1:], color=COLORS[at], linestyle=DASHES[at], linewidth=0.9, label=f"k = {k}")
+    left.axhline(1e-6, color="black", linewidth=0.6)
+    left.set(xlabel="time / time of the run", ylabel="relative difference of the two tensors", ylim=(None, 2e-6))
+    left.set_title("explicit against collapsed trajectory")
+    left.legend(ncols=2, loc="upper right", bbox_to_anchor=(1, 0.93), columnspacing=0.8)
+    for row, sweep in enumerate(("k", "d")):
+        for axes, (quantity, title) in zip(grid[row, 1:], (("ms", "time of a velocity (ms)"), ("MB", "parameters (MB)")), strict=True):
+            for at, form in enumerate(("explicit", "collapsed")):
+                part = where(price, sweep=sweep, form=form)
+                axes.plot(part[sweep], part[quantity], color=COLORS[at], marker=MARKERS[at], linestyle=DASHES[at], label=form)
+            axes.set(yscale="log", title=title, xlabel=f"depth k (d = {COST_SIZE})" if sweep == "k" else f"size d (k = {COST_DEPTH})")
             axes.set_xticks(np.unique(part[sweep]))
-    for axes, title in zip(row[1:], ("time (ms a velocity)", "time (ms a velocity)", "parameters (MB)"), strict=True):
-        axes.set_title(title)
-    row[1].legend()
+            plain_ticks(axes.yaxis)
+    grid[0, 1].legend()
     return figure

@@ -16,6 +16,7 @@ COMPONENTS = 100
 SCALES = {False: (1e-2, 1e-4, 1e-6), True: (1e-2, 1e-6)}
 STOP_RMSE = 3e-3  # relative to the root mean square of the truth
 RECORDS = 300
+LATEST = 1e5  # all runs end before, at the training error asked for
 
 
 def rise(ts: np.ndarray, norms: np.ndarray) -> tuple[float, float]:
@@ -44,10 +45,9 @@ def run(quick: bool, progress: Progress) -> Outcome:
     for scale in SCALES[quick]:
         progress(f"start {scale:g}")
         start = dyn.CP.balanced(SHAPE, components=COMPONENTS, scale=scale, key=SEED)
-        end = dyn.solve(problem, start, dyn.GradientFlow(rtol=1e-6, stop_loss=stop), ts=[1e6]).ts[-1]
         # even in time, to tell rises apart, and in its logarithm, to see those of large starts
-        ts = np.union1d(np.linspace(0, end, RECORDS), np.geomspace(1e-4 * end, end, RECORDS))
-        path = dyn.solve(problem, start, dyn.GradientFlow(rtol=1e-6), ts=ts, probes=probes)
+        ts = np.union1d(np.linspace(0, LATEST, 2 * RECORDS), np.geomspace(1e-4 * LATEST, LATEST, RECORDS))
+        path = dyn.solve(problem, start, dyn.GradientFlow(rtol=1e-6, stop_loss=stop), ts=ts, probes=probes)
         norms = path.probes["norms"]
         order = np.argsort(-norms[-1])[: RANK + 5]
         jumps.append(separated(path.ts, norms))
@@ -88,6 +88,10 @@ def run(quick: bool, progress: Progress) -> Outcome:
     )
 
 
+def power(scale: float) -> str:
+    return f"$10^{{{round(np.log10(scale))}}}$"
+
+
 def draw(tables: dict[str, Table]) -> Figure:
     columns = tables["trajectories"]
     scales = sorted(np.unique(columns["scale"]), reverse=True)
@@ -105,7 +109,7 @@ def draw(tables: dict[str, Table]) -> Figure:
                 linestyle=DASHES[at % 5] if known else "-",
                 linewidth=1.2 if known else 0.6,
             )
-        axes.set(xlabel="time", title=f"start {scale:g}", xlim=(0.5 * first, part["t"].max()))
+        axes.set(xlabel="time", title=f"start {power(scale)}", xlim=(0.5 * first, part["t"].max()))
         if part["t"].max() < 30 * first:  # too few decades for a logarithmic axis
             axes.set_xscale("linear")
     row[0].set_ylabel("component norm")
@@ -116,9 +120,9 @@ def draw(tables: dict[str, Table]) -> Figure:
             part["error"],
             color=COLORS[at],
             linestyle=DASHES[at],
-            label=f"start {scale:g}",
+            label=power(scale),
         )
     row[-1].invert_xaxis()
     row[-1].set(xlabel="relative training error", ylabel="relative error", title="generalization")
-    row[-1].legend()
+    row[-1].legend(title="start", title_fontsize=7, loc="lower left", handlelength=2.4)
     return figure

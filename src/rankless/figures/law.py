@@ -14,23 +14,21 @@ from rankless.depth import end_to_end_exponent, last_layer_exponent
 from rankless.dynamics import laws
 from rankless.figures.look import COLORS, DASHES, MARKERS, panels
 from rankless.figures.outcome import Claim, Outcome, Progress, Table, listed, table, where
+from rankless.figures.paths import until
 from rankless.figures.planted import planted
 
 SHAPES = {3: (10, 10, 10), 4: (7, 7, 7, 7)}
 DEPTHS = {False: (0, 1, 2, 3, 4), True: (0, 2)}
+ORDERS = {False: (3, 4), True: (3,)}
 RANK, OBSERVED, COMPONENTS, SCALE, SEED = 2, 0.5, 3, 1e-2, 0
 RECORDS = 200
 FLOW = dyn.GradientFlow(method="dopri8", rtol=1e-10)
 
 
-def last_layer_sides(problem: dyn.Problem, factorization: dyn.DeepCP):
-    """The growth of ``||(x) w_r||`` by forward differentiation, and by the law."""
-    return laws.growth(problem, factorization, lambda f: f.last_layer_norms()), laws.deep_cp_law(problem, factorization)
-
-
-def end_to_end_sides(problem: dyn.Problem, factorization: dyn.DeepCP):
-    """The growth of ``s_r`` by forward differentiation, and by the law."""
-    return laws.growth(problem, factorization, lambda f: f.spectrum()), laws.end_to_end_law(problem, factorization)
+def sides(problem: dyn.Problem, factorization: dyn.DeepCP):
+    """The growth of ``||(x) w_r||`` and of ``s_r`` by forward differentiation, and each by its law."""
+    w, s = laws.growth(problem, factorization, lambda f: (f.last_layer_norms(), f.spectrum()))
+    return {"w": (w, laws.deep_cp_law(problem, factorization)), "s": (s, laws.end_to_end_law(problem, factorization))}
 
 
 def end_to_end_pull(problem: dyn.Problem, factorization: dyn.DeepCP):
@@ -43,8 +41,7 @@ PROBES = {
     "w": dyn.probes.last_layer_norms,
     "d": laws.normalised_drive,
     "g": end_to_end_pull,
-    "w_sides": last_layer_sides,
-    "s_sides": end_to_end_sides,
+    "sides": sides,
 }
 
 
@@ -65,10 +62,9 @@ def one(order: int, depth: int, problem: dyn.Problem) -> tuple[dict, Table]:
     """Exponents and residuals of one run, and the trajectory of its largest component."""
     start = dyn.DeepCP.balanced(SHAPES[order], components=COMPONENTS, depth=depth, scale=SCALE, key=SEED)
     half = 0.5 * float(problem.data_loss(start))
-    end = dyn.solve(problem, start, dyn.GradientFlow(stop_loss=half), ts=[1e4]).ts[-1]
     # deep components rise all at once: records crowd towards the rise, so that all its decades are seen
-    ts = np.concatenate([end * (1 - np.geomspace(1, 1e-4, RECORDS)), np.linspace(1, 1.3, RECORDS // 10) * end])
-    path = dyn.solve(problem, start, FLOW, ts=ts, probes=PROBES)
+    crowded = np.concatenate([1 - np.geomspace(1, 1e-4, RECORDS), np.linspace(1, 1.3, RECORDS // 10)])
+    path = until(problem, start, FLOW, loss=half, latest=1e4, times=lambda end: end * crowded, probes=PROBES)
     seen = path.probes
     r = int(np.argmax(seen["s"][-1]))
     span = rising(seen["w"][:, r])
@@ -79,16 +75,17 @@ def one(order: int, depth: int, problem: dyn.Problem) -> tuple[dict, Table]:
         "last_layer_law": last_layer_exponent(depth, order),
         "end_to_end": laws.fit_exponent(path.ts[span], seen["s"][span, r], seen["g"][span, r]),
         "end_to_end_law": end_to_end_exponent(depth, order),
-        "last_layer_residual": residual(seen["w_sides"]),
-        "end_to_end_residual": residual(seen["s_sides"]),
+        "last_layer_residual": residual(seen["sides"]["w"]),
+        "end_to_end_residual": residual(seen["sides"]["s"]),
     }
-    rate = seen["w_sides"][0][span, r] / (order * seen["d"][span, r])
+    rate = seen["sides"]["w"][0][span, r] / (order * seen["d"][span, r])
     return row, {"N": np.full(len(span), order), "k": np.full(len(span), depth), "norm": seen["w"][span, r], "rate": rate}
 
 
 def run(quick: bool, progress: Progress) -> Outcome:
     rows, paths = [], []
-    for order, shape in SHAPES.items():
+    for order in ORDERS[quick]:
+        shape = SHAPES[order]
         data = planted(shape, RANK, observed=int(OBSERVED * np.prod(shape)), seed=SEED)
         problem = dyn.Problem(data.seen)
         for depth in DEPTHS[quick]:
@@ -98,8 +95,9 @@ def run(quick: bool, progress: Progress) -> Outcome:
             paths.append(path)
     fits = table(rows)
     growth = {name: np.concatenate([path[name] for path in paths]) for name in paths[0]}
+    sizes = " and ".join(f"{SHAPES[order][0]}^{order}" for order in ORDERS[quick])
     settings = (
-        f"10^3 and 7^4, rank {RANK}, {OBSERVED:.0%} observed, {COMPONENTS} components with explicit layers, start {SCALE:g}, "
+        f"{sizes}, rank {RANK}, {OBSERVED:.0%} observed, {COMPONENTS} components with explicit layers, start {SCALE:g}, "
         f"k = {listed(DEPTHS[quick])}"
     )
     claims = [_exponent(fits, "last_layer", "2 - 2/N + k", "[hariz2022]", settings)]
@@ -125,7 +123,7 @@ def _exponent(fits: Table, form: str, formula: str, source: str, settings: str) 
         source,
         settings,
         listed(fits[f"{form}_law"], ".4f"),
-        f"{listed(fits[form], '.4f')} (N = 3, then 4; largest gap {gap.max():.4f})",
+        f"{listed(fits[form], '.4f')} (N = {listed(np.unique(fits['N']))}; largest gap {gap.max():.4f})",
         bool(gap.max() <= 0.01),
     )
 
@@ -139,7 +137,7 @@ def draw(tables: dict[str, Table]) -> Figure:
     left.set(xlabel=r"$\|\otimes_n w_r^n\|$", ylabel=r"$\frac{d}{dt}\|\otimes_n w_r^n\| \;/\; (N d_r)$", title="growth, N = 3")
     left.legend(loc="lower right", handlelength=2.6)
     k = np.linspace(0, fits["k"].max(), 50)
-    for at, order in enumerate(SHAPES):
+    for at, order in enumerate(np.unique(fits["N"])):
         part = where(fits, N=order)
         for axes, form, law in ((middle, "last_layer", last_layer_exponent), (right, "end_to_end", end_to_end_exponent)):
             axes.plot(k, law(k, order), color=COLORS[at], linewidth=0.8)

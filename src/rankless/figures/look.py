@@ -8,8 +8,10 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from rankless._files import write_beside
 
@@ -54,6 +56,15 @@ def panels(rows: int, columns: int, *, width: float = PAGE, height: float | None
 def shade(at: int, of: int) -> tuple[float, float, float, float]:
     """Colour `at` of an ordered set of `of`: dark to light along viridis, short of its pale end."""
     return mpl.colormaps["viridis"](0.85 * at / max(of - 1, 1))
+
+
+def plain_ticks(axis: Axis) -> None:
+    """A logarithmic axis with its numbers written out, at 1, 2 and 5 times the powers of ten where there are few decades."""
+    low, high = axis.get_view_interval()
+    steps = (1.0,) if abs(np.log10(high / low)) > 3 else (1.0, 3.0) if abs(np.log10(high / low)) > 1.5 else (1.0, 2.0, 5.0)
+    axis.set_major_locator(LogLocator(subs=steps))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(NullLocator())
 
 
 def save(figure: Figure, stem: Path) -> None:

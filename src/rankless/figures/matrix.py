@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from rankless import dynamics as dyn
 from rankless.dynamics import laws
-from rankless.figures.look import COLORS, panels, shade
+from rankless.figures.look import COLORS, panels, plain_ticks, shade
 from rankless.figures.outcome import Claim, Outcome, Progress, Table, listed, where
 from rankless.figures.planted import planted
 
@@ -97,28 +97,29 @@ def run(quick: bool, progress: Progress) -> Outcome:
 def draw(tables: dict[str, Table]) -> Figure:
     columns = tables["trajectories"]
     observed, layers = np.unique(columns["observed"]), np.unique(columns["layers"])
-    figure, axes = panels(2, len(layers), height=4.2)
+    figure, spare = panels(1, 1, height=4.2)
+    spare[0, 0].remove()
+    grid = figure.add_gridspec(2, 2 * len(layers))
+    top = [figure.add_subplot(grid[0, 2 * at : 2 * at + 2]) for at in range(len(layers))]
     for at, count in enumerate(layers):
         part = where(columns, observed=observed[0], layers=count)
         for r in reversed(range(SHOWN)):
-            axes[0, at].semilogx(
+            top[at].semilogx(
                 part["t"][1:], part[f"s_{r + 1}"][1:], color=shade(r, SHOWN) if r < RANK else "0.6", linewidth=1.2 if r < RANK else 0.6
             )
-        axes[0, at].set(xlabel="time", title=f"L = {count}, {observed[0]} observed", ylim=(0, 1.05 * columns["s_1"].max()))
-    axes[0, 0].set_ylabel("singular values")
-    gs = axes[1, 0].get_gridspec()
-    for old in axes[1]:
-        old.remove()
-    low = [figure.add_subplot(gs[1, : (len(layers) + 1) // 2]), figure.add_subplot(gs[1, (len(layers) + 1) // 2 :])]
+        top[at].set(xlabel="time", title=f"L = {count}, {observed[0]} observed", ylim=(0, 1.05 * columns["s_1"].max()))
+    top[0].set_ylabel("singular values")
+    low = [figure.add_subplot(grid[1, : len(layers)]), figure.add_subplot(grid[1, len(layers) :])]
     for at, count in enumerate(layers):
         for dash, number in zip(("-", "--"), observed, strict=False):
             part = where(columns, observed=number, layers=count)
             style = {"color": COLORS[at], "linestyle": dash, "linewidth": 2.4 - 0.5 * at}  # where curves meet, both show
-            low[0].semilogx(part["train_mse"], part["effective_rank"], **style)
-            low[1].loglog(part["train_mse"], part["test_mse"], **style, label=f"L = {count}, {number}")
+            low[0].loglog(part["train_mse"], part["effective_rank"], **style)
+            low[1].loglog(part["train_mse"], part["test_mse"], **style, label=f"L = {count}, {number} observed")
     low[0].axhline(RANK, color="black", linewidth=0.6)
     low[0].set(xlabel="training mean squared error", ylabel="effective rank")
     low[1].set(xlabel="training mean squared error", ylabel="test mean squared error")
+    plain_ticks(low[0].yaxis)
     for panel in low:
         panel.invert_xaxis()
     figure.legend(*low[1].get_legend_handles_labels(), loc="outside lower center", ncols=len(layers))

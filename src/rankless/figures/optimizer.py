@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from rankless import dynamics as dyn
 from rankless.dynamics.probes import live
-from rankless.figures.look import COLORS, DASHES, panels
+from rankless.figures.look import COLORS, DASHES, panels, plain_ticks
 from rankless.figures.outcome import Claim, Outcome, Progress, Table, listed, where
 from rankless.figures.planted import planted
 
@@ -99,8 +99,11 @@ def draw(tables: dict[str, Table]) -> Figure:
     middle.axhline(RANK, color="black", linewidth=0.6)
     left.set(xlabel="step", ylabel="training error")
     middle.set(xlabel="training error", ylabel="effective rank")
-    right.set(xlabel="training error", ylabel="relative error")
+    right.set(xlabel="training error", ylabel="relative error of the tensor")
     for axes in (middle, right):
         axes.invert_xaxis()
+        plain_ticks(axes.xaxis)
+    for axes in (left, right):
+        plain_ticks(axes.yaxis)
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=len(RULES))
     return figure
