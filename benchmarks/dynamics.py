@@ -39,13 +39,21 @@ def of(cells: Store, what: str) -> list[Cell]:
 
 def typical(cells: list[Cell], column: str) -> float:
     """Median over seeds, one that never arrives counting as infinitely late; NaN where there is none."""
-    found = [float(cell[column]) for cell in cells]
+    found = [float(cell[column]) for cell in cells if cell[column]]
     return statistics.median(math.inf if math.isnan(x) else x for x in found) if found else math.nan
 
 
 def ratio(cells: Store, racer: str, column: str = "seconds") -> float:
     """Time of `racer` over that of ALS, from the seeds measured of both."""
     return typical(of(cells, racer), column) / typical(of(cells, dynamics.ALS), column)
+
+
+def at_least(cells: Store, racer: str) -> tuple[float, bool]:
+    """The ratio to the error of ALS, or where the median seed never arrives what it is above; and whether it arrives."""
+    value = ratio(cells, racer)
+    if not math.isinf(value):
+        return value, True
+    return statistics.median(float(c["spent"]) for c in of(cells, racer)) / typical(of(cells, dynamics.ALS), "seconds"), False
 
 
 def run(fresh: bool = False) -> None:
@@ -58,7 +66,10 @@ def run(fresh: bool = False) -> None:
     for racer in racers:
         found = of(cells, racer)
         times = [f"{page.number(typical(found, c))} ({page.number(ratio(cells, racer, c))} : 1)" for c in COLUMNS]
-        rows.append([racer, *(t.replace("inf (inf : 1)", "never") for t in times), page.number(typical(found, "error"))])
+        bound = (
+            f"not in {page.number(typical(found, 'spent'))} (> {page.number(at_least(cells, racer)[0])} : 1)" if "spent" in found[0] else ""
+        )
+        rows.append([racer, *(bound if t.startswith("inf") else t for t in times), page.number(typical(found, "error"))])
     alone = store(fresh=fresh)
     prices = []
     for size in SIZES:
