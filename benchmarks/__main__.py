@@ -9,7 +9,7 @@ import argparse
 import importlib
 
 QUICK = ("startup", "kernel", "matrix")
-LONG = ("dynamics", "reproduce", "accuracy", "planted", "race", "peers", "bare")
+LONG = ("dynamics", "reproduce", "accuracy", "blend", "planted", "race", "peers", "bare")
 
 
 def main() -> None:

@@ -16,13 +16,13 @@ def nrmse(truth: np.ndarray, prediction: np.ndarray) -> float:
     return float(np.sqrt(np.mean((truth - prediction) ** 2)) / np.std(truth))
 
 
-def automatic(array: np.ndarray, hidden: np.ndarray, seed: int) -> dict[str, float | str]:
-    """`rankless.complete` with every default on `array` without its `hidden` cells: NRMSE there, seconds, what it chose."""
+def automatic(array: np.ndarray, hidden: np.ndarray, seed: int, **options) -> dict[str, float | str]:
+    """`rankless.complete`, every default but `options`, on `array` without its `hidden` cells: NRMSE there, seconds, what it chose."""
     seen = np.where(hidden, np.nan, array)
     start = time.perf_counter()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*no observed entry", UserWarning)  # days hidden as a whole: part of the protocol
-        done = complete(seen, random_state=seed)
+        done = complete(seen, random_state=seed, **options)
     prediction = done.predict(np.argwhere(hidden))
     seconds = time.perf_counter() - start
     return {
@@ -36,7 +36,7 @@ def automatic(array: np.ndarray, hidden: np.ndarray, seed: int) -> dict[str, flo
     }
 
 
-def real(name: str, share: float, seed: int) -> dict[str, float | str]:
+def real(name: str, share: float, seed: int, **options) -> dict[str, float | str]:
     """`automatic` on a real data set with `share` of its cells hidden."""
     array = data.load(name)
-    return automatic(array, data.hide(array, share, seed)[1], seed)
+    return automatic(array, data.hide(array, share, seed)[1], seed, **options)
