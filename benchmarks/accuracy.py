@@ -61,7 +61,7 @@ def write(cells: Store) -> None:
         "(`numpy.random.RandomState(seed).rand(*shape) < share`); values are standardised, Met Office and New York by variable, "
         "Birmingham as a whole with its zeros missing; the one New York gust above 900 mph is removed. "
         "NRMSE = RMSE over the standard deviation of the hidden cells. The best peer is the least error of main effects, HaLRTC, "
-        "tensorly and pyttb at ranks 3, 10 and 30, its rank chosen by the very error that is reported; compared on the cells of seed 0 "
+        "tensorly and pyttb at ranks 3, 10 and 30, its rank chosen by the very error that is reported; compared on the same cells "
         "([peers](peers.md)).",
         page.table(["data", "hidden", "NRMSE, median", "by seed", "over the best peer", "ranks of the fits", "seconds"], rows),
     )
