@@ -126,8 +126,9 @@ def test_a_blend_of_noisy_fits_is_found_by_the_search():
     assert done.rank == sum(fit.rank for fit in done.fits) == done.model.rank
     assert done.estimator.holdout_rmse_ < single.estimator.holdout_rmse_
     np.testing.assert_allclose(done.model.full(), sum(fit.full() for fit in done.fits), atol=1e-9)
-    assert f"in {len(done.fits)} fits" in done.summary()
-    assert "fits" not in single.summary().split("(found")[0]
+    ranks = " + ".join(str(fit.rank) for fit in done.fits)
+    assert f"rank {done.rank} in {len(done.fits)} fits ({ranks}); the best one has depth {done.depth:g}, penalty" in done.summary()
+    assert f"rank {single.rank}, depth {single.depth:g}, penalty" in single.summary()
 
 
 @pytest.mark.parametrize("bad", [0, -1, 1.5, True, "three"])

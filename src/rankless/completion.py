@@ -32,15 +32,17 @@ class Completion:
 
     @property
     def rank(self) -> int:
-        """Number of components found."""
+        """Number of components found, those of all fits together."""
         return self.estimator.rank_
 
     @property
     def depth(self) -> float:
+        """Depth of the best fit."""
         return self.estimator.depth_
 
     @property
     def penalty(self) -> float:
+        """Penalty of the best fit, for values at unit root mean square."""
         return self.estimator.penalty_
 
     @property
@@ -105,7 +107,7 @@ class Completion:
             return f"{obs.size:,} of {obs.cells:,} cells observed, all equal to {obs.values[0]:g}: filled with it, rank 0."
         lines = [
             f"{obs.size:,} of {obs.cells:,} cells observed; the other {obs.cells - obs.size:,} are filled.",
-            f"rank {est.rank_}{_of_fits(est.fits_)}, depth {est.depth_:g}, penalty {est.penalty_:.3g}"
+            f"rank {est.rank_}{_of_fits(est.fits_)} depth {est.depth_:g}, penalty {est.penalty_:.3g}"
             + (", on top of main effects" if est.effects_ else "")
             + ("" if est.noise_ is None else f"; slices of {obs.modes[est.noise_]} weighed by their own noise")
             + f" (found among {len(est.path_)} fits).",
@@ -172,8 +174,8 @@ def _read(data: Any, modes: Sequence[str] | None, value: str | None) -> tuple[Ob
 def _of_fits(fits: Sequence[CPTensor]) -> str:
     """How the rank is made up, where more than one fit is in it."""
     if len(fits) == 1:
-        return ""
-    return f" in {len(fits)} fits ({' + '.join(str(fit.rank) for fit in fits)}), of the first:"
+        return ","
+    return f" in {len(fits)} fits ({' + '.join(str(fit.rank) for fit in fits)}); the best one has"
 
 
 def _effects_as_components(effects: MainEffects, others: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
