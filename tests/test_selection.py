@@ -199,6 +199,16 @@ def test_entries_that_weigh_nothing_choose_nothing():
     assert answer.point.rmse < 0.2
 
 
+def test_entries_that_weigh_nothing_make_no_slice_noisy():
+    _, seen = planted((16, 15, 8), rank=2, share=0.7)
+    clean = Observations.from_array(seen)
+    garbage = (clean.coords[2] < 2) & (np.random.default_rng(1).random(clean.size) < 0.5)
+    values = np.where(garbage, 30.0 * np.random.default_rng(2).normal(size=clean.size), clean.values)
+    answer = found(clean.with_values(values, np.where(garbage, 1e-8, 1.0)))
+    assert answer.frame.mode is None
+    assert {row["noise"] for row in answer.path} == {None}
+
+
 # --- the same numbers -----------------------------------------------------------------------------
 
 

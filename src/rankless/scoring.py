@@ -28,7 +28,7 @@ class Point:
     guard: float
     state: State
     score: float  # what fits are compared by
-    rmse: float  # plain root mean square error on the held-out entries
+    rmse: float  # root mean square error on the held-out entries
     residual: np.ndarray  # on the held-out entries, in the units of the data
 
     def row(self, obs: Observations, sweeps: int, seconds: float) -> dict:
@@ -74,10 +74,9 @@ def root_weights(held: Observations) -> np.ndarray | float:
 
 def score_residual(frame: Frame, residual: np.ndarray, held: Observations) -> float:
     """What errors on the held-out entries are compared by; entries' own weights count."""
-    residual = residual * root_weights(held)
     if frame.mode is None:
-        return _robust_rms(residual)
-    return float(np.exp(_mean_log_rms(residual, held.coords[frame.mode], held.shape[frame.mode])))
+        return _robust_rms(residual * root_weights(held))
+    return float(np.exp(_mean_log_rms(residual, held, frame.mode)))
 
 
 def _robust_rms(residual: np.ndarray) -> float:
@@ -90,17 +89,18 @@ def _robust_rms(residual: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.minimum(size, cap if cap > 0 else np.inf) ** 2)))
 
 
-def _slice_rms(residual: np.ndarray, slices: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """RMS error of each slice, drawn towards the whole where a slice has few entries; and the counts."""
+def _slice_rms(residual: np.ndarray, held: Observations, mode: int) -> tuple[np.ndarray, np.ndarray]:
+    """RMS error of each slice of `mode`, drawn towards the whole where a slice has few entries; and the counts."""
+    slices, count, squared = held.coords[mode], held.shape[mode], (residual * root_weights(held)) ** 2
     seen = np.bincount(slices, minlength=count)
-    squares = np.bincount(slices, residual**2, minlength=count)
-    pooled = max(float(np.mean(residual**2)), np.finfo(float).tiny)
+    squares = np.bincount(slices, squared, minlength=count)
+    pooled = max(float(np.mean(squared)), np.finfo(float).tiny)
     return np.sqrt((squares + 2 * pooled) / (seen + 2)), seen
 
 
-def _mean_log_rms(residual: np.ndarray, slices: np.ndarray, count: int) -> float:
-    """Mean over entries of the log of their slice's RMS error: each slice counts in its own units."""
-    rms, seen = _slice_rms(residual, slices, count)
+def _mean_log_rms(residual: np.ndarray, held: Observations, mode: int) -> float:
+    """Mean over entries of the log of their slice's RMS error: each slice of `mode` counts in its own units."""
+    rms, seen = _slice_rms(residual, held, mode)
     return float(np.sum(seen * np.log(rms)) / np.sum(seen))
 
 
@@ -118,7 +118,7 @@ def noise_mode(best: Point, held: Observations, noise: str | int | None) -> int 
 
 def frame_after(best: Point, train: Observations, held: Observations, mode: int | None) -> Frame:
     """The frame of `train` whose slices of `mode` have the noise that `best` leaves in them."""
-    noise = None if mode is None else _slice_rms(best.residual, held.coords[mode], held.shape[mode])[0]
+    noise = None if mode is None else _slice_rms(best.residual, held, mode)[0]
     frame = Frame.of(train, effects=best.frame.offset is not None, mode=mode, noise=noise)
     return replace(frame, noise=unit_noise(frame, best, held))
 
@@ -128,10 +128,10 @@ def _noise_spread(residual: np.ndarray, held: Observations, mode: int) -> float:
     count = held.shape[mode]
     if count < 2 or len(residual) < NOISE_ENTRIES * count:
         return 0.0
-    rms, seen = _slice_rms(residual, held.coords[mode], count)
+    rms, seen = _slice_rms(residual, held, mode)
     logs = np.log(rms)
     between = np.average((logs - np.average(logs, weights=seen)) ** 2, weights=seen)
-    standard = residual / rms[held.coords[mode]]
+    standard = residual * root_weights(held) / rms[held.coords[mode]]
     kurtosis = np.mean(standard**4) / np.mean(standard**2) ** 2
     return float(between - (count - 1) * (kurtosis - 1) / 4 / len(residual))
 
@@ -143,6 +143,5 @@ def unit_noise(frame: Frame, best: Point, held: Observations) -> float:
 
 def better_by_slice(trial: Point, best: Point, held: Observations, mode: int) -> bool:
     """Whether slices are clearly better filled on the whole, and the sum over all not worse for it."""
-    slices, count = held.coords[mode], held.shape[mode]
-    closer = _mean_log_rms(trial.residual, slices, count) < _mean_log_rms(best.residual, slices, count) - NOISE_GAIN
+    closer = _mean_log_rms(trial.residual, held, mode) < _mean_log_rms(best.residual, held, mode) - NOISE_GAIN
     return closer and trial.rmse < NOISE_SLACK * best.rmse
