@@ -1,11 +1,11 @@
 """The answer may be a blend: a few fits of the search, in the shares that held-out entries give them.
 
 Fits from different starts and penalties err in different directions, so their weighted sum errs
-less than the best of them. Shares are non-negative least squares on the held-out entries [wolpert1992,
-breiman1996]; where slices of a mode differ in noise each slice has its own, drawn
+less than the best of them. Shares are non-negative least squares on the held-out entries
+[wolpert1992, breiman1996]; where slices of a mode differ in noise each slice has its own, drawn
 towards those of the whole: what still sharpens a smooth temperature already follows the spikes of
 rain. A sum of CP tensors is a CP tensor, whose rank is the sum of the ranks, so a fit is added only
-where it clearly pays; where the components are plain to see, it never does.
+where it clearly pays.
 """
 
 from __future__ import annotations
@@ -71,9 +71,10 @@ def blend(best: Point, others: Sequence[Point], held: Observations, *, most: int
             if max_rank is None or sum(p.state.rank for p in both) <= max_rank:
                 trial = _shares(both, held)
                 trials.append((score_residual(best.frame, _residual(both, trial, held), held), len(trials), point, trial))
-        if not trials or min(trials)[0] > score - max(PAYS * score, felt):
+        least, _, point, trial = min(trials, default=(np.inf, 0, best, shares))
+        if least > score - max(PAYS * score, felt):
             break
-        score, _, point, shares = min(trials)
+        score, shares = least, trial
         chosen.append(point)
         others.remove(point)
     if len(chosen) == 1 and best.frame.mode is None:

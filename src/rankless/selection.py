@@ -97,8 +97,9 @@ def search(obs: Observations, limits: Limits, *, holdout: float, seed, workers: 
     if limits.penalties is None:
         best = hunt.refined(hunt.simpler(best))
     parts = blend(best, hunt.pool.beside(best), held, most=limits.fits, max_rank=limits.max_rank)
-    refits = [_refit(part.point, obs, workers) for part in parts]
-    return Found(refits[0][0], in_shares(parts, [model for _, model in refits]), whole(parts, held), hunt.path)
+    offset = MainEffects.fit(obs) if best.frame.offset else None  # the parts share it
+    models = [_refit(part.point, offset, obs, workers) for part in parts]
+    return Found(replace(best.frame, offset=offset), in_shares(parts, models), whole(parts, held), hunt.path)
 
 
 @dataclass(eq=False)
@@ -309,11 +310,11 @@ def _prune(entries, state: State, problem: Problem, count: int, max_rank: int | 
     return state, len(settle(entries, state, problem, workers).objective)
 
 
-def _refit(best: Point, obs: Observations, workers: Workers) -> tuple[Frame, CPTensor]:
+def _refit(best: Point, offset: MainEffects | None, obs: Observations, workers: Workers) -> CPTensor:
     """The components of `best`, settled on all entries."""
-    frame = replace(best.frame, offset=MainEffects.fit(obs) if best.frame.offset else None)
+    frame = replace(best.frame, offset=offset)
     units = frame.to_units(obs)
     entries, state = Entries(units), best.state.copy()
     state.stack = state.stack.astype(np.float64)
     settle(entries, state, replace(FINAL, depth=best.depth, penalty=best.penalty, guard=best.guard), workers)
-    return frame, frame.to_data(state.model())
+    return frame.to_data(state.model())

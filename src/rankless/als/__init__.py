@@ -19,8 +19,9 @@ counts components more and shrinks them less.
 >>> fit.model.rank, round(float(fit.model.at([[0, 0]])[0]), 2)
 (1, 1.0)
 
-Inside, three rooms: `kernels` updates rows (by the arithmetic of `normal`, in `vectors`), `solver`
-sweeps and prunes, `annealing` brings components in; `workers` hands blocks of rows to threads.
+Inside, four rooms: `kernels` updates rows (by the arithmetic of `normal`, in `vectors`), `solver`
+sweeps and prunes, `settle` sweeps to rest, `annealing` brings components in; `workers` hands blocks
+of rows to threads.
 """
 
 from __future__ import annotations

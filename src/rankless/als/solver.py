@@ -13,6 +13,7 @@ stops a component fitted to a spike from running away, and costs one small Gram 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -107,17 +108,14 @@ def update_mode(entries: Entries, state: State, own: SortedMode, problem: Proble
     rank, rows, base = state.rank, len(own.starts) - 1, int(entries.offsets[own.mode])
     dtype = entries.dtype
     root = np.sqrt(mobility(np.linalg.norm(state.factor(own.mode), axis=0), problem.depth)).astype(dtype)
-    offsets = np.delete(entries.offsets[:-1], own.mode)
     losses = np.zeros(rows if measure else 0)
     energies = np.zeros((rows if measure else 0, rank), dtype)
-    data = own.others, offsets, state.stack, own.values, own.weights
+    data = _data(entries, state, own)
     eps = dtype.type(np.finfo(dtype).eps)
     guard_gram = dtype.type(problem.guard) * gram_of_others(state, own.mode) if problem.guard else np.zeros((rank, rank), dtype)
     ridge = root, dtype.type(problem.penalty), eps
-    work = own.size * (rank * rank / 2 + _GATHER)
-    ranges = own.blocks if workers.pay(work) else own.runs
-    calls = [(first, last, own.starts, base, *data, guard_gram, *ridge, measure, losses, energies) for first, last in ranges]
-    workers.run(kernels.update_rows, calls, work)
+    rest = guard_gram, *ridge, measure, losses, energies
+    _over_rows(kernels.update_rows, own, base, data, rest, rank * rank / 2, workers)
     for row in own.long_rows:
         _update_long_row(row, own, base, data, guard_gram, ridge, losses, energies, workers)
     if measure:
@@ -133,13 +131,23 @@ def measure_loss(entries: Entries, state: State, problem: Problem, workers: Work
     """The loss of factors that no sweep has just left: one pass over the entries, an `R`-th of a sweep."""
     own = entries.modes[-1]
     base, losses = int(entries.offsets[own.mode]), np.zeros(len(own.starts) - 1)
-    data = own.others, np.delete(entries.offsets[:-1], own.mode), state.stack, own.values, own.weights
-    work = own.size * (state.rank + _GATHER)
-    ranges = own.blocks if workers.pay(work) else own.runs
-    workers.run(kernels.measure_rows, [(first, last, own.starts, base, *data, losses) for first, last in ranges], work)
+    data = _data(entries, state, own)
+    _over_rows(kernels.measure_rows, own, base, data, (losses,), state.rank, workers)
     for row in own.long_rows:
         losses[row] = _long_row_loss(row, own, base, data, workers)
     state.loss = _with_guard(state, losses, problem)
+
+
+def _data(entries: Entries, state: State, own: SortedMode) -> tuple[np.ndarray, ...]:
+    """What every kernel reads of one mode's entries and of the factors."""
+    return own.others, np.delete(entries.offsets[:-1], own.mode), state.stack, own.values, own.weights
+
+
+def _over_rows(kernel: Callable, own: SortedMode, base: int, data, rest: tuple, each: float, workers: Workers) -> None:
+    """`kernel` over all but the long rows, where an entry takes `each` multiply-adds once it is gathered."""
+    work = own.size * (each + _GATHER)
+    ranges = own.blocks if workers.pay(work) else own.runs
+    workers.run(kernel, [(first, last, own.starts, base, *data, *rest) for first, last in ranges], work)
 
 
 def _with_guard(state: State, losses: np.ndarray, problem: Problem) -> float:

@@ -63,11 +63,11 @@ def _splat(builder, number, kind: ir.VectorType):
     return builder.shuffle_vector(alone, ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), kind.count), None))
 
 
-def _call(builder, name: str, kind, *args):
-    """LLVM's intrinsic `name` for the vector type `kind`."""
+def _call(builder, name: str, kind, *args, after: str = ""):
+    """LLVM's intrinsic `name` for the vector type `kind`; `after` is what its name ends in behind the type's."""
     letter = {ir.DoubleType(): "f64", ir.FloatType(): "f32"}[kind.element]
     function = ir.FunctionType(kind, [a.type for a in args])
-    return builder.call(cgutils.get_or_insert_function(builder.module, function, f"llvm.{name}.v{kind.count}{letter}"), args)
+    return builder.call(cgutils.get_or_insert_function(builder.module, function, f"llvm.{name}.v{kind.count}{letter}{after}"), args)
 
 
 def _pointer(context, builder, array_type, array, position, kind: ir.VectorType | None = None):
@@ -110,10 +110,8 @@ def load_first(typingctx, array, position, count):
         place = ir.Constant(numbers, list(range(kind.count)))
         mask = builder.icmp_signed("<", place, _splat(builder, args[2], numbers))
         start = _pointer(context, builder, array, args[0], args[1], kind)
-        letter = "f64" if kind.element == ir.DoubleType() else "f32"
-        function = ir.FunctionType(kind, [start.type, ir.IntType(32), mask.type, kind])
-        masked = cgutils.get_or_insert_function(builder.module, function, f"llvm.masked.load.v{kind.count}{letter}.p0")
-        return builder.call(masked, [start, ir.IntType(32)(_numbers(array)[1]), mask, ir.Constant(kind, None)])
+        align = ir.IntType(32)(_numbers(array)[1])
+        return _call(builder, "masked.load", kind, start, align, mask, ir.Constant(kind, None), after=".p0")
 
     return _numbers(array)[0](array, types.int64, types.int64), codegen
 
