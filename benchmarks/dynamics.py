@@ -48,12 +48,19 @@ def ratio(cells: Store, racer: str, column: str = "seconds") -> float:
     return typical(of(cells, racer), column) / typical(of(cells, dynamics.ALS), column)
 
 
-def at_least(cells: Store, racer: str) -> tuple[float, bool]:
-    """The ratio to the error of ALS, or where the median seed never arrives what it is above; and whether it arrives."""
-    value = ratio(cells, racer)
+def at_least(cells: Store, racer: str, column: str = "seconds") -> tuple[float, bool]:
+    """The ratio of times, or where the median seed never arrives what it is above; and whether it arrives."""
+    value = ratio(cells, racer, column)
     if not math.isinf(value):
         return value, True
-    return statistics.median(float(c["spent"]) for c in of(cells, racer)) / typical(of(cells, dynamics.ALS), "seconds"), False
+    return typical(of(cells, racer), "spent") / typical(of(cells, dynamics.ALS), column), False
+
+
+def _time(cells: Store, racer: str, column: str) -> str:
+    seconds = typical(of(cells, racer), column)
+    if math.isinf(seconds):
+        return f"not in {page.number(typical(of(cells, racer), 'spent'))} (> {page.number(at_least(cells, racer, column)[0])} : 1)"
+    return f"{page.number(seconds)} ({page.number(ratio(cells, racer, column))} : 1)"
 
 
 def run(fresh: bool = False) -> None:
@@ -65,11 +72,7 @@ def run(fresh: bool = False) -> None:
     rows = []
     for racer in racers:
         found = of(cells, racer)
-        times = [f"{page.number(typical(found, c))} ({page.number(ratio(cells, racer, c))} : 1)" for c in COLUMNS]
-        bound = (
-            f"not in {page.number(typical(found, 'spent'))} (> {page.number(at_least(cells, racer)[0])} : 1)" if "spent" in found[0] else ""
-        )
-        rows.append([racer, *(bound if t.startswith("inf") else t for t in times), page.number(typical(found, "error"))])
+        rows.append([racer, *(_time(cells, racer, column) for column in COLUMNS), page.number(typical(found, "error"))])
     alone = store(fresh=fresh)
     prices = []
     for size in SIZES:

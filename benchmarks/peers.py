@@ -44,10 +44,7 @@ def run(fresh: bool = False) -> None:
     here = data.available()
     for seed, method, share, name in product(SEEDS, BY_COST, SHARES, here):  # the dear ones last, for all data
         key = {"data": name, "hidden": share, "seed": seed, "method": method}
-        try:
-            print(cells.measure(key, partial(peers.real, method, name, share, seed)), flush=True)
-        except ImportError as reason:
-            print(f"skipped {method}: {reason}", flush=True)
+        cells.attempt(key, partial(peers.real, method, name, share, seed))
     write(cells)
 
 

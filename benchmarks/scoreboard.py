@@ -129,7 +129,7 @@ def speed(**how: bool) -> Iterator[Figure]:
             what = f"whole automatic fit over one {race.AGAINST[0]} fit, {data_set}, {share:.0%} hidden: time"
             note = f" ({len(found)} of {len(race.SEEDS)} repetitions)" if short else ""
             yield at_most(what, 1.0, value, found, enough=not short, note=note)
-            for peer in race.SCANS if data_set in race.SCANNED else ():
+            for peer in race.SCANS:
                 what = f"the same over {peer} scanning ranks {', '.join(map(str, RANKS))}: time"
                 yield at_most(what, None, race.scan_ratio(found, peer), found)
     found = [c for c in cells.current() if c["what"] == "set-up"]

@@ -60,6 +60,13 @@ class Store:
         self._done_now.add(name)
         return cell
 
+    def attempt(self, key: Mapping[str, object], function: Callable[[], Mapping[str, object]]) -> None:
+        """Measure `key` and say what came of it; where a peer is not installed, say that."""
+        try:
+            print(self.measure(key, function), flush=True)
+        except ImportError as reason:
+            print(f"skipped {', '.join(map(str, key.values()))}: {reason}", flush=True)
+
     def vouch(self, group: str, again: Callable[[Cell], Mapping[str, object]]) -> bool:
         """Accept cells of older code, where today's gives the same numbers in one cell of each `group`; says whether it did.
 

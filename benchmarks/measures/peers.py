@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -117,7 +117,7 @@ def real(method: str, name: str, share: float, seed: int) -> dict[str, float]:
     return fixed(method, array, data.hide(array, share, seed)[1], seed)
 
 
-def race(name: str, share: float, seed: int, against=("pyttb R=10", "tensorly R=10")) -> dict[str, float | str]:
+def race(name: str, share: float, seed: int, against: Sequence[str] = ("pyttb R=10", "tensorly R=10")) -> dict[str, float | str]:
     """The whole automatic fit, then one fit of each peer at a given rank, on the same cells: ``METHOD seconds`` and ``METHOD nrmse``."""
     array = data.load(name)
     hidden = data.hide(array, share, seed)[1]
