@@ -122,7 +122,7 @@ def show(result: Result) -> None:
         table.add_row(name, *(f"{score:.3f}" for score in row))
     Console().print(table)
     print(result.completion.summary())
-    print("\nThe largest components in words, with their shares of all components' squares:")
+    print("\nThe largest components of the best fit in words, with their shares of all its components' squares:")
     for share, text in result.components[:SHOWN_COMPONENTS]:
         print(f"  {share:4.0%}  {text}")
     rest = result.components[SHOWN_COMPONENTS:]
