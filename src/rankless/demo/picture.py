@@ -45,7 +45,7 @@ def draw(
         left.legend(frameon=False, loc="best", handletextpad=0.2)
 
         right.bar(np.arange(1, len(norms) + 1), np.sort(norms)[::-1] / np.max(norms, initial=1e-300), color=_BLUE)
-        right.set_title(f"Components of the best fit: {len(norms)}", loc="left")
+        right.set_title(f"Best fit: {len(norms)} components", loc="left")
         right.set_xlabel("component")
         right.set_ylabel("norm, share of the largest")
         right.set_xlim(0.4, len(norms) + 0.6)
