@@ -22,7 +22,7 @@ LAYERS = {
     "frame": 2,
     "scoring": 3,
     "blend": 4,
-    **dict.fromkeys(["selection", "intervals"], 5),
+    **dict.fromkeys(["selection", "intervals", "transforms"], 5),
     "completer": 6,
     "completion": 7,
     **dict.fromkeys(["io", "evaluation", "report", "figures"], 8),

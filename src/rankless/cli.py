@@ -86,6 +86,7 @@ def complete(
     effects: Annotated[str, typer.Option(help="Additive main effects: auto, on or off.")] = "auto",
     noise: Annotated[str, typer.Option(help="Noise that differs by slice: auto, none, or the name of a mode.")] = "auto",
     n_fits: Annotated[str, typer.Option(help="auto, or the most fits whose weighted sum may be the answer.")] = "auto",
+    transform: Annotated[str, typer.Option(help="Fit square roots or logarithms of counts and amounts: auto, none, sqrt or log.")] = "auto",
     duplicates: Duplicates = "error",
 ) -> None:
     """Fill the holes of INPUT and write the result; nothing needs to be chosen."""
@@ -99,6 +100,7 @@ def complete(
         "effects": _choice(effects, "effects", {"auto": "auto", "on": True, "off": False}),
         "noise": None if noise == "none" else noise,
         "n_fits": _number(n_fits, "n-fits", int),
+        "transform": _choice(transform, "transform", {"auto": "auto", "none": None, "sqrt": "sqrt", "log": "log"}),
     }
     obs = _read(source, modes, value, duplicates)
     io.check_size(output, obs)

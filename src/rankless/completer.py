@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +18,9 @@ from rankless.cp_tensor import CPTensor
 from rankless.depth import check_depth
 from rankless.effects import MainEffects
 from rankless.observations import Observations, check_indices
+from rankless.scoring import Point, rmse_of
 from rankless.selection import Found, Limits, Say, search
+from rankless.transforms import Name, Transform, amounts, asked_for, check_transform, earns
 
 _MIN_HELD = 500  # entries held out of small data even where `holdout` asks for fewer: a hundred choose a penalty badly
 _MOST_HELD = 0.3  # ... up to this share
@@ -39,6 +42,9 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
     noise : "auto", None, or the mode (name or number) whose slices differ in noise.
     n_fits : fits of the search whose weighted sum may be the answer, where it errs clearly less than the
         best of them [wolpert1992, breiman1996]; "auto" is up to 3. With 1 every component counts once.
+    transform : "auto", None, "sqrt" or "log": fit square roots or logarithms of counts and amounts, whose noise
+        grows with their level; predictions come back in the data's units. "auto" tries one where no value
+        is negative and the noise is seen to grow, and takes it where held-out entries are clearly better filled.
     loss : "gaussian", the sum of squares.
     holdout : share of the observed entries on which the choices are made; up to 0.3 of small data.
     shape : sizes of the modes; None: one more than the largest coordinate.
@@ -47,10 +53,11 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
 
     Attributes after `fit`
     ----------------------
-    model_ (CPTensor, in the data's units, main effects left out), rank_ (its components), fits_ (the
-    CPTensors whose sum it is, the best one first), depth_ and penalty_ of the best one, effects_ (bool),
-    noise_ (mode number or None), main_effects_, path_ (DataFrame: every fit of the search),
-    holdout_rmse_, n_features_in_.
+    model_ (CPTensor, main effects left out), rank_ (its components), fits_ (the CPTensors whose sum it is,
+    the best one first), depth_ and penalty_ of the best one, effects_ (bool), noise_ (mode number or None),
+    main_effects_, transform_ (Transform), path_ (DataFrame: every fit of the search), holdout_rmse_, n_features_in_.
+    All are in the data's units, except where transform_ is not the identity: model_, fits_ and main_effects_
+    then make up the transformed values, and predict is transform_.inverse of their sum.
 
     >>> import numpy as np
     >>> from rankless import TensorCompleter
@@ -70,6 +77,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         effects: bool | Literal["auto"] = "auto",
         noise: str | int | None = "auto",
         n_fits: int | Literal["auto"] = "auto",
+        transform: str | None = "auto",
         loss: str = "gaussian",
         holdout: float = 0.1,
         shape: Sequence[int] | None = None,
@@ -82,6 +90,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self.effects = effects
         self.noise = noise
         self.n_fits = n_fits
+        self.transform = transform
         self.loss = loss
         self.holdout = holdout
         self.shape = shape
@@ -95,6 +104,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         """
         obs = self._observations(X, y, sample_weight)
         limits = self._limits(obs)
+        name = check_transform(self.transform, obs)
         self.n_features_in_ = obs.order
         self.shape_ = obs.shape
         self._unseen = [obs.counts(mode) == 0 for mode in range(obs.order)]
@@ -103,10 +113,10 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
             return self
         _check_enough(obs)
         holdout = min(max(self.holdout, _MIN_HELD / obs.size), max(self.holdout, _MOST_HELD))
-        near_one, exponent = _near_one(obs)
+        options: dict[str, Any] = {"holdout": holdout, "seed": _seed(self.random_state), "say": callback or _silent}
         with Workers(self.n_jobs) as workers:
-            found = search(near_one, limits, holdout=holdout, seed=_seed(self.random_state), workers=workers, say=callback or _silent)
-        self._keep(found, near_one, exponent)
+            best, tried = _Fit.best(obs, name, limits, workers=workers, **options)
+        self._keep(best, tried, obs)
         _warn_unseen(obs, self._unseen)
         return self
 
@@ -122,7 +132,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
             unseen |= mask[indices[:, mode]]
         if unseen.any():
             values[unseen] = self.main_effects_.at(indices[unseen])
-        return values
+        return self.transform_.inverse(values)
 
     # --- helpers ------------------------------------------------------------------------------
 
@@ -175,21 +185,76 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self.model_ = CPTensor([np.zeros((d, 0)) for d in obs.shape])
         self.fits_ = [self.model_]
         self.rank_, self.depth_, self.penalty_, self.effects_, self.noise_ = 0, 0.0, 0.0, True, None
-        self.path_, self.holdout_rmse_ = pd.DataFrame(), float("nan")
+        self.path_, self.holdout_rmse_, self.transform_ = pd.DataFrame(), float("nan"), Transform()
 
-    def _keep(self, found: Found, obs: Observations, exponent: int) -> None:
+    def _keep(self, best: _Fit, tried: list[_Fit], obs: Observations) -> None:
         import pandas as pd
 
-        unit = 2.0**exponent
-        self.main_effects_ = (found.frame.offset or MainEffects.fit(obs)).times(unit)
+        found, exponent = best.found, best.exponent
+        self.transform_ = best.transform
+        self.main_effects_ = (found.frame.offset or MainEffects.fit(best.near_one)).times(2.0**exponent)
         each, left = divmod(exponent, obs.order)  # the modes share the power of two, so they stay balanced
         self.fits_ = [CPTensor([np.ldexp(f, each + (m < left)) for m, f in enumerate(fit.factors)]) for fit in found.fits]
         self.model_ = total(self.fits_)
         self.rank_ = self.model_.rank
         self.depth_, self.penalty_ = found.point.depth, found.point.penalty
         self.effects_, self.noise_ = found.frame.offset is not None, found.frame.mode
-        self.path_, self.holdout_rmse_ = pd.DataFrame(found.path), found.point.rmse * unit
-        self.path_[["holdout_rmse", "score"]] *= unit
+        self.holdout_rmse_ = rmse_of(best.residual, found.held) * 2.0**best.data_exponent
+        self.path_ = pd.concat([pd.DataFrame(fit.path()) for fit in tried], ignore_index=True)
+
+
+@dataclass(eq=False)
+class _Fit:
+    """A search in the units of a transform."""
+
+    transform: Transform
+    near_one: Observations  # transformed, then brought near 1
+    exponent: int  # ... by this power of two
+    data_exponent: int  # the power of two that would bring the data near 1
+    found: Found
+    residual: np.ndarray  # on the held-out entries, in the data's units brought near 1
+
+    @classmethod
+    def of(cls, obs: Observations, name: Name, limits: Limits, *, say: Say, **options) -> _Fit:
+        transform = Transform.of(name, obs)
+        near_one, exponent = _near_one(obs.with_values(transform.forward(obs.values)))
+        data_exponent = _near_one(obs)[1]
+
+        def residual(point: Point, held: Observations) -> np.ndarray:
+            held = held.with_values(np.ldexp(held.values, exponent))
+            return np.ldexp(transform.residual(held, np.ldexp(point.residual, exponent)), -data_exponent)
+
+        def error(point: Point, held: Observations) -> float:
+            return rmse_of(residual(point, held), held)
+
+        def tell(message: str, fraction: float | None) -> None:
+            say(message if name == "none" else f"{transform.of_what}: {message}", fraction)
+
+        found = search(near_one, limits, say=tell, error=None if name == "none" else error, **options)
+        held = found.held.with_values(np.ldexp(found.held.values, exponent))
+        calibrated = transform.calibrated(held, np.ldexp(found.point.residual, exponent))
+        return cls(calibrated, near_one, exponent, data_exponent, found, residual(found.point, found.held))
+
+    @classmethod
+    def best(cls, obs: Observations, name: Name | Literal["auto"], limits: Limits, **options) -> tuple[_Fit, list[_Fit]]:
+        """The one to keep, and all that were tried: a second one only where the noise of the first asks for it."""
+        first = cls.of(obs, "none" if name == "auto" else name, limits, **options)
+        if name != "auto" or not amounts(obs):
+            return first, [first]
+        wanted, noise = asked_for(first.found.point, first.found.held)
+        if wanted == "none":
+            return first, [first]
+        second = cls.of(obs, wanted, limits, **options)
+        better = earns(second.residual, first.residual, first.found.frame, first.found.held, noise)
+        return second if better else first, [first, second]
+
+    def path(self) -> list[dict]:
+        """The rows of the search in the data's units, their scores in those of the fit."""
+        data, own = 2.0**self.data_exponent, 2.0**self.exponent
+        return [
+            row | {"transform": self.transform.name, "holdout_rmse": row["holdout_rmse"] * data, "score": row["score"] * own}
+            for row in self.found.path
+        ]
 
 
 def _is_auto(value: Any) -> bool:
@@ -211,9 +276,13 @@ def _near_one(obs: Observations) -> tuple[Observations, int]:
 
 
 def _seed(random_state) -> Any:
-    """What `numpy.random.default_rng` takes; scikit-learn's RandomState is drawn from once."""
+    """What `numpy.random.default_rng` takes, and gives the same numbers each time; what has a state is drawn from once."""
+    if random_state is None:
+        return np.random.SeedSequence().entropy
     if isinstance(random_state, np.random.RandomState):
         return int(random_state.randint(2**31))
+    if isinstance(random_state, (np.random.Generator, np.random.BitGenerator, np.random.SeedSequence)):
+        return int(np.random.default_rng(random_state).integers(2**63))
     return random_state
 
 

@@ -15,6 +15,7 @@ from rankless.cp_tensor import CPTensor
 from rankless.effects import MainEffects
 from rankless.observations import Observations
 from rankless.selection import Say
+from rankless.transforms import Transform
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +48,7 @@ class Completion:
 
     @property
     def model(self) -> CPTensor:
-        """The components, in the units of the data; main effects are not in it."""
+        """The components; main effects are not in it. In the data's units, or those of `transform` where it isn't the identity."""
         return self.estimator.model_
 
     @property
@@ -56,8 +57,13 @@ class Completion:
         return self.estimator.fits_
 
     @property
+    def transform(self) -> Transform:
+        """What was done to the values before components were fitted to them; `predict` and `filled` have undone it."""
+        return self.estimator.transform_
+
+    @property
     def path(self) -> pd.DataFrame:
-        """Every fit of the search: depth, penalty, effects, noise, rank, hold-out error, sweeps, seconds."""
+        """Every fit of the search: transform, depth, penalty, effects, noise, rank, hold-out error, sweeps, seconds."""
         return self.estimator.path_
 
     @cached_property
@@ -109,6 +115,7 @@ class Completion:
             f"{obs.size:,} of {obs.cells:,} cells observed; the other {obs.cells - obs.size:,} are filled.",
             f"rank {est.rank_}{_of_fits(est.fits_)} depth {est.depth_:g}, penalty {est.penalty_:.3g}"
             + (", on top of main effects" if est.effects_ else "")
+            + ("" if est.transform_.name == "none" else f", fitted to {est.transform_.of_what}")
             + ("" if est.noise_ is None else f"; slices of {obs.modes[est.noise_]} weighed by their own noise")
             + f" (found among {len(est.path_)} fits).",
             f"error on held-out entries: {est.holdout_rmse_:.4g} (standard deviation of the data: {np.std(obs.values):.4g}).",
@@ -117,11 +124,18 @@ class Completion:
         return "\n".join(lines)
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write the model as .npz: the components and the main effects, as one CP tensor. See `CPTensor.load`."""
-        self.whole_model().save(path)
+        """Write the model as .npz: the components and the main effects, as one CP tensor, and the transform where there is one.
+
+        What was saved is ``Transform.load(path).inverse(CPTensor.load(path).at(indices))``.
+        """
+        beside = {} if self.transform.name == "none" else self.transform.arrays()
+        self.whole_model().save(path, **beside)
 
     def whole_model(self) -> CPTensor:
-        """Components and main effects as one CP tensor: each mode's effects are one component more."""
+        """Components and main effects as one CP tensor: each mode's effects are one component more.
+
+        `transform.inverse` of its values is what `predict` says.
+        """
         est = self.estimator
         seen = [1.0 - mask for mask in est._unseen]
         extra = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -107,18 +108,24 @@ class CPTensor:
 
     # --- files --------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Write the factors to `path` as .npz; the file appears whole or not at all."""
-        arrays = {f"factor_{n}": f for n, f in enumerate(self.factors)}
+    def save(self, path: str | os.PathLike, **beside: np.ndarray) -> None:
+        """Write the factors, and arrays `beside` them, to `path` as .npz; the file appears whole or not at all."""
+        arrays = {f"factor_{n}": f for n, f in enumerate(self.factors)} | beside
         with write_beside(path) as temporary, open(temporary, "wb") as stream:
             np.savez(stream, **arrays)  # pyright: ignore[reportArgumentType]
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> CPTensor:
-        """Read a model written by `save`; no pickle is ever loaded."""
+        """Read a model written by `save`; no pickle is ever loaded.
+
+        Warns where the model is one of transformed values, which `rankless.transforms.Transform.load` brings back.
+        """
         try:
             # opened here, because np.load leaves a broken archive open
             with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
+                if "transform" in stored:
+                    text = f"{path} models transformed values ({stored['transform']}); Transform.load(path).inverse brings them back"
+                    warnings.warn(text, UserWarning, stacklevel=2)
                 return cls([stored[f"factor_{n}"] for n in range(sum(k.startswith("factor_") for k in stored))])
         except OSError:  # no such file, no permission
             raise

@@ -70,6 +70,7 @@ class Found:
     frame: Frame
     fits: list[CPTensor]  # the answer is their sum, the best fit first; in the units of the data, without the offset
     point: Point  # the best fit, with the held-out errors of the sum
+    held: Observations  # the entries held out
     path: list[dict] = field(default_factory=list)
 
     @property
@@ -77,8 +78,20 @@ class Found:
         return total(self.fits)
 
 
-def search(obs: Observations, limits: Limits, *, holdout: float, seed, workers: Workers, say: Say) -> Found:
-    """Choose everything in `limits` on held-out entries of `obs`, then refit on all of them."""
+def search(
+    obs: Observations,
+    limits: Limits,
+    *,
+    holdout: float,
+    seed,
+    workers: Workers,
+    say: Say,
+    error: Callable[[Point, Observations], float] | None = None,
+) -> Found:
+    """Choose everything in `limits` on held-out entries of `obs`, then refit on all of them.
+
+    `error(point, held)` is what `path` calls the hold-out error, where that isn't the RMSE of the values as they are.
+    """
     streams = iter(np.random.default_rng(seed).spawn(64))
     train, held = obs.split(holdout, seed=next(streams))
     if not held.size:
@@ -86,7 +99,7 @@ def search(obs: Observations, limits: Limits, *, holdout: float, seed, workers: 
             f"of {obs.size} observed entries none can be held out to choose on: each is the last of its slice; "
             "observe more entries a slice, or join slices (days into weeks)"
         )
-    hunt = Search(_scout(train, streams), held, limits, streams, workers, say)
+    hunt = Search(_scout(train, streams), held, limits, streams, workers, say, error)
     best = hunt.choose()
     if hunt.train is not train:
         hunt = replace(hunt, train=train, pool=Pool())
@@ -99,7 +112,7 @@ def search(obs: Observations, limits: Limits, *, holdout: float, seed, workers: 
     parts = blend(best, hunt.pool.beside(best), held, most=limits.fits, max_rank=limits.max_rank)
     offset = MainEffects.fit(obs) if best.frame.offset else None  # the parts share it
     models = [_refit(part.point, offset, obs, workers) for part in parts]
-    return Found(replace(best.frame, offset=offset), in_shares(parts, models), whole(parts, held), hunt.path)
+    return Found(replace(best.frame, offset=offset), in_shares(parts, models), whole(parts, held), held, hunt.path)
 
 
 @dataclass(eq=False)
@@ -112,6 +125,7 @@ class Search:
     streams: Iterator[np.random.Generator]
     workers: Workers
     say: Say
+    error: Callable[[Point, Observations], float] | None = None  # for `path`, where the RMSE of the values won't do
     path: list[dict] = field(default_factory=list)
     pool: Pool = field(default_factory=Pool)
 
@@ -227,7 +241,8 @@ class Search:
     def scored(self, frame: Frame, start: str, problem: Problem, state: State, sweeps: int, clock: float) -> Point:
         """A fit scored on the held-out entries, its row written to `path`."""
         point = scored(frame, start, problem, state, self.held)
-        self.path.append(point.row(self.train, sweeps, perf_counter() - clock))
+        row = point.row(self.train, sweeps, perf_counter() - clock)
+        self.path.append(row if self.error is None else row | {"holdout_rmse": self.error(point, self.held)})
         self.pool.offer(point)
         return point
 
