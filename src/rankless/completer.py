@@ -213,6 +213,7 @@ class _Fit:
     data_exponent: int  # the power of two that would bring the data near 1
     found: Found
     residual: np.ndarray  # on the held-out entries, in the data's units brought near 1
+    alone: np.ndarray  # ... of the best fit before others were blended in
 
     @classmethod
     def of(cls, obs: Observations, name: Name, limits: Limits, *, say: Say, **options) -> _Fit:
@@ -233,7 +234,9 @@ class _Fit:
         found = search(near_one, limits, say=tell, error=None if name == "none" else error, **options)
         held = found.held.with_values(np.ldexp(found.held.values, exponent))
         calibrated = transform.calibrated(held, np.ldexp(found.point.residual, exponent))
-        return cls(calibrated, near_one, exponent, data_exponent, found, residual(found.point, found.held))
+        return cls(
+            calibrated, near_one, exponent, data_exponent, found, residual(found.point, found.held), residual(found.alone, found.held)
+        )
 
     @classmethod
     def best(cls, obs: Observations, name: Name | Literal["auto"], limits: Limits, **options) -> tuple[_Fit, list[_Fit]]:
@@ -241,11 +244,11 @@ class _Fit:
         first = cls.of(obs, "none" if name == "auto" else name, limits, **options)
         if name != "auto" or not amounts(obs):
             return first, [first]
-        wanted, noise = asked_for(first.found.point, first.found.held)
+        wanted, noise = asked_for(obs, first.found.alone, first.found.held)
         if wanted == "none":
             return first, [first]
         second = cls.of(obs, wanted, limits, **options)
-        better = earns(second.residual, first.residual, first.found.frame, first.found.held, noise)
+        better = earns(second.alone, first.alone, first.found.frame, first.found.held, noise)
         return second if better else first, [first, second]
 
     def path(self) -> list[dict]:

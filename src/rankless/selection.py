@@ -70,6 +70,7 @@ class Found:
     frame: Frame
     fits: list[CPTensor]  # the answer is their sum, the best fit first; in the units of the data, without the offset
     point: Point  # the best fit, with the held-out errors of the sum
+    alone: Point  # the best fit before others were blended in: shares were fitted to the held-out entries
     held: Observations  # the entries held out
     path: list[dict] = field(default_factory=list)
 
@@ -112,7 +113,7 @@ def search(
     parts = blend(best, hunt.pool.beside(best), held, most=limits.fits, max_rank=limits.max_rank)
     offset = MainEffects.fit(obs) if best.frame.offset else None  # the parts share it
     models = [_refit(part.point, offset, obs, workers) for part in parts]
-    return Found(replace(best.frame, offset=offset), in_shares(parts, models), whole(parts, held), held, hunt.path)
+    return Found(replace(best.frame, offset=offset), in_shares(parts, models), whole(parts, held), best, held, hunt.path)
 
 
 @dataclass(eq=False)

@@ -23,13 +23,14 @@ Name = Literal["none", "sqrt", "log"]
 
 LOW = 0.05  # the quantile of the positive values that offsets are taken from
 OFFSETS = {"none": 0.0, "sqrt": 0.375, "log": 0.5}  # ... times this; 3/8 for counts that reach down to 1 [anscombe1948]
-TOP = 3.0  # no prediction above this many times the largest value seen: exponentials of a wild fit know no end
+TOP = {"none": np.inf, "sqrt": 3.0, "log": 1.5}  # no prediction above this many times the largest value seen: exponentials know no end
 GROWS, STEEP = 0.35, 0.75  # powers of the level from which the noise asks for square roots, for logarithms
 BINS, IN_BIN = 10, 10  # levels, at most, at which the noise is looked at, and entries in each, at least
-SURE = 4.0  # standard errors by which the noise has to be seen to grow
+SURE = 3.0  # standard errors by which the noise has to be seen to grow
+ZEROS = 0.01  # share of zeros from which logarithms are not tried: they make the smallest values the farthest off
 DISTINCT = 10  # values that differ, without which data are grades and not amounts
 NEARLY_EXACT = 3e-4  # held-out error as a share of the data's size, below which there is no noise to speak of
-EARNED = 0.99  # a held-out error below this share of the other's, and a transform is worth having
+EARNED = 0.985  # a held-out error below this share of the other's, and a transform is worth having
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Transform:
         if name == "none":
             return cls()
         largest = float(obs.values.max())
-        return cls(name, OFFSETS[name] * float(np.quantile(obs.values[obs.values > 0], LOW)), 1.0, TOP * largest)
+        return cls(name, OFFSETS[name] * float(np.quantile(obs.values[obs.values > 0], LOW)), 1.0, TOP[name] * largest)
 
     def forward(self, values: np.ndarray) -> np.ndarray:
         """Values ``y`` >= 0 to ``z``."""
@@ -162,6 +163,7 @@ class Noise:
 
     power: float
     error: float  # of the power: one standard deviation
+    lowest: float  # the level below which noise isn't followed
     cap: np.ndarray  # five standard deviations at the level of each held-out entry
 
     @classmethod
@@ -184,13 +186,19 @@ class Noise:
         left = sum(float(np.sum((y - power * x) ** 2)) for x, y in pairs)
         free = sum(len(x) - 1 for x, _ in pairs) - 1
         error = np.sqrt(left / free / spreads) if free > 0 and spreads > 0 else np.inf
-        grown = np.maximum(level, np.quantile(level[level > 0], LOW) if np.any(level > 0) else 1.0) ** min(max(power, 0.0), 1.0)
+        lowest = float(np.quantile(level[level > 0], LOW)) if np.any(level > 0) else 1.0
+        grown = np.maximum(level, lowest) ** min(max(power, 0.0), 1.0)
         cap = np.full(held.size, np.inf)
         for part in parts:
             middle = float(np.median(size[part] / grown[part]))
             if middle > 0:
                 cap[part] = CAP * middle * grown[part]
-        return cls(power, float(error), cap / root_weights(held))
+        return cls(power, float(error), lowest, cap / root_weights(held))
+
+    @property
+    def within(self) -> float:
+        """The power, between that of the same noise everywhere and that of noise in percent."""
+        return min(max(self.power, 0.0), 1.0)
 
     def capped(self, residual: np.ndarray) -> np.ndarray:
         """Errors in ``y``, none beyond five standard deviations of the noise at its level.
@@ -205,21 +213,24 @@ def _noise_in(size: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.sort(size)[: len(size) - 1 - len(size) // 50 or 1] ** 2)))
 
 
-def asked_for(point: Point, held: Observations) -> tuple[Name, Noise]:
-    """The transform that would even out the noise which `point` leaves on the held-out entries, and that noise."""
+def asked_for(obs: Observations, point: Point, held: Observations) -> tuple[Name, Noise]:
+    """The transform of `obs` that would even out the noise which `point` leaves on the held-out entries, and that noise."""
     noise = Noise.of(point, held)
     if point.rmse <= NEARLY_EXACT * held.rms() or noise.power < max(GROWS, SURE * noise.error):
         return "none", noise
-    return ("sqrt" if noise.power < STEEP else "log"), noise
+    return ("log" if noise.power > STEEP and np.mean(obs.values == 0) < ZEROS else "sqrt"), noise
 
 
 def earns(trial: np.ndarray, residual: np.ndarray, frame: Frame, held: Observations, noise: Noise) -> bool:
     """Whether errors `trial` are clearly smaller than `residual`, both in the data's units.
 
+    Each counts by the root of its noise, ``r^2 / sd``: of plain squares the few largest entries,
+    the noisiest, would decide by their luck; of ``(r / sd)^2`` the smallest, which matter least.
     Compared as `frame`, that of the fit without a transform, compares: by slice where slices differ in noise.
     """
-    trial, residual = noise.capped(trial), noise.capped(residual)
-    if rmse_of(trial, held) >= rmse_of(residual, held):
-        return False
-    compare = (lambda r: rmse_of(r, held)) if frame.mode is None else (lambda r: score_residual(frame, r, held))
-    return compare(trial) < EARNED * compare(residual)
+    level = np.maximum(held.values - 0.5 * (trial + residual), noise.lowest)
+    root = level ** (0.5 * noise.within)
+    trial, residual = noise.capped(trial) / root, noise.capped(residual) / root
+    if frame.mode is None:
+        return rmse_of(trial, held) < EARNED * rmse_of(residual, held)
+    return score_residual(frame, trial, held) < EARNED * score_residual(frame, residual, held)
