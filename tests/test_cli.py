@@ -116,6 +116,8 @@ def test_bad_files_are_refused_in_one_line(tmp_path, command):
         (["-o", "out.npy", "--depth", "-1"], ["depth=-1"]),
         (["-o", "out.npy", "--max-rank", "2.5"], ["--max-rank 2.5 is neither auto nor a whole number"]),
         (["-o", "out.npy", "--effects", "maybe"], ["--effects maybe is not known; pass auto, on, off"]),
+        (["-o", "out.npy", "--transform", "cube"], ["--transform cube is not known; pass auto, none, sqrt, log"]),
+        (["-o", "out.npy", "--transform", "sqrt"], ["transform='sqrt' needs values >= 0", "are negative"]),
     ],
     ids=lambda o: " ".join(o) if isinstance(o, list) else None,
 )
@@ -197,6 +199,15 @@ def test_complete_answers_a_table_with_a_table(tmp_path, planted):
     np.testing.assert_array_equal(both["observed"], both["rain"].notna())
     np.testing.assert_allclose(both["rain_filled"][both["observed"]], both["rain"][both["observed"]], rtol=1e-12)
     assert np.isfinite(filled["rain"].to_numpy()).all()
+
+
+def test_a_transform_is_named_and_undone(tmp_path, planted):
+    np.save(tmp_path / "amounts.npy", np.load(tmp_path / "data.npy") ** 2)
+    options = ["--transform", "sqrt", "--depth", 0, "--penalty", 0.5, "--noise", "none"]
+    run = rankless("complete", "amounts.npy", "-o", "out.npy", *options, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert "fitted to square roots of the values" in run.stdout
+    assert np.load(tmp_path / "out.npy").min() >= 0
 
 
 def test_options_fix_what_they_name(tmp_path, planted):

@@ -171,7 +171,8 @@ class Noise:
         """From the errors of `point`: least squares on the logs of level and noise in bins of entries alike in level."""
         level, size = held.values - point.residual, np.abs(point.residual * root_weights(held))
         slices = np.zeros(held.size, dtype=np.int64) if point.frame.mode is None else held.coords[point.frame.mode]
-        parts = [np.flatnonzero(slices == s) for s in np.unique(slices)]
+        ordered = np.argsort(slices, kind="stable")
+        parts = np.split(ordered, np.flatnonzero(np.diff(slices[ordered])) + 1)
         rises, spreads, pairs = 0.0, 0.0, []
         for part in parts:
             order = part[np.argsort(level[part], kind="stable")]
@@ -187,7 +188,7 @@ class Noise:
         free = sum(len(x) - 1 for x, _ in pairs) - 1
         error = np.sqrt(left / free / spreads) if free > 0 and spreads > 0 else np.inf
         lowest = float(np.quantile(level[level > 0], LOW)) if np.any(level > 0) else 1.0
-        grown = np.maximum(level, lowest) ** min(max(power, 0.0), 1.0)
+        grown = np.maximum(level, lowest) ** _moderate(power)
         cap = np.full(held.size, np.inf)
         for part in parts:
             middle = float(np.median(size[part] / grown[part]))
@@ -195,17 +196,17 @@ class Noise:
                 cap[part] = CAP * middle * grown[part]
         return cls(power, float(error), lowest, cap / root_weights(held))
 
-    @property
-    def within(self) -> float:
-        """The power, between that of the same noise everywhere and that of noise in percent."""
-        return min(max(self.power, 0.0), 1.0)
-
     def capped(self, residual: np.ndarray) -> np.ndarray:
         """Errors in ``y``, none beyond five standard deviations of the noise at its level.
 
         A cap that knows no level would cut off most errors of the large values, which squares are about.
         """
         return np.clip(residual, -self.cap, self.cap)
+
+
+def _moderate(power: float) -> float:
+    """The power, between that of the same noise everywhere and that of noise in percent."""
+    return min(max(power, 0.0), 1.0)
 
 
 def _noise_in(size: np.ndarray) -> float:
@@ -229,7 +230,7 @@ def earns(trial: np.ndarray, residual: np.ndarray, frame: Frame, held: Observati
     Compared as `frame`, that of the fit without a transform, compares: by slice where slices differ in noise.
     """
     level = np.maximum(held.values - 0.5 * (trial + residual), noise.lowest)
-    root = level ** (0.5 * noise.within)
+    root = level ** (0.5 * _moderate(noise.power))
     trial, residual = noise.capped(trial) / root, noise.capped(residual) / root
     if frame.mode is None:
         return rmse_of(trial, held) < EARNED * rmse_of(residual, held)
