@@ -22,6 +22,7 @@ from rankless.scoring import CAP, Point, rmse_of, root_weights, score_residual
 Name = Literal["none", "sqrt", "log"]
 
 LOW = 0.05  # the quantile of the positive values that offsets are taken from
+ROUNDING = 1e-9  # ... or this share of the largest, where it is more: nobody's noise is in percent of a rounding error
 OFFSETS = {"none": 0.0, "sqrt": 0.375, "log": 0.5}  # ... times this; 3/8 for counts that reach down to 1 [anscombe1948]
 TOP = {"none": np.inf, "sqrt": 3.0, "log": 1.5}  # no prediction above this many times the largest value seen: exponentials know no end
 GROWS, STEEP = 0.35, 0.75  # powers of the level from which the noise asks for square roots, for logarithms
@@ -59,7 +60,8 @@ class Transform:
         if name == "none":
             return cls()
         largest = float(obs.values.max())
-        return cls(name, OFFSETS[name] * float(np.quantile(obs.values[obs.values > 0], LOW)), 1.0, TOP[name] * largest)
+        low = max(float(np.quantile(obs.values[obs.values > 0], LOW)), ROUNDING * largest)
+        return cls(name, OFFSETS[name] * low, 1.0, TOP[name] * largest)
 
     def forward(self, values: np.ndarray) -> np.ndarray:
         """Values ``y`` >= 0 to ``z``."""
