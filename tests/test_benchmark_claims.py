@@ -121,7 +121,7 @@ def test_pages_are_written_from_stored_cells(folder, monkeypatch):
 
     lines = {figure.what: figure for group in (scoreboard.rank_free, scoreboard.grown, scoreboard.recommender) for figure in group()}
     said = {what: (figure.measured, figure.holds) for what, figure in lines.items()}
-    assert said["CP 100^3, 1% seen: squared relative error, published direct ALS told the rank as bound"] == ("1e-14", True)
+    assert said["CP 100^3, 1% seen: squared relative error (bound: published ALS told the rank)"] == ("1e-14", True)
     assert said["ratings like MovieLens 100K: RMSE over cmfrec's at its best setting"] == ("0.9892", True)
     assert said["ratings like MovieLens 100K: RMSE over SMURFF's at its best setting"] == ("not measured", None)
     flat = next(figure for what, figure in lines.items() if "planted" in what)
