@@ -72,7 +72,7 @@ def write(cells: Store, given: Store) -> None:
         f"nothing. On the same cells: our own plain ALS told rank {RANK} (one random start, the better of penalties "
         f"{' and '.join(f'{p:g}' for p in any_rank.TINY)} by the very error reported), and tensorly's `parafac` with a mask, rank {RANK}.",
         "The published figures are those of direct ALS told rank 16 in the paper on fast tensor completion (ICML 2025). Its generator is "
-        "not known here, so they are from like tensors, not from these: on Tucker tensors plain ALS gives about its figures here too, on CP "
+        "not known here, so they are from like tensors, not from these: on Tucker tensors plain ALS gives about its figures too, on CP "
         "tensors far smaller ones from 5 % on, so those of the paper must differ. There tensorly's EM reaches .0372 and .0256 at 10 %.",
         page.table(
             [
