@@ -9,7 +9,7 @@ import argparse
 import importlib
 
 QUICK = ("startup", "kernel", "matrix")
-LONG = ("dynamics", "reproduce", "accuracy", "blend", "planted", "race", "peers", "bare")
+LONG = ("dynamics", "reproduce", "accuracy", "blend", "planted", "race", "peers", "any_rank", "growth", "ratings", "bare")
 
 
 def main() -> None:

@@ -13,13 +13,13 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from benchmarks import accuracy, bare, dynamics, kernel, matrix, page, peers, planted, race, reproduce, startup
+from benchmarks import accuracy, any_rank, bare, dynamics, growth, kernel, matrix, page, peers, planted, race, ratings, reproduce, startup
 from benchmarks.__main__ import LONG, QUICK
 from benchmarks.machine import ROOT, machine
 from benchmarks.measures import data
 from benchmarks.measures.dynamics import ALS, PAPER, SAME
 from benchmarks.measures.peers import METHODS, RANKS
-from benchmarks.measures.planted import SETTINGS
+from benchmarks.measures.planted import SETTINGS, SLACK
 from benchmarks.store import Cell, median, numbers
 
 ACCURACY = {
@@ -35,6 +35,7 @@ EXPLICIT_OVER_ALS = 1000
 FIRST_FLOW = 8.0
 REPRODUCE = {"quick": 180, "full": 1800}
 RECOVERED, OF = 48, 50  # seeds of each planted setting
+FLAT = 0.03  # spread of the error over the components allowed
 KERNEL = {16: None, 32: 0.7, 64: 0.9}
 START_UP = {
     "first_fit": ("tiny `als.solve` in a fresh process, kernels cached, s", 1.5),
@@ -105,6 +106,39 @@ def recovery(**how: bool) -> Iterator[Figure]:
         yield Figure(
             f"planted {setting.name}: recovered", f"≥ {RECOVERED} of {OF}", text, missed <= OF - RECOVERED if settled else None, found
         )
+
+
+def rank_free(**how: bool) -> Iterator[Figure]:
+    cells = any_rank.store(**how)
+    for kind in any_rank.KINDS:
+        for share in any_rank.SHARES:
+            found = any_rank.of(cells, "rankless", kind, share)
+            short = len(found) < len(any_rank.SEEDS)
+            note = f" ({len(found)} of {len(any_rank.SEEDS)} seeds)" if short else ""
+            bound = any_rank.PUBLISHED.get((kind, share))
+            what = f"{kind} 100^3, {share:.0%} seen: squared relative error (bound: published ALS told the rank)"
+            yield at_most(what, bound, median(found, "error"), found, enough=not short, note=note, digits=2)
+
+
+def grown(**how: bool) -> Iterator[Figure]:
+    cells, given = growth.store(**how), growth.peers()
+    for table, first in (("planted", 0), ("real", 1)):
+        value, worst, found = growth.largest_spread(cells, table, first=first)
+        allowed = f"{growth.ALLOWED[first]} to {growth.ALLOWED[-1]}"
+        what = f"error with {allowed} components allowed, {growth.TITLES[table]}: largest over least, less 1"
+        yield at_most(what, FLAT, value, found, note=f" ({worst})" if found else "")
+        value = growth.over_best_peer(cells, given, table)
+        bound = SLACK if table == "planted" else 1.0  # a peer told the true rank is as good as an oracle
+        yield at_most("the same: worst error at any depth over the best peer's, told its best rank", bound, value, found)
+
+
+def recommender(**how: bool) -> Iterator[Figure]:
+    cells, given = ratings.store(**how), ratings.peers()
+    found = ratings.of(cells, "rankless")
+    short = len(found) < len(ratings.SEEDS)
+    for name, methods in (("cmfrec", ratings.CMFREC), ("SMURFF", ratings.SMURFF)):
+        what = f"ratings like MovieLens 100K: RMSE over {name}'s at its best setting"
+        yield at_most(what, 1.0, ratings.over(cells, given, methods), found, enough=not short, digits=4)
 
 
 def speed(**how: bool) -> Iterator[Figure]:
@@ -178,6 +212,9 @@ GROUPS: dict[str, Callable[..., Iterator[Figure]]] = {
     "A bare machine": clone,
     "Accuracy on real data, nothing chosen": real_data,
     "Planted recovery, nothing chosen": recovery,
+    "Rank must not matter, nothing chosen": rank_free,
+    "Error as the allowed components grow": grown,
+    "Ratings, nothing chosen": recommender,
     "Speed": speed,
     "Memory": memory,
     "Start-up": start_up,

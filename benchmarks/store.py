@@ -9,7 +9,9 @@ from __future__ import annotations
 import csv
 import statistics
 from collections.abc import Callable, Iterable, Mapping
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from benchmarks.machine import ROOT, machine, source_stamp, today
 
@@ -96,6 +98,17 @@ class Store:
             writer.writeheader()
             writer.writerows(cells)
         temporary.replace(self.path)
+
+
+def peers_store(name: str, *libraries: str, **how: Any) -> Store:
+    """A store whose cells age not with our code, but with the versions of the peers' `libraries`."""
+    versions = []
+    for library in libraries:
+        try:
+            versions.append(f"{library} {metadata.version(library)}")
+        except metadata.PackageNotFoundError:
+            versions.append(f"{library} absent")
+    return Store(name, timed=False, stamp=", ".join(versions), **how)
 
 
 def numbers(cells: Iterable[Cell], column: str) -> list[float]:
