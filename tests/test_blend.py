@@ -40,9 +40,17 @@ def noise(seed: int, size: float = 1.0) -> np.ndarray:
 
 
 def test_one_fit_is_taken_as_it_is():
-    [part] = blend(fit(noise(1)), [], HELD)
+    [part] = blend(fit(noise(1, 0.02)), [], HELD)
     np.testing.assert_array_equal(part.shares, [1.0])
     np.testing.assert_allclose(whole([part], HELD).residual, part.point.residual, atol=1e-12)
+
+
+def test_one_fit_that_overshoots_is_shrunk_to_least_squares():
+    [part] = blend(fit(noise(1)), [], HELD)
+    share, residual = part.shares[0], whole([part], HELD).residual
+    fitted = HELD.values - part.point.residual
+    assert share == pytest.approx(fitted @ HELD.values / (fitted @ fitted)) and 0 < share < 1
+    assert np.mean(residual**2) < np.mean(part.point.residual**2)
 
 
 def test_shares_are_non_negative_least_squares():

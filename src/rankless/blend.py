@@ -25,6 +25,7 @@ KEPT = 2  # best fits of each walk that may be blended: neighbours of one walk a
 NEAR = 1.15  # score of a fit over the best, beyond which it isn't tried
 PAYS = 0.01  # fall of the score, relative, for which one fit more is worth its components ...
 FELT = 3e-4  # ... if it is also this share of what there was to explain: nearly exact fits are left alone
+SHRUNK = 0.001  # fall of the score for which a fit alone is shrunk
 SPREAD = 0.1  # how far a slice's shares are believed to lie from those of the whole: a standard deviation
 
 
@@ -78,8 +79,18 @@ def blend(best: Point, others: Sequence[Point], held: Observations, *, most: int
         chosen.append(point)
         others.remove(point)
     if len(chosen) == 1 and best.frame.mode is None:
-        shares = np.ones((1, 1))  # one fit alone is taken as it is
+        shares = np.full((1, 1), lone(best, held)[0])
     return [Part(point, share) for point, share in zip(chosen, shares, strict=True)]
+
+
+def lone(point: Point, held: Observations) -> tuple[float, float]:
+    """The share in which one fit alone is taken, and its score then: as it is, unless less of it is clearly better."""
+    if point.frame.mode is not None or not point.state.rank:
+        return 1.0, point.score
+    target = _target(point, held)
+    share = float(_shares([point], held)[0, 0])
+    score = score_residual(point.frame, target - share * (target - point.residual), held)
+    return (share, score) if share < 1 and score < (1 - SHRUNK) * point.score else (1.0, point.score)
 
 
 def whole(parts: Sequence[Part], held: Observations) -> Point:

@@ -22,14 +22,14 @@ import numpy as np
 
 from rankless.als.annealing import anneal, empty, with_random
 from rankless.als.settle import settle
-from rankless.als.solver import Entries, Problem, State
+from rankless.als.solver import Entries, Problem, State, component_sizes
 from rankless.als.workers import Workers
-from rankless.blend import MOST_FITS, Pool, blend, in_shares, total, whole
+from rankless.blend import MOST_FITS, Pool, blend, in_shares, lone, total, whole
 from rankless.cp_tensor import CPTensor
 from rankless.effects import MainEffects
 from rankless.frame import Frame
 from rankless.observations import Observations
-from rankless.scoring import Point, better_by_slice, frame_after, noise_mode, score_of, scored, unit_noise
+from rankless.scoring import Point, better_by_slice, frame_after, noise_mode, rmse_of, score_of, scored, unit_noise
 
 DEPTHS = (0.0, 1.0, 3.0)
 START_RANK = 60  # components a pruned fit starts from: several times what real data keep
@@ -46,7 +46,12 @@ ADDITIVE = 1e-4  # size left, in a frame's units of about 1, at which data are a
 EARNED = 0.99  # a score below this share of the other's, and main effects are worth having
 HOPELESS = 1.15  # a shallow score this many times the best is not deepened, and may end a walk at once
 COARSE = Problem(0.0, 1.0, tol=2e-4, max_sweeps=25)  # how far points of a walk are driven
+PATIENT = Problem(0.0, 1.0, tol=2e-6, max_sweeps=700)  # how far points of a walk are driven where nothing was found
+LOST, LOST_STEPS = 0.75, 6  # score over that of no model at which nothing was found; penalties then tried below the one that kills all
 FINAL = Problem(0.0, 1.0, tol=1e-6, max_sweeps=200)  # how far the refit is
+FEWEST, THINNER, THIN_STEPS = 2, 0.7, 8  # components at which thinning ends; share kept at each step; penalties tried at each
+EXACT = 1e-4  # error as a share of what is to be explained, below which data are noiseless
+EXACT_STEP, EXACT_STEPS = 1e-2, 6  # ratio and number of the penalties then tried in double precision
 
 Say = Callable[[str, float | None], None]
 
@@ -110,6 +115,10 @@ def search(
         best = min(moved, hunt.walk("grow", frame, _window(penalty, 2)), key=score_of)
     if limits.penalties is None:
         best = hunt.refined(hunt.simpler(best))
+    if limits.penalties is None and best.depth == 0:
+        best = hunt.thinner(best)
+    if limits.penalties is None and best.rmse < EXACT * rmse_of(held.values - best.frame.offset_at(held.coords), held):
+        best = hunt.sharpened(best)
     parts = blend(best, hunt.pool.beside(best), held, most=limits.fits, max_rank=limits.max_rank)
     offset = MainEffects.fit(obs) if best.frame.offset else None  # the parts share it
     models = [_refit(part.point, offset, obs, workers) for part in parts]
@@ -142,7 +151,63 @@ class Search:
         if best.frame.offset is not None and base[0].offset is None:  # a walk without them may have failed by chance
             best = min(self.moved(best, base[0], best.depth, best.penalty), best, key=score_of)
         best = self.reweighed(best, partial(self.walk, "grow"))
-        return self.plainer(self.reweighed(self.pruned(best), self.race))
+        best = self.plainer(self.reweighed(self.pruned(best), self.race))
+        return best if self.limits.penalties else self.patient(best, base[0])
+
+    def patient(self, best: Point, frame: Frame) -> Point:
+        """`best`, or where it explains next to nothing, what many more sweeps find.
+
+        With few entries for each unknown the right components stand out of many only after hundreds of sweeps.
+        """
+        nothing = rmse_of(self.held.values - frame.offset_at(self.held.coords), self.held)
+        if best.rmse < LOST * nothing:
+            return best
+        top = _penalties(frame.to_units(self.train))[0]
+        fine = [top * GRID ** (j / 2) for j in range(2 * LOST_STEPS)]
+        found = self.walk("patient", frame, fine, START_RANK, how=PATIENT)
+        below = [found.penalty * GRID**j for j in range(24)]
+        grown = self.walk("grow", frame, below, shallow=found.state)
+        return min(best, found, grown, key=lambda point: point.rmse)  # scores of other frames don't compare
+
+    def thinner(self, best: Point) -> Point:
+        """The winner's largest components alone, at smaller penalties.
+
+        A shallow penalty takes as much from faint components as from noise; few of them, fitted closely and
+        then shrunk by one share, may err less.
+        """
+        last, choice = best, (lone(best, self.held)[1], best)
+        while last.state.rank > FEWEST:
+            state = last.state.copy()
+            state.keep(np.sort(np.argsort(-component_sizes(state), kind="stable")[: int(state.rank * THINNER)]))
+            point, trials = replace(last, start="thin", state=state), []
+            for step in range(THIN_STEPS):
+                point = self.moved(point, point.frame, point.depth, best.penalty * FINE**-step)
+                trials.append((lone(point, self.held)[1], point))
+                if step and trials[-1][0] >= trials[-2][0]:
+                    break
+            last = trials[0][1]
+            choice = min(choice, *trials, key=lambda trial: trial[0])
+            if trials[0][0] > HOPELESS * choice[0]:
+                break
+        return choice[1]
+
+    def sharpened(self, best: Point) -> Point:
+        """Data without noise: smaller penalties in double precision, for as long as that helps.
+
+        Single precision, in which walks are made, cannot tell the last of them apart.
+        """
+        units, state = best.frame.to_units(self.train), best.state.copy()
+        entries, state.stack = Entries(units), state.stack.astype(np.float64)
+        problem = _at(FINAL, best.depth, best.penalty, units, 0.0)
+        for _ in range(EXACT_STEPS if best.state.rank else 0):
+            clock, state = perf_counter(), state.copy()
+            problem = replace(problem, penalty=problem.penalty * EXACT_STEP, guard=problem.guard * EXACT_STEP)
+            sweeps = len(settle(entries, state, problem, self.workers).objective)
+            trial = self.scored(best.frame, best.start, problem, state, sweeps, clock)
+            if trial.score >= 0.5 * best.score:
+                break
+            best = trial
+        return best
 
     def plainer(self, best: Point) -> Point:
         """`best`, or its components in a plainer frame where slices' noise or main effects don't earn their place.
@@ -184,7 +249,16 @@ class Search:
         """The penalty of `best` in another frame: it scales with the noise that is left, in the frame's units."""
         return best.penalty * (unit_noise(frame, best, self.held) / unit_noise(best.frame, best, self.held))
 
-    def walk(self, kind: str, frame: Frame, penalties: Sequence[float], count: int = OFFERED) -> Point:
+    def walk(
+        self,
+        kind: str,
+        frame: Frame,
+        penalties: Sequence[float],
+        count: int = OFFERED,
+        *,
+        how: Problem = COARSE,
+        shallow: State | None = None,
+    ) -> Point:
         """One walk down the penalties, then deeper around its best point; every point's row goes to `path`.
 
         `count` components are offered at every step of a grown walk, or started from at every step of a pruned one.
@@ -192,14 +266,14 @@ class Search:
         penalties = self.limits.penalties or penalties
         units, rng = frame.to_units(self.train), next(self.streams)
         entries = Entries(units, np.float32)
-        start, patience = {"grow": (_grow, GROW_PATIENCE), "prune": (_prune, PRUNE_PATIENCE)}[kind]
+        start, patience = {"grow": (_grow, GROW_PATIENCE), "prune": (_prune, PRUNE_PATIENCE), "patient": (_prune, GROW_PATIENCE)}[kind]
         first, *deeper = self.limits.depths
-        shallow, trail, top, worse = empty(entries), [], 0, 0
-        best = replace(scored(frame, kind, _at(COARSE, first, penalties[0], units, frame.noise), shallow, self.held), score=np.inf)
+        trail, top, worse, shallow = [], 0, 0, empty(entries) if shallow is None else shallow.copy()
+        best = replace(scored(frame, kind, _at(how, first, penalties[0], units, frame.noise), shallow, self.held), score=np.inf)
         for step, penalty in enumerate(penalties):
             self.say(f"{kind} at penalty {penalty:.3g}, rank {best.state.rank} so far", None)
             clock = perf_counter()
-            problem = _at(COARSE, 0.0, penalty, units, frame.noise)
+            problem = _at(how, 0.0, penalty, units, frame.noise)
             shallow, sweeps = start(entries, shallow, problem, count, self.limits.max_rank, rng, self.workers)
             trail.append((problem, shallow))
             point = self.deepened(frame, kind, entries, replace(problem, depth=first), shallow, sweeps, clock)
