@@ -14,7 +14,21 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 _LIBRARIES = ("numpy", "scipy", "numba", "scikit-learn", "pandas", "cmfrec", "smurff", "pyttb", "tensorly")
 # the files that make the numbers; a change of words elsewhere leaves finished cells valid
-_ENGINE = ("als/*", "blend", "canonical", "completer", "cp_tensor", "depth", "effects", "frame", "observations", "scoring", "selection")
+_ENGINE = (
+    "als/*",
+    "blend",
+    "canonical",
+    "completer",
+    "cp_tensor",
+    "depth",
+    "effects",
+    "frame",
+    "kriging",
+    "observations",
+    "scoring",
+    "selection",
+    "transforms",
+)
 _SOURCES = tuple(f"src/rankless/{name}.py" for name in _ENGINE)
 
 

@@ -20,6 +20,7 @@ LAYERS = {
     **dict.fromkeys(["_files", "_memory", "depth", "canonical", "observations", "cp_tensor"], 0),
     **dict.fromkeys(["als", "dynamics", "effects", "inspection"], 1),
     "frame": 2,
+    "kriging": 2,
     "scoring": 3,
     "blend": 4,
     **dict.fromkeys(["selection", "intervals", "transforms"], 5),
@@ -33,7 +34,7 @@ LAYERS = {
 
 # Third-party package -> the only places that may import it.
 HOMES = {
-    "numba": ["als/"],
+    "numba": ["als/", "kriging.py"],
     "llvmlite": ["als/"],
     "threadpoolctl": ["als/"],
     "jax": ["dynamics/", "figures/"],

@@ -99,6 +99,12 @@ def whole(parts: Sequence[Part], held: Observations) -> Point:
     return replace(parts[0].point, residual=residual, rmse=rmse_of(residual, held))
 
 
+def fitted(parts: Sequence[Part], obs: Observations) -> np.ndarray:
+    """What the blend says of the entries of `obs`, in the units of the data, the offset left out."""
+    models = [part.point.frame.to_data(part.point.state.model()) for part in parts]
+    return total(in_shares(parts, models)).at(obs.indices)
+
+
 def in_shares(parts: Sequence[Part], models: Sequence[CPTensor]) -> list[CPTensor]:
     """The parts' refitted `models`, each in its shares: their sum is the answer. Components that no slice takes are dropped."""
     mode, scaled = parts[0].point.frame.mode or 0, []

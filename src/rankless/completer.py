@@ -42,6 +42,8 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
     noise : "auto", None, or the mode (name or number) whose slices differ in noise.
     n_fits : fits of the search whose weighted sum may be the answer, where it errs clearly less than the
         best of them [wolpert1992, breiman1996]; "auto" is up to 3. With 1 every component counts once.
+    local : "auto" or None: what the components leave in close cells is added where that pays on held-out entries;
+        see `rankless.kriging`. It isn't part of the model's components.
     transform : "auto", None, "sqrt" or "log": fit square roots or logarithms of counts and amounts, whose noise
         grows with their level; predictions come back in the data's units. "auto" tries one where no value
         is negative and the noise is seen to grow, and takes it where held-out entries are clearly better filled.
@@ -55,7 +57,8 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
     ----------------------
     model_ (CPTensor, main effects left out), rank_ (its components), fits_ (the CPTensors whose sum it is,
     the best one first), depth_ and penalty_ of the best one, effects_ (bool), noise_ (mode number or None),
-    main_effects_, transform_ (Transform), path_ (DataFrame: every fit of the search), holdout_rmse_, n_features_in_.
+    main_effects_, nearby_ (Kriging or None), transform_ (Transform), path_ (DataFrame: every fit of the search),
+    holdout_rmse_, n_features_in_.
     All are in the data's units, except where transform_ is not the identity: model_, fits_ and main_effects_
     then make up the transformed values, and predict is transform_.inverse of their sum.
 
@@ -77,6 +80,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         effects: bool | Literal["auto"] = "auto",
         noise: str | int | None = "auto",
         n_fits: int | Literal["auto"] = "auto",
+        local: Literal["auto"] | None = "auto",
         transform: str | None = "auto",
         loss: str = "gaussian",
         holdout: float = 0.1,
@@ -90,6 +94,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self.effects = effects
         self.noise = noise
         self.n_fits = n_fits
+        self.local = local
         self.transform = transform
         self.loss = loss
         self.holdout = holdout
@@ -127,6 +132,8 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         values = np.zeros(len(indices)) if not self.effects_ else self.main_effects_.at(indices)
         if self.rank_:
             values = values + self.model_.at(indices)
+        if self.nearby_ is not None:
+            values = values + self.nearby_.at(indices)
         unseen = np.zeros(len(indices), dtype=bool)
         for mode, mask in enumerate(self._unseen):
             unseen |= mask[indices[:, mode]]
@@ -171,11 +178,13 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
             if isinstance(self.n_fits, bool) or not (isinstance(self.n_fits, (int, np.integer)) and self.n_fits >= 1):
                 raise ValueError(f"n_fits={self.n_fits!r} is not a number of fits >= 1; pass n_fits='auto', or 1 for a single fit")
             given["fits"] = int(self.n_fits)
+        if not (self.local is None or _is_auto(self.local)):
+            raise ValueError(f"local={self.local!r} is not known; pass 'auto' to let close cells help, or None")
         if isinstance(self.noise, bool):  # a bool is an int, and no mode
             raise ValueError(f"noise={self.noise!r} is not known; pass 'auto', None for the same noise everywhere, or a mode")
         if not (self.noise is None or _is_auto(self.noise)):
             obs.mode_index(self.noise)
-        return Limits(noise=self.noise, **given)
+        return Limits(noise=self.noise, local=self.local is not None, **given)
 
     def _fit_constant(self, obs: Observations) -> None:
         """Data without variation: the constant, exactly, and no component."""
@@ -186,6 +195,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self.fits_ = [self.model_]
         self.rank_, self.depth_, self.penalty_, self.effects_, self.noise_ = 0, 0.0, 0.0, True, None
         self.path_, self.holdout_rmse_, self.transform_ = pd.DataFrame(), float("nan"), Transform()
+        self.nearby_ = None
 
     def _keep(self, best: _Fit, tried: list[_Fit], obs: Observations) -> None:
         import pandas as pd
@@ -196,6 +206,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         each, left = divmod(exponent, obs.order)  # the modes share the power of two, so they stay balanced
         self.fits_ = [CPTensor([np.ldexp(f, each + (m < left)) for m, f in enumerate(fit.factors)]) for fit in found.fits]
         self.model_ = total(self.fits_)
+        self.nearby_ = found.nearby and found.nearby.times(2.0**exponent)
         self.rank_ = self.model_.rank
         self.depth_, self.penalty_ = found.point.depth, found.point.penalty
         self.effects_, self.noise_ = found.frame.offset is not None, found.frame.mode

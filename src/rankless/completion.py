@@ -13,6 +13,7 @@ from rankless._memory import check_fits
 from rankless.completer import TensorCompleter, unseen_text
 from rankless.cp_tensor import CPTensor
 from rankless.effects import MainEffects
+from rankless.kriging import Kriging
 from rankless.observations import Observations
 from rankless.selection import Say
 from rankless.transforms import Transform
@@ -118,6 +119,7 @@ class Completion:
             + ("" if est.transform_.name == "none" else f", fitted to {est.transform_.of_what}")
             + ("" if est.noise_ is None else f"; slices of {obs.modes[est.noise_]} weighed by their own noise")
             + f" (found among {len(est.path_)} fits).",
+            *_of_neighbours(est.nearby_, obs),
             f"error on held-out entries: {est.holdout_rmse_:.4g} (standard deviation of the data: {np.std(obs.values):.4g}).",
         ]
         lines += [unseen_text(obs, mode, mask) for mode, mask in enumerate(est._unseen) if mask.any()]
@@ -126,7 +128,8 @@ class Completion:
     def save(self, path: str | os.PathLike) -> None:
         """Write the model as .npz: the components and the main effects, as one CP tensor, and the transform where there is one.
 
-        What was saved is ``Transform.load(path).inverse(CPTensor.load(path).at(indices))``.
+        What was saved is ``Transform.load(path).inverse(CPTensor.load(path).at(indices))``. What close
+        cells add is no part of the model and is not in it: write the filled array to keep that.
         """
         beside = {} if self.transform.name == "none" else self.transform.arrays()
         self.whole_model().save(path, **beside)
@@ -183,6 +186,13 @@ def _read(data: Any, modes: Sequence[str] | None, value: str | None) -> tuple[Ob
             raise ValueError(f"a table needs its roles named; it has {columns}: pass modes=[...] and value='...'")
         return Observations.from_table(data, modes, value), "table"
     return Observations.from_array(data, modes=modes), "array"
+
+
+def _of_neighbours(nearby: Kriging | None, obs: Observations) -> list[str]:
+    if nearby is None:
+        return []
+    names = " and ".join(obs.modes[mode] for mode in sorted(nearby.correlation.modes))
+    return [f"close cells along {names} share what the components leave, and are filled with it."]
 
 
 def _of_fits(fits: Sequence[CPTensor]) -> str:

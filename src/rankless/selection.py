@@ -24,10 +24,11 @@ from rankless.als.annealing import anneal, empty, with_random
 from rankless.als.settle import settle
 from rankless.als.solver import Entries, Problem, State, component_sizes
 from rankless.als.workers import Workers
-from rankless.blend import MOST_FITS, Pool, blend, in_shares, lone, total, whole
+from rankless.blend import MOST_FITS, Part, Pool, blend, fitted, in_shares, lone, total, whole
 from rankless.cp_tensor import CPTensor
 from rankless.effects import MainEffects
 from rankless.frame import Frame
+from rankless.kriging import Kriging, choose
 from rankless.observations import Observations
 from rankless.scoring import Point, better_by_slice, frame_after, noise_mode, rmse_of, score_of, scored, unit_noise
 
@@ -66,6 +67,7 @@ class Limits:
     effects: tuple[bool, ...] = (False, True)
     noise: str | int | None = "auto"
     fits: int = MOST_FITS  # fits that may be blended
+    local: bool = True  # whether neighbours may help
 
 
 @dataclass(eq=False)
@@ -77,6 +79,7 @@ class Found:
     point: Point  # the best fit, with the held-out errors of the sum
     alone: Point  # the best fit before others were blended in: shares were fitted to the held-out entries
     held: Observations  # the entries held out
+    nearby: Kriging | None = None  # what close cells add, in the units of the data
     path: list[dict] = field(default_factory=list)
 
     @property
@@ -121,8 +124,23 @@ def search(
         best = hunt.sharpened(best)
     parts = blend(best, hunt.pool.beside(best), held, most=limits.fits, max_rank=limits.max_rank)
     offset = MainEffects.fit(obs) if best.frame.offset else None  # the parts share it
-    models = [_refit(part.point, offset, obs, workers) for part in parts]
-    return Found(replace(best.frame, offset=offset), in_shares(parts, models), whole(parts, held), best, held, hunt.path)
+    fits = in_shares(parts, [_refit(part.point, offset, obs, workers) for part in parts])
+    found = Found(replace(best.frame, offset=offset), fits, whole(parts, held), best, held, path=hunt.path)
+    return _with_neighbours(found, parts, obs, train) if limits.local else found
+
+
+def _with_neighbours(found: Found, parts: Sequence[Part], obs: Observations, train: Observations) -> Found:
+    """`found`, and what close cells add to it, where that pays on the held-out entries."""
+    held, frame = found.held, parts[0].point.frame
+    bare, bare_held = (part.with_values(part.values - frame.offset_at(part.coords)) for part in (train, held))
+    chosen = choose(bare, fitted(parts, train), bare_held, bare_held.values - found.point.residual, frame.mode)
+    if chosen is None:
+        return found
+    correlation, residual = chosen
+    fits = [correlation.of(model) for model in found.fits]
+    rest = obs.values - found.frame.offset_at(obs.coords) - total(fits).at(obs.indices)
+    point = replace(found.point, residual=residual, rmse=rmse_of(residual, held))
+    return replace(found, fits=fits, point=point, nearby=correlation.given(obs, rest))
 
 
 @dataclass(eq=False)
