@@ -53,14 +53,14 @@ def test_it_scales_and_slices_without_it_get_nothing():
     np.testing.assert_array_equal(one.at(cells)[cells[:, 3] == 1], 0.0)
 
 
-def weather(seed: int, phi: float) -> tuple[np.ndarray, np.ndarray]:
+def weather(seed: int, phi: float, size: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
     """A planted tensor with something on top that fades along the last mode, and what is seen of it."""
     truth, _ = planted((15, 20, 24), 3, 1.0, noise=0.0, seed=seed)
     rng = np.random.default_rng([seed, 1])
     local = rng.normal(size=truth.shape)
     for t in range(1, truth.shape[2]):
         local[..., t] = phi * local[..., t - 1] + np.sqrt(1 - phi**2) * local[..., t]
-    truth = truth + 0.5 * local
+    truth = truth + size * local
     return truth, np.where(rng.random(truth.shape) < 0.5, truth + 0.05 * rng.normal(size=truth.shape), np.nan)
 
 
@@ -87,7 +87,7 @@ def test_white_residuals_have_no_neighbours():
 
 
 def test_where_neighbours_say_it_all_components_lose_their_share():
-    _, array = weather(3, 0.95)
+    _, array = weather(3, 0.95, size=3.0)
     obs = Observations.from_array(array)
     train, held = obs.split(0.2, seed=0)
     worthless = np.random.default_rng(5).normal(size=obs.size)
