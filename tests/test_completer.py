@@ -55,6 +55,7 @@ def test_parameters_have_the_names_and_defaults_of_the_contract():
         "effects": "auto",
         "noise": "auto",
         "n_fits": "auto",
+        "local": "auto",
         "transform": "auto",
         "loss": "gaussian",
         "holdout": 0.1,
