@@ -49,7 +49,8 @@ HOPELESS = 1.15  # a shallow score this many times the best is not deepened, and
 COARSE = Problem(0.0, 1.0, tol=2e-4, max_sweeps=25)  # how far points of a walk are driven
 PATIENT = Problem(0.0, 1.0, tol=2e-6, max_sweeps=700)  # how far points of a walk are driven where nothing was found
 LOST, LOST_STEPS = 0.75, 6  # score over that of no model at which nothing was found; penalties then tried below the one that kills all
-FINAL = Problem(0.0, 1.0, tol=1e-6, max_sweeps=200)  # how far the refit is
+FINAL = Problem(0.0, 1.0, tol=1e-5, max_sweeps=60)  # how far the refit is
+UTMOST = Problem(0.0, 1.0, tol=1e-6, max_sweeps=200)  # ... where data are noiseless
 FEWEST, THINNER, THIN_STEPS = 2, 0.7, 8  # components at which thinning ends; share kept at each step; penalties tried at each
 EXACT = 1e-4  # error as a share of what is to be explained, below which data are noiseless
 EXACT_STEP, EXACT_STEPS = 1e-2, 6  # ratio and number of the penalties then tried in double precision
@@ -118,13 +119,14 @@ def search(
         best = min(moved, hunt.walk("grow", frame, _window(penalty, 2)), key=score_of)
     if limits.penalties is None:
         best = hunt.refined(hunt.simpler(best))
-    if limits.penalties is None and best.depth == 0:
+    if limits.penalties is None and best.depth == 0 and best.frame.mode is None:
         best = hunt.thinner(best)
-    if limits.penalties is None and best.rmse < EXACT * rmse_of(held.values - best.frame.offset_at(held.coords), held):
+    exact = best.rmse < EXACT * rmse_of(held.values - best.frame.offset_at(held.coords), held)
+    if limits.penalties is None and exact:
         best = hunt.sharpened(best)
     parts = blend(best, hunt.pool.beside(best), held, most=limits.fits, max_rank=limits.max_rank)
     offset = MainEffects.fit(obs) if best.frame.offset else None  # the parts share it
-    fits = in_shares(parts, [_refit(part.point, offset, obs, workers) for part in parts])
+    fits = in_shares(parts, [_refit(part.point, offset, obs, UTMOST if exact else FINAL, workers) for part in parts])
     found = Found(replace(best.frame, offset=offset), fits, whole(parts, held), best, held, path=hunt.path)
     return _with_neighbours(found, parts, obs, train) if limits.local else found
 
@@ -164,12 +166,14 @@ class Search:
         if units.rms() < ADDITIVE:  # main effects explain everything, and what they leave is rounding
             return self.scored(base[-1], "grow", COARSE, empty(Entries(units, np.float32)), 0, perf_counter())
         # the simpler frame comes first; main effects have to earn their place
-        best, *others = (self.walk("grow", frame, _penalties(frame.to_units(self.train))) for frame in base)
+        best = self.walk("grow", base[0], _penalties(base[0].to_units(self.train)))
+        others = [self.walk("grow", frame, _window(self.guess(best, frame), 3)) for frame in base[1:]]
         best = min([best, *(other for other in others if other.score < EARNED * best.score)], key=score_of)
         if best.frame.offset is not None and base[0].offset is None:  # a walk without them may have failed by chance
             best = min(self.moved(best, base[0], best.depth, best.penalty), best, key=score_of)
         best = self.reweighed(best, partial(self.walk, "grow"))
-        best = self.plainer(self.reweighed(self.pruned(best), self.race))
+        best = self.pruned(best)
+        best = self.plainer(self.reweighed(best, self.race))
         return best if self.limits.penalties else self.patient(best, base[0])
 
     def patient(self, best: Point, frame: Frame) -> Point:
@@ -216,7 +220,7 @@ class Search:
         """
         units, state = best.frame.to_units(self.train), best.state.copy()
         entries, state.stack = Entries(units), state.stack.astype(np.float64)
-        problem = _at(FINAL, best.depth, best.penalty, units, 0.0)
+        problem = _at(UTMOST, best.depth, best.penalty, units, 0.0)
         for _ in range(EXACT_STEPS if best.state.rank else 0):
             clock, state = perf_counter(), state.copy()
             problem = replace(problem, penalty=problem.penalty * EXACT_STEP, guard=problem.guard * EXACT_STEP)
@@ -418,11 +422,11 @@ def _prune(entries, state: State, problem: Problem, count: int, max_rank: int | 
     return state, len(settle(entries, state, problem, workers).objective)
 
 
-def _refit(best: Point, offset: MainEffects | None, obs: Observations, workers: Workers) -> CPTensor:
+def _refit(best: Point, offset: MainEffects | None, obs: Observations, how: Problem, workers: Workers) -> CPTensor:
     """The components of `best`, settled on all entries."""
     frame = replace(best.frame, offset=offset)
     units = frame.to_units(obs)
     entries, state = Entries(units), best.state.copy()
     state.stack = state.stack.astype(np.float64)
-    settle(entries, state, replace(FINAL, depth=best.depth, penalty=best.penalty, guard=best.guard), workers)
+    settle(entries, state, replace(how, depth=best.depth, penalty=best.penalty, guard=best.guard), workers)
     return frame.to_data(state.model())
