@@ -101,7 +101,7 @@ def whole(parts: Sequence[Part], held: Observations) -> Point:
 
 def fitted(parts: Sequence[Part], obs: Observations) -> np.ndarray:
     """What the blend says of the entries of `obs`, in the units of the data, the offset left out."""
-    models = [part.point.frame.to_data(part.point.state.model()) for part in parts]
+    models = [part.point.frame.to_data(part.point.model()) for part in parts]
     return total(in_shares(parts, models)).at(obs.indices)
 
 

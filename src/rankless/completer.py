@@ -13,7 +13,6 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from rankless.als.workers import Workers
-from rankless.blend import total
 from rankless.cp_tensor import CPTensor
 from rankless.depth import check_depth
 from rankless.effects import MainEffects
@@ -130,7 +129,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         indices = check_indices(X, self.shape_)
         values = np.zeros(len(indices)) if not self.effects_ else self.main_effects_.at(indices)
-        if self.rank_:
+        if self.model_.rank:
             values = values + self.model_.at(indices)
         if self.nearby_ is not None:
             values = values + self.nearby_.at(indices)
@@ -195,7 +194,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self.fits_ = [self.model_]
         self.rank_, self.depth_, self.penalty_, self.effects_, self.noise_ = 0, 0.0, 0.0, True, None
         self.path_, self.holdout_rmse_, self.transform_ = pd.DataFrame(), float("nan"), Transform()
-        self.nearby_ = None
+        self.nearby_ = self.drawn_ = None
 
     def _keep(self, best: _Fit, tried: list[_Fit], obs: Observations) -> None:
         import pandas as pd
@@ -204,10 +203,15 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self.transform_ = best.transform
         self.main_effects_ = (found.frame.offset or MainEffects.fit(best.near_one)).times(2.0**exponent)
         each, left = divmod(exponent, obs.order)  # the modes share the power of two, so they stay balanced
-        self.fits_ = [CPTensor([np.ldexp(f, each + (m < left)) for m, f in enumerate(fit.factors)]) for fit in found.fits]
-        self.model_ = total(self.fits_)
+
+        def in_data(model: CPTensor) -> CPTensor:
+            return CPTensor([np.ldexp(f, each + (m < left)) for m, f in enumerate(model.factors)])
+
+        self.fits_ = [in_data(fit) for fit in found.fits]
+        self.drawn_ = found.drawn and in_data(found.drawn)
+        self.model_ = in_data(found.model)
         self.nearby_ = found.nearby and found.nearby.times(2.0**exponent)
-        self.rank_ = self.model_.rank
+        self.rank_ = sum(fit.rank for fit in self.fits_) or found.alone.state.rank
         self.depth_, self.penalty_ = found.point.depth, found.point.penalty
         self.effects_, self.noise_ = found.frame.offset is not None, found.frame.mode
         self.holdout_rmse_ = rmse_of(best.residual, found.held) * 2.0**best.data_exponent

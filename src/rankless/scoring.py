@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rankless.als.solver import Problem, State
+from rankless.cp_tensor import CPTensor
 from rankless.frame import Frame
 from rankless.observations import Observations
 
@@ -30,6 +31,11 @@ class Point:
     score: float  # what fits are compared by
     rmse: float  # root mean square error on the held-out entries
     residual: np.ndarray  # on the held-out entries, in the units of the data
+    drawn: CPTensor | None = None  # the mean of draws of which `state` is the last, where it is no single fit
+
+    def model(self) -> CPTensor:
+        """The components in the frame's units."""
+        return self.state.model() if self.drawn is None else self.drawn
 
     def row(self, obs: Observations, sweeps: int, seconds: float) -> dict:
         """A line of `path_`."""
@@ -57,14 +63,14 @@ def score_of(point: Point) -> float:
     return point.score
 
 
-def scored(frame: Frame, start: str, problem: Problem, state: State, held: Observations) -> Point:
+def scored(frame: Frame, start: str, problem: Problem, state: State, held: Observations, drawn: CPTensor | None = None) -> Point:
     """The fit `state` with its errors on the held-out entries."""
     fitted = frame.offset_at(held.coords)
     if state.rank:
-        fitted = fitted + frame.scale_at(held.coords) * state.model().at(held.indices)
+        fitted = fitted + frame.scale_at(held.coords) * (drawn or state.model()).at(held.indices)
     residual = held.values - fitted
     score = score_residual(frame, residual, held)
-    return Point(frame, start, problem.depth, problem.penalty, problem.guard, state, score, rmse_of(residual, held), residual)
+    return Point(frame, start, problem.depth, problem.penalty, problem.guard, state, score, rmse_of(residual, held), residual, drawn)
 
 
 def root_weights(held: Observations) -> np.ndarray | float:

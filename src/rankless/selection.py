@@ -21,6 +21,7 @@ from time import perf_counter
 import numpy as np
 
 from rankless.als.annealing import anneal, empty, with_random
+from rankless.als.gibbs import mean_of_draws
 from rankless.als.settle import settle
 from rankless.als.solver import Entries, Problem, State, component_sizes
 from rankless.als.workers import Workers
@@ -53,6 +54,9 @@ FINAL = Problem(0.0, 1.0, tol=1e-5, max_sweeps=60)  # how far the refit is
 UTMOST = Problem(0.0, 1.0, tol=1e-6, max_sweeps=200)  # ... where data are noiseless
 FEWEST, THINNER, THIN_STEPS = 2, 0.7, 8  # components at which thinning ends; share kept at each step; penalties tried at each
 EXACT = 1e-4  # error as a share of what is to be explained, below which data are noiseless
+DRAWN_RANK, DRAWN_MOST = 1.4, (50, 100)  # components of draws, as many times the best fit's; at least, at most
+DRAWS, FEWEST_DRAWS = 200, 30  # sweeps of drawing, at most; below the second number it isn't tried
+DRAWN_WORK = 1e11  # multiply-adds that drawing may take
 EXACT_STEP, EXACT_STEPS = 1e-2, 6  # ratio and number of the penalties then tried in double precision
 
 Say = Callable[[str, float | None], None]
@@ -77,6 +81,7 @@ class Found:
 
     frame: Frame
     fits: list[CPTensor]  # the answer is their sum, the best fit first; in the units of the data, without the offset
+    drawn: CPTensor | None  # ... and the mean of draws, where one is in it
     point: Point  # the best fit, with the held-out errors of the sum
     alone: Point  # the best fit before others were blended in: shares were fitted to the held-out entries
     held: Observations  # the entries held out
@@ -85,7 +90,7 @@ class Found:
 
     @property
     def model(self) -> CPTensor:
-        return total(self.fits)
+        return total([*self.fits, *([] if self.drawn is None else [self.drawn])])
 
 
 def search(
@@ -124,10 +129,19 @@ def search(
     exact = best.rmse < EXACT * rmse_of(held.values - best.frame.offset_at(held.coords), held)
     if limits.penalties is None and exact:
         best = hunt.sharpened(best)
-    parts = blend(best, hunt.pool.beside(best), held, most=limits.fits, max_rank=limits.max_rank)
+    others = hunt.pool.beside(best)
+    if not exact and limits.fits > 1 and limits.max_rank is None:
+        others += hunt.averaged(best)
+    parts = blend(best, others, held, most=limits.fits, max_rank=limits.max_rank)
     offset = MainEffects.fit(obs) if best.frame.offset else None  # the parts share it
-    fits = in_shares(parts, [_refit(part.point, offset, obs, UTMOST if exact else FINAL, workers) for part in parts])
-    found = Found(replace(best.frame, offset=offset), fits, whole(parts, held), best, held, path=hunt.path)
+    models = in_shares(parts, [_refit(part.point, offset, obs, UTMOST if exact else FINAL, streams, workers) for part in parts])
+    fits, drawn = [], None
+    for part, model in zip(parts, models, strict=True):
+        if part.point.drawn is None:
+            fits.append(model)
+        else:
+            drawn = model
+    found = Found(replace(best.frame, offset=offset), fits, drawn, whole(parts, held), best, held, path=hunt.path)
     return _with_neighbours(found, parts, obs, train) if limits.local else found
 
 
@@ -140,9 +154,10 @@ def _with_neighbours(found: Found, parts: Sequence[Part], obs: Observations, tra
         return found
     correlation, residual = chosen
     fits = [correlation.of(model) for model in found.fits]
-    rest = obs.values - found.frame.offset_at(obs.coords) - total(fits).at(obs.indices)
+    found = replace(found, fits=fits, drawn=found.drawn and correlation.of(found.drawn))
+    rest = obs.values - found.frame.offset_at(obs.coords) - found.model.at(obs.indices)
     point = replace(found.point, residual=residual, rmse=rmse_of(residual, held))
-    return replace(found, fits=fits, point=point, nearby=correlation.given(obs, rest))
+    return replace(found, point=point, nearby=correlation.given(obs, rest))
 
 
 @dataclass(eq=False)
@@ -335,12 +350,30 @@ class Search:
             sweeps += len(settle(entries, state, problem, self.workers).objective)
         return self.scored(frame, start, problem, state, sweeps, clock)
 
-    def scored(self, frame: Frame, start: str, problem: Problem, state: State, sweeps: int, clock: float) -> Point:
+    def averaged(self, best: Point) -> list[Point]:
+        """The mean of draws from the posterior, where it is cheap enough; its start knows nothing of `best`."""
+        least, most = DRAWN_MOST
+        rank = min(max(least, int(DRAWN_RANK * best.state.rank)), most)
+        sweeps = _sweeps_of(self.train, rank)
+        if sweeps < FEWEST_DRAWS:
+            return []
+        units, rng, clock = best.frame.to_units(self.train), next(self.streams), perf_counter()
+        self.say(f"draws of {rank} components", None)
+        entries = Entries(units, np.float32)
+        state = with_random(entries, empty(entries), rank, rng)
+        noise = unit_noise(best.frame, best, self.held)
+        drawn = mean_of_draws(entries, state, rng, self.workers, noise=noise, sweeps=sweeps)
+        return [self.scored(best.frame, "draw", _at(COARSE, 0.0, noise, units, noise), state, sweeps, clock, drawn)]
+
+    def scored(
+        self, frame: Frame, start: str, problem: Problem, state: State, sweeps: int, clock: float, drawn: CPTensor | None = None
+    ) -> Point:
         """A fit scored on the held-out entries, its row written to `path`."""
-        point = scored(frame, start, problem, state, self.held)
+        point = scored(frame, start, problem, state, self.held, drawn)
         row = point.row(self.train, sweeps, perf_counter() - clock)
         self.path.append(row if self.error is None else row | {"holdout_rmse": self.error(point, self.held)})
-        self.pool.offer(point)
+        if drawn is None:
+            self.pool.offer(point)
         return point
 
     def moved(self, point: Point, frame: Frame, depth: float, penalty: float) -> Point:
@@ -422,11 +455,21 @@ def _prune(entries, state: State, problem: Problem, count: int, max_rank: int | 
     return state, len(settle(entries, state, problem, workers).objective)
 
 
-def _refit(best: Point, offset: MainEffects | None, obs: Observations, how: Problem, workers: Workers) -> CPTensor:
-    """The components of `best`, settled on all entries."""
+def _sweeps_of(obs: Observations, rank: int) -> int:
+    """Sweeps of drawing that the work allows."""
+    solves = sum(obs.shape) * rank**3 / 3
+    return int(min(DRAWS, DRAWN_WORK / (obs.order * obs.size * rank**2 / 2 + solves)))
+
+
+def _refit(best: Point, offset: MainEffects | None, obs: Observations, how: Problem, streams, workers: Workers) -> CPTensor:
+    """The components of `best`, settled on all entries; of a mean of draws, drawn again given all."""
     frame = replace(best.frame, offset=offset)
-    units = frame.to_units(obs)
-    entries, state = Entries(units), best.state.copy()
+    units, state = frame.to_units(obs), best.state.copy()
+    if best.drawn is not None:
+        sweeps = max(FEWEST_DRAWS, _sweeps_of(obs, state.rank))
+        noise = best.penalty  # where the chain starts; it soon forgets
+        return frame.to_data(mean_of_draws(Entries(units, np.float32), state, next(streams), workers, noise=noise, sweeps=sweeps))
+    entries = Entries(units)
     state.stack = state.stack.astype(np.float64)
     settle(entries, state, replace(how, depth=best.depth, penalty=best.penalty, guard=best.guard), workers)
     return frame.to_data(state.model())

@@ -181,6 +181,42 @@ def update_rows(
 
 
 @jit
+def draw_rows(first, last, starts, base, others, offsets, stack, values, weights, prior, pull, tau, normals, losses):
+    """Draw rows first..last from their normal distribution: precision ``tau gram + prior``, mean pulled to the prior's.
+
+    `normals` are standard normal numbers, one for each number drawn; ``losses[row]`` gets the squared residual after it.
+    """
+    rank = stack.shape[1]
+    panel, targets = _panel_for(stack)
+    gram, right = _room_for(stack)[:2]
+    lower, x = np.empty((rank, rank), stack.dtype), np.empty(rank, stack.dtype)
+    for row in range(first, last):
+        lo, hi = starts[row], starts[row + 1]
+        for k in range(0, gram.size, lanes(gram)):
+            store(gram, k, splat(stack.dtype.type(0)))
+        right[:] = 0
+        _accumulate(lo, hi, others, offsets, stack, values, weights, panel, targets, gram, right)
+        for i in range(rank):  # Cholesky, row by row, then through its two triangles
+            for j in range(i + 1):
+                part = tau * gram[j, i] + prior[i, j]
+                for k in range(j):
+                    part -= lower[i, k] * lower[j, k]
+                lower[i, j] = np.sqrt(part) if i == j else part / lower[j, j]
+            part = tau * right[i] + pull[i]
+            for k in range(i):
+                part -= lower[i, k] * x[k]
+            x[i] = part / lower[i, i]
+        for i in range(rank - 1, -1, -1):
+            part = x[i] + normals[row, i]
+            for k in range(i + 1, rank):
+                part -= lower[k, i] * x[k]
+            x[i] = part / lower[i, i]
+        for i in range(rank):
+            stack[base + row, i] = x[i]
+        losses[row] = _squared_residual(lo, hi, base + row, others, offsets, stack, values, weights, panel, targets)
+
+
+@jit
 def measure_rows(first, last, starts, base, others, offsets, stack, values, weights, losses):
     """``losses[row]`` gets the squared residual of rows first..last as they are."""
     panel, targets = _panel_for(stack)

@@ -110,12 +110,12 @@ def update_mode(entries: Entries, state: State, own: SortedMode, problem: Proble
     root = np.sqrt(mobility(np.linalg.norm(state.factor(own.mode), axis=0), problem.depth)).astype(dtype)
     losses = np.zeros(rows if measure else 0)
     energies = np.zeros((rows if measure else 0, rank), dtype)
-    data = _data(entries, state, own)
+    data = read_by_kernels(entries, state, own)
     eps = dtype.type(np.finfo(dtype).eps)
     guard_gram = dtype.type(problem.guard) * gram_of_others(state, own.mode) if problem.guard else np.zeros((rank, rank), dtype)
     ridge = root, dtype.type(problem.penalty), eps
     rest = guard_gram, *ridge, measure, losses, energies
-    _over_rows(kernels.update_rows, own, base, data, rest, rank * rank / 2, workers)
+    over_rows(kernels.update_rows, own, base, data, rest, rank * rank / 2, workers)
     for row in own.long_rows:
         _update_long_row(row, own, base, data, guard_gram, ridge, losses, energies, workers)
     if measure:
@@ -131,22 +131,26 @@ def measure_loss(entries: Entries, state: State, problem: Problem, workers: Work
     """The loss of factors that no sweep has just left: one pass over the entries, an `R`-th of a sweep."""
     own = entries.modes[-1]
     base, losses = int(entries.offsets[own.mode]), np.zeros(len(own.starts) - 1)
-    data = _data(entries, state, own)
-    _over_rows(kernels.measure_rows, own, base, data, (losses,), state.rank, workers)
+    data = read_by_kernels(entries, state, own)
+    over_rows(kernels.measure_rows, own, base, data, (losses,), state.rank, workers)
     for row in own.long_rows:
         losses[row] = _long_row_loss(row, own, base, data, workers)
     state.loss = _with_guard(state, losses, problem)
 
 
-def _data(entries: Entries, state: State, own: SortedMode) -> tuple[np.ndarray, ...]:
+def read_by_kernels(entries: Entries, state: State, own: SortedMode) -> tuple[np.ndarray, ...]:
     """What every kernel reads of one mode's entries and of the factors."""
     return own.others, np.delete(entries.offsets[:-1], own.mode), state.stack, own.values, own.weights
 
 
-def _over_rows(kernel: Callable, own: SortedMode, base: int, data, rest: tuple, each: float, workers: Workers) -> None:
-    """`kernel` over all but the long rows, where an entry takes `each` multiply-adds once it is gathered."""
+def over_rows(
+    kernel: Callable, own: SortedMode, base: int, data, rest: tuple, each: float, workers: Workers, *, long_too: bool = False
+) -> None:
+    """`kernel` over all but the long rows, or over these too, where an entry takes `each` multiply-adds once it is gathered."""
     work = own.size * (each + _GATHER)
     ranges = own.blocks if workers.pay(work) else own.runs
+    if long_too:
+        ranges = (*((row, row + 1) for row in own.long_rows), *ranges)
     workers.run(kernel, [(first, last, own.starts, base, *data, *rest) for first, last in ranges], work)
 
 
