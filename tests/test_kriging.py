@@ -67,7 +67,7 @@ def weather(seed: int, phi: float, size: float = 0.5) -> tuple[np.ndarray, np.nd
 def test_neighbours_fill_what_components_cannot_follow():
     truth, array = weather(0, 0.9)
     errors = {local: hidden_error(rankless.complete(array, random_state=0, local=local).filled, truth, array) for local in ("auto", None)}
-    assert errors["auto"] < 0.9 * errors[None]
+    assert errors["auto"] < 0.95 * errors[None]
     done = rankless.complete(array, random_state=0)
     nearby = done.estimator.nearby_
     assert nearby is not None and nearby.correlation.modes == (2,)

@@ -40,7 +40,8 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
     effects : "auto", True or False: additive main effects under the components.
     noise : "auto", None, or the mode (name or number) whose slices differ in noise.
     n_fits : fits of the search whose weighted sum may be the answer, where it errs clearly less than the
-        best of them [wolpert1992, breiman1996]; "auto" is up to 3. With 1 every component counts once.
+        best of them [wolpert1992, breiman1996]; one may be a mean of draws from the posterior, as long as `max_rank`
+        is not given. "auto" is up to 3. With 1 every component counts once.
     local : "auto" or None: what the components leave in close cells is added where that pays on held-out entries;
         see `rankless.kriging`. It isn't part of the model's components.
     transform : "auto", None, "sqrt" or "log": fit square roots or logarithms of counts and amounts, whose noise
@@ -54,10 +55,10 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
 
     Attributes after `fit`
     ----------------------
-    model_ (CPTensor, main effects left out), rank_ (its components), fits_ (the CPTensors whose sum it is,
-    the best one first), depth_ and penalty_ of the best one, effects_ (bool), noise_ (mode number or None),
-    main_effects_, nearby_ (Kriging or None), transform_ (Transform), path_ (DataFrame: every fit of the search),
-    holdout_rmse_, n_features_in_.
+    model_ (CPTensor, all that is summed, main effects left out), fits_ (the CPTensors of the fits in it, the best one
+    first), rank_ (their components), drawn_ (the mean of draws from the posterior that is also in it, a CPTensor, or
+    None), depth_ and penalty_ of the best fit, effects_ (bool), noise_ (mode number or None), main_effects_, nearby_
+    (Kriging or None), transform_ (Transform), path_ (DataFrame: every fit of the search), holdout_rmse_, n_features_in_.
     All are in the data's units, except where transform_ is not the identity: model_, fits_ and main_effects_
     then make up the transformed values, and predict is transform_.inverse of their sum.
 

@@ -54,7 +54,7 @@ class Completion:
 
     @property
     def fits(self) -> list[CPTensor]:
-        """The fits whose sum the model is, each in its share, the best one first."""
+        """The fits in the model, each in its share, the best one first: the components to look at."""
         return self.estimator.fits_
 
     @property
@@ -119,6 +119,7 @@ class Completion:
             + ("" if est.transform_.name == "none" else f", fitted to {est.transform_.of_what}")
             + ("" if est.noise_ is None else f"; slices of {obs.modes[est.noise_]} weighed by their own noise")
             + f" (found among {len(est.path_)} fits).",
+            *([] if est.drawn_ is None else ["a mean of draws from the posterior is part of the answer."]),
             *_of_neighbours(est.nearby_, obs),
             f"error on held-out entries: {est.holdout_rmse_:.4g} (standard deviation of the data: {np.std(obs.values):.4g}).",
         ]

@@ -8,7 +8,8 @@ Two ways to start are raced over penalties from large to small:
 A walk is shallow, and its fits near the best one are then deepened, so all depths share one start. It
 ends when its score has turned; a model without components is a valid point and does not end it. On
 large data all this happens on a part of the entries, and all of them are grown once, near what won.
-The best fits of all walks stay in a pool: the answer is the best, or a blend with others that pay.
+The best fits of all walks stay in a pool: the answer is the best, or a blend with others that pay. One
+of these is no fit but the mean of draws from the posterior, which knows what few entries leave open.
 """
 
 from __future__ import annotations
@@ -359,7 +360,7 @@ class Search:
             return []
         units, rng, clock = best.frame.to_units(self.train), next(self.streams), perf_counter()
         self.say(f"draws of {rank} components", None)
-        entries = Entries(units, np.float32)
+        entries = Entries(units)
         state = with_random(entries, empty(entries), rank, rng)
         noise = unit_noise(best.frame, best, self.held)
         drawn = mean_of_draws(entries, state, rng, self.workers, noise=noise, sweeps=sweeps)
@@ -468,7 +469,7 @@ def _refit(best: Point, offset: MainEffects | None, obs: Observations, how: Prob
     if best.drawn is not None:
         sweeps = max(FEWEST_DRAWS, _sweeps_of(obs, state.rank))
         noise = best.penalty  # where the chain starts; it soon forgets
-        return frame.to_data(mean_of_draws(Entries(units, np.float32), state, next(streams), workers, noise=noise, sweeps=sweeps))
+        return frame.to_data(mean_of_draws(Entries(units), state, next(streams), workers, noise=noise, sweeps=sweeps))
     entries = Entries(units)
     state.stack = state.stack.astype(np.float64)
     settle(entries, state, replace(how, depth=best.depth, penalty=best.penalty, guard=best.guard), workers)

@@ -34,9 +34,11 @@ def mean_of_draws(
     for sweep, drawn in zip(range(sweeps), draws(entries, state, rng, workers, noise), strict=False):
         if sweep in counted:
             for mode, columns in enumerate(drawn.model().factors):
-                columns = columns if mode else columns / len(counted)
-                factors[mode].append(columns.astype(entries.dtype))
-    return CPTensor([np.concatenate(columns, axis=1) for columns in factors])
+                factors[mode].append(columns if mode else columns / len(counted))
+    whole = [np.concatenate(columns, axis=1) for columns in factors]
+    for factor, own in zip(whole, entries.modes, strict=True):
+        factor[np.diff(own.starts) == 0] = 0.0  # nothing was seen there, and the prior's mean is no better than none
+    return CPTensor(whole)
 
 
 def draws(entries: Entries, state: State, rng: np.random.Generator, workers: Workers, noise: float) -> Iterator[State]:
@@ -51,7 +53,7 @@ def draws(entries: Entries, state: State, rng: np.random.Generator, workers: Wor
             rest = precision, precision @ mean, tau, normals, losses
             base = int(entries.offsets[own.mode])
             over_rows(draw_rows, own, base, read_by_kernels(entries, state, own), rest, state.rank**2 / 2, workers, long_too=True)
-        tau = rng.gamma(0.5 * entries.size + 1) / (0.5 * float(losses.sum()) + _LEAST)
+        tau = rng.gamma(0.5 * entries.size + 1) / (0.5 * float(losses.sum()) + 0.5 * entries.size * _LEAST)
         yield state
 
 

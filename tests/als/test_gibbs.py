@@ -1,0 +1,100 @@
+"""Draws: rows follow their normal distribution, the mean finds what was planted, threads change nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rankless.als.annealing import empty, with_random
+from rankless.als.gibbs import _prior_of, draws, mean_of_draws
+from rankless.als.kernels import draw_rows
+from rankless.als.solver import Entries, State, read_by_kernels
+from rankless.als.workers import Workers
+from rankless.observations import Observations
+
+
+def observed(seed: int, share: float = 0.3, noise: float = 0.1, weights: bool = False) -> tuple[Observations, np.ndarray]:
+    rng = np.random.default_rng([seed, 7])
+    truth = np.einsum("ir,jr,kr->ijk", *(rng.normal(size=(d, 3)) for d in (12, 10, 8)))
+    truth /= truth.std()
+    indices = np.argwhere(rng.random(truth.shape) < share)
+    values = truth[tuple(indices.T)] + noise * rng.normal(size=len(indices))
+    each = rng.uniform(0.5, 2.0, len(indices)) if weights else None
+    return Observations.from_indices(indices, values, shape=truth.shape, weights=each), truth
+
+
+def start(entries: Entries, rank: int, seed: int = 0) -> State:
+    return with_random(entries, empty(entries), rank, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("weights", [False, True])
+def test_a_row_is_drawn_from_its_normal_distribution(weights):
+    obs, _ = observed(0, weights=weights)
+    entries, rank, tau = Entries(obs), 5, 3.0
+    state, rng = start(entries, rank), np.random.default_rng(1)
+    own = entries.modes[1]
+    square = rng.normal(size=(rank, rank))
+    prior, mean = square @ square.T + np.eye(rank), rng.normal(size=rank)
+    normals, losses = rng.normal(size=(10, rank)), np.zeros(10)
+    others = state.factor(0).copy(), state.factor(2).copy()
+    draw_rows(0, 10, own.starts, 12, *read_by_kernels(entries, state, own), prior, prior @ mean, tau, normals, losses)
+    for row in range(10):
+        mine = obs.coords[1] == row
+        h = others[0][obs.coords[0][mine]] * others[1][obs.coords[2][mine]]
+        w = np.ones(mine.sum()) if obs.weights is None else obs.weights[mine]
+        precision = tau * (h * w[:, None]).T @ h + prior
+        middle = np.linalg.solve(precision, tau * h.T @ (w * obs.values[mine]) + prior @ mean)
+        spread = np.linalg.solve(np.linalg.cholesky(precision).T, normals[row])  # its covariance is the inverse precision
+        np.testing.assert_allclose(state.factor(1)[row], middle + spread, rtol=1e-8)
+        np.testing.assert_allclose(losses[row], np.sum(w * (obs.values[mine] - h @ state.factor(1)[row]) ** 2), rtol=1e-8)
+
+
+def test_the_prior_of_a_mode_follows_its_rows():
+    rng = np.random.default_rng(2)
+    rows = rng.normal([1.0, -2.0], [0.5, 2.0], size=(4000, 2))
+    found = [_prior_of(rows, rng) for _ in range(200)]
+    np.testing.assert_allclose(np.mean([mean for mean, _ in found], axis=0), [1.0, -2.0], atol=0.1)
+    np.testing.assert_allclose(np.mean([np.linalg.inv(precision) for _, precision in found], axis=0), np.cov(rows.T), atol=0.1)
+
+
+def test_the_mean_of_draws_finds_what_was_planted():
+    obs, truth = observed(3)
+    entries = Entries(obs)
+    with Workers(1) as workers:
+        found = mean_of_draws(entries, start(entries, 8), np.random.default_rng(0), workers, noise=0.1, sweeps=150)
+    assert found.rank % 8 == 0
+    assert np.sqrt(np.mean((found.full() - truth) ** 2)) < 0.12
+
+
+def test_the_noise_is_found():
+    obs, _ = observed(4, share=0.8, noise=0.3)
+    entries = Entries(obs)
+    state = start(entries, 3)
+    with Workers(1) as workers:
+        chain = draws(entries, state, np.random.default_rng(0), workers, 1.0)
+        for _ in range(60):
+            next(chain)
+    residual = obs.values - state.model().at(obs.indices)
+    assert np.std(residual) == pytest.approx(0.3, rel=0.15)
+
+
+def test_threads_change_nothing():
+    rng = np.random.default_rng(5)
+    indices = np.unique(rng.integers(0, 300, (60_000, 2)), axis=0)
+    obs = Observations.from_indices(indices, rng.normal(size=len(indices)), shape=(300, 300))
+    entries, found = Entries(obs), []
+    for n_jobs in (1, 2):
+        with Workers(n_jobs) as workers:
+            found.append(mean_of_draws(entries, start(entries, 20), np.random.default_rng(6), workers, noise=1.0, sweeps=4, kept=2))
+    for one, two in zip(found[0].factors, found[1].factors, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_slices_without_entries_get_nothing_and_exact_data_no_overflow():
+    array = np.outer(np.arange(1.0, 9.0), np.arange(2.0, 9.0))
+    array[3] = np.nan
+    entries = Entries(Observations.from_array(array))
+    with Workers(1) as workers:
+        found = mean_of_draws(entries, start(entries, 30), np.random.default_rng(0), workers, noise=0.0, sweeps=60).full()
+    np.testing.assert_array_equal(found[3], 0.0)
+    np.testing.assert_allclose(np.delete(found, 3, 0), np.delete(array, 3, 0), rtol=0.02)
