@@ -26,19 +26,22 @@ def lrtc_tnn(array: np.ndarray, seed: int, *, theta: float) -> np.ndarray:
     return _admm(array, [math.ceil(theta * min(d, array.size // d)) for d in array.shape])
 
 
-def _admm(array: np.ndarray, whole: Sequence[int], rho: float = 1e-5, tol: float = 1e-4, sweeps: int = 300) -> np.ndarray:
-    """`whole`: of each mode, how many of the largest singular values are not shrunk; `rho` grows by a twentieth a sweep."""
+def _admm(array: np.ndarray, whole: Sequence[int], rho: float = 1e-4, tol: float = 1e-4, sweeps: int = 300) -> np.ndarray:
+    """`whole`: of each mode, how many of the largest singular values are not shrunk; `rho` grows by a twentieth a sweep.
+
+    Ends where a sweep moves nothing and the copies agree; without the latter it ends at once where a small `rho` shrinks all away.
+    """
     seen = ~np.isnan(array)
     filled = np.where(seen, array, 0.0)
     duals = [np.zeros_like(filled) for _ in range(array.ndim)]
     for _ in range(sweeps):
         rho = min(rho * 1.05, 1e5)
         threshold = 1 / (array.ndim * rho)
-        parts = [_shrink(filled + dual / rho, mode, threshold, whole[mode]) for mode, dual in enumerate(duals)]
+        copies = [_shrink(filled + dual / rho, mode, threshold, whole[mode]) for mode, dual in enumerate(duals)]
         before = filled
-        filled = np.where(seen, array, np.mean([p - d / rho for p, d in zip(parts, duals, strict=True)], axis=0))
-        duals = [d - rho * (p - filled) for p, d in zip(parts, duals, strict=True)]
-        if any(p.any() for p in parts) and np.linalg.norm(filled - before) < tol * np.linalg.norm(before):  # at first all is shrunk away
+        filled = np.where(seen, array, np.mean([c - d / rho for c, d in zip(copies, duals, strict=True)], axis=0))
+        duals = [d - rho * (c - filled) for c, d in zip(copies, duals, strict=True)]
+        if max(np.linalg.norm(other - filled) for other in (before, *copies)) < tol * np.linalg.norm(filled):
             break
     return filled
 
