@@ -66,7 +66,7 @@ def write() -> None:
                 ratios.append([*line, *_ratio(ours, found)])
                 best.append([*line, *_errors([entry.best() for entry in found])])
                 untuned.append([*line, *_errors([e.untuned() for e in found if e.peer.name in tuned])])
-                seconds = [page.number(median(ours, "processor")), *(page.number(e.scan()) for e in found)]
+                seconds = [page.number(median(ours, "processor"), 2), *(page.number(e.scan(), 2) for e in found)]
                 times.append([*line, *seconds])
     every = [entry for found in theirs.values() for entry in found]
     missing = sum(entry.missing() for entry in every)
@@ -76,8 +76,8 @@ def write() -> None:
         _protocol(),
         "## Ours over the best peer",
         "Ours: median over seeds, least and greatest in parentheses. The peer is the one of least error, at the setting that is best on "
-        "the very cells that are scored.",
-        page.table([*head, "ours", "by seed", "best peer", "its error", "ours over it", "ranks of the fits"], ratios),
+        "the very cells that are scored; the last column is the processor time of its scan, all settings once, over one call of ours.",
+        page.table([*head, "ours", "by seed", "best peer", "its error", "ours over it", "ranks of the fits", "its scan over ours"], ratios),
         "## Peers, each at its best setting",
         "Chosen on the cells that are scored, seed by seed; the least of each row in bold.",
         page.table([*head, *names], best),
@@ -117,11 +117,13 @@ def _ratio(ours: list[Cell], found: list[peers.Entry]) -> list[str]:
     entry, errors = peers.best(found), numbers(ours, "nrmse")
     peer = [entry.peer.name, f"{entry.best():.4f}"] if entry else ["-", "-"]
     if not errors:
-        return ["-", "-", *peer, "-", "-"]
+        return ["-", "-", *peer, "-", "-", "-"]
     spread = f"**{statistics.median(errors):.4f}** ({min(errors):.4f}-{max(errors):.4f})"
     by_seed = sorted(ours, key=lambda c: c["seed"])
     each = " ".join(f"{float(c['nrmse']):.4f}" for c in by_seed)
-    return [spread, each, *peer, page.number(peers.over_best(ours, found)), " ".join(c["parts"] for c in by_seed)]
+    ranks = " ".join(c["parts"] for c in by_seed)
+    scan = entry.scan() / median(ours, "processor") if entry else float("nan")
+    return [spread, each, *peer, page.number(peers.over_best(ours, found)), ranks, page.number(scan, 2)]
 
 
 def _errors(errors: list[float]) -> list[str]:
