@@ -13,12 +13,12 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from benchmarks import accuracy, any_rank, bare, dynamics, growth, kernel, matrix, page, peers, planted, race, ratings, reproduce, startup
+from benchmarks import any_rank, bare, completion, dynamics, growth, kernel, matrix, page, peers, planted, race, ratings, reproduce, startup
 from benchmarks.__main__ import LONG, QUICK
 from benchmarks.machine import ROOT, machine
 from benchmarks.measures import data
 from benchmarks.measures.dynamics import ALS, PAPER, SAME
-from benchmarks.measures.peers import METHODS, RANKS
+from benchmarks.measures.peers import RANKS
 from benchmarks.measures.planted import SETTINGS, SLACK
 from benchmarks.store import Cell, median, numbers
 
@@ -76,22 +76,34 @@ def clone(**how: bool) -> Iterator[Figure]:
 
 
 def real_data(**how: bool) -> Iterator[Figure]:
-    cells = accuracy.store(**how)
+    cells = completion.store(**how)
     for (name, share), bound in ACCURACY.items():
-        found = accuracy.of(cells, name, share)
-        missing = f" ({len(found)} of {len(accuracy.SEEDS)} seeds)" if len(found) < len(accuracy.SEEDS) else ""
+        found = completion.of(cells, name, "cells", share)
+        missing = f" ({len(found)} of {len(peers.SEEDS)} seeds)" if len(found) < len(peers.SEEDS) else ""
         yield at_most(
             f"NRMSE, {name}, {share:.0%} hidden", bound, median(found, "nrmse"), found, enough=not missing, note=missing, digits=4
         )
-    given = peers.store()
-    pairs = [(accuracy.of(cells, name, share), peers.of(given, name, share)) for name in data.NAMES for share in accuracy.SHARES]
-    ratios = [peers.over_best(ours, theirs) for ours, theirs in pairs]
-    missing = sum(len(METHODS) - len({c["method"] for c in theirs}) for _, theirs in pairs)
-    worst = max((r for r in ratios if r == r), default=float("nan"))
-    note = f" (worst of {len(pairs)} tables" + (f"; {missing} fits of peers not measured)" if missing else ")")
-    settled = worst > 1 or not missing  # one more peer can only raise the ratio
-    yield at_most(
-        "NRMSE over the best peer's at its best rank, same cells", 1.0, worst, [c for o, _ in pairs for c in o], enough=settled, note=note
+    given = peers.entries()
+    for pattern in data.PATTERNS:
+        tables = {table: (completion.of(cells, *table), theirs) for table, theirs in given.items() if table[1] == pattern}
+        yield _over_peers(pattern, list(tables.values()))
+
+
+def _over_peers(pattern: str, tables: list[tuple[list[Cell], list[peers.Entry]]]) -> Figure:
+    """The worst table of one pattern."""
+    ratios = [peers.over_best(ours, theirs) for ours, theirs in tables]
+    worst = max((r for r in ratios if r == r), default=math.nan)
+    lacking = sum(len(peers.SEEDS) - len(ours) for ours, _ in tables)
+    missing = sum(entry.missing() for _, theirs in tables for entry in theirs)
+    notes = [f"worst of {sum(r == r for r in ratios)} tables"]
+    notes += [f"{lacking} of our fits not measured"] * bool(lacking) + [f"{missing} fits of peers not measured"] * bool(missing)
+    return at_most(
+        f"NRMSE over the best peer's at its best setting, same cells, {pattern} hidden",
+        1.0,
+        worst,
+        [c for ours, _ in tables for c in ours],
+        enough=worst > 1 or not (lacking or missing),  # one more peer can only raise a ratio
+        note=f" ({'; '.join(notes)})",
     )
 
 

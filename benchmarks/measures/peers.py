@@ -1,7 +1,8 @@
-"""Other ways to fill a tensor, given the same cells: main effects, HaLRTC, tensorly and pyttb at fixed ranks.
+"""Other ways to fill a tensor, given the same cells, each at every setting of a grid.
 
-Each takes an array with NaN and returns it filled. Settings are the libraries' own defaults but for
-the mask and, in tensorly, a random start (its SVD start reads the missing cells as zeros).
+A way takes an array with NaN and a seed and returns the array filled. Settings are the libraries' own
+defaults but for what the grid says, the mask and, in tensorly, a random start (its SVD start reads the
+missing cells as zeros); SMURFF's chain is shorter than its default.
 """
 
 from __future__ import annotations
@@ -9,19 +10,27 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
-from benchmarks.measures import data
+from benchmarks.measures import admm, data, unfolded
 from benchmarks.measures.accuracy import automatic, nrmse
 from rankless.effects import MainEffects
 from rankless.observations import Observations
 
 RANKS = (3, 10, 30)
-LIMIT = 200.0  # processor seconds for one fit of pyttb
+LIMIT = 60.0  # processor seconds for one fit of pyttb
+BURN_IN, SAMPLES = 100, 100  # of SMURFF
 
 Fill = Callable[[np.ndarray, int], np.ndarray]
+
+
+def mean(array: np.ndarray, seed: int) -> np.ndarray:
+    return np.where(np.isnan(array), np.nanmean(array), array)
 
 
 def main_effects(array: np.ndarray, seed: int) -> np.ndarray:
@@ -29,34 +38,6 @@ def main_effects(array: np.ndarray, seed: int) -> np.ndarray:
     filled = array.copy()
     filled[np.isnan(array)] = fitted
     return filled
-
-
-def halrtc(array: np.ndarray, seed: int, *, rho: float = 1e-5, tol: float = 1e-4, sweeps: int = 300) -> np.ndarray:
-    """High-accuracy low-rank tensor completion [liu2013]: sum of the unfoldings' nuclear norms, by ADMM, `rho` growing."""
-    seen = ~np.isnan(array)
-    filled = np.where(seen, array, 0.0)
-    duals = [np.zeros_like(filled) for _ in range(array.ndim)]
-    for _ in range(sweeps):
-        rho = min(rho * 1.05, 1e5)
-        parts = [_shrink(filled + dual / rho, mode, 1 / (array.ndim * rho)) for mode, dual in enumerate(duals)]
-        before = filled
-        filled = np.where(seen, array, np.mean([p - d / rho for p, d in zip(parts, duals, strict=True)], axis=0))
-        duals = [d - rho * (p - filled) for p, d in zip(parts, duals, strict=True)]
-        if any(p.any() for p in parts) and np.linalg.norm(filled - before) < tol * np.linalg.norm(before):  # at first all is shrunk away
-            break
-    return filled
-
-
-def _shrink(tensor: np.ndarray, mode: int, threshold: float) -> np.ndarray:
-    """Singular values of an unfolding lowered by `threshold`, through the small Gram matrix."""
-    moved = np.moveaxis(tensor, mode, 0)
-    flat = moved.reshape(len(moved), -1)
-    squares, vectors = np.linalg.eigh(flat @ flat.T if flat.shape[0] <= flat.shape[1] else flat.T @ flat)
-    values = np.sqrt(np.maximum(squares, 0.0))
-    keep = values > threshold
-    projector = (vectors[:, keep] * ((values[keep] - threshold) / values[keep])) @ vectors[:, keep].T
-    shrunk = projector @ flat if flat.shape[0] <= flat.shape[1] else flat @ projector
-    return np.moveaxis(shrunk.reshape(moved.shape), 0, mode)
 
 
 def tensorly(array: np.ndarray, seed: int, *, rank: int) -> np.ndarray:
@@ -91,35 +72,96 @@ def pyttb(array: np.ndarray, seed: int, *, rank: int) -> np.ndarray:
     return found.full().data
 
 
-def _at_rank(function, rank: int) -> Fill:
-    return lambda array, seed: function(array, seed, rank=rank)
+def smurff(array: np.ndarray, seed: int, *, rank: int, noise: tuple[str, tuple[float, ...]] = ("FixedNoise", ())) -> np.ndarray:
+    """Bayesian CP by Gibbs sampling, the mean of `SAMPLES` draws; `noise` is the class and its arguments."""
+    import smurff as library
+
+    def sparse(cells: np.ndarray):
+        coordinates = [np.ascontiguousarray(c, dtype=np.int32) for c in np.nonzero(cells)]
+        return library.SparseTensor((np.nan_to_num(array[cells]), coordinates), shape=list(array.shape))
+
+    asked = np.isnan(array)
+    chain = library.TrainSession(
+        priors=["normal"] * array.ndim, num_latent=rank, burnin=BURN_IN, nsamples=SAMPLES, num_threads=1, seed=seed, verbose=0
+    )
+    chain.addTrainAndTest(sparse(~asked), sparse(asked), getattr(library, noise[0])(*noise[1]))
+    filled = array.copy()
+    for cell in chain.run():
+        filled[tuple(cell.coords)] = cell.pred_avg
+    return filled
 
 
-METHODS: dict[str, Fill] = {"main effects": main_effects, "HaLRTC": halrtc}
-METHODS |= {f"tensorly R={rank}": _at_rank(tensorly, rank) for rank in RANKS}
-METHODS |= {f"pyttb R={rank}": _at_rank(pyttb, rank) for rank in RANKS}
+@dataclass(frozen=True)
+class Peer:
+    """A way to fill with a grid of settings, ``{method: filler}``; `untuned` is the method of one who tunes nothing.
+
+    `maker` is the library that decides the numbers, by its name on PyPI, or files of this repository.
+    """
+
+    name: str
+    maker: str | tuple[str, ...]
+    grid: Mapping[str, Fill]
+    untuned: str
+
+
+def _peer(name: str, maker: str | tuple[str, ...], fill: Callable[..., np.ndarray], grid: Mapping[str, Mapping], untuned: str = "") -> Peer:
+    methods = {f"{name} {setting}".strip(): partial(fill, **options) for setting, options in grid.items()}
+    return Peer(name, maker, methods, f"{name} {untuned}".strip())
+
+
+_BY_RANK = {f"R={rank}": {"rank": rank} for rank in RANKS}
+_NOISES = {  # SMURFF's default; its other one, as it is, and free to fall where the data have next to none
+    "": ("FixedNoise", ()),
+    " adaptive": ("AdaptiveNoise", ()),
+    " adaptive to 1000": ("AdaptiveNoise", (1.0, 1000.0)),
+}
+_ADMM = ("benchmarks/measures/admm.py",)
+PEERS = (  # the cheap ones first
+    _peer("mean", "numpy", mean, {"": {}}),
+    _peer("main effects", ("src/rankless/effects.py",), main_effects, {"": {}}),
+    _peer("tensorly", "tensorly", tensorly, _BY_RANK, "R=10"),
+    _peer(
+        "cmfrec",
+        "cmfrec",
+        unfolded.cmfrec,
+        {f"R={rank} penalty={penalty:g}": {"rank": rank, "penalty": penalty} for penalty in (10.0, 1.0) for rank in RANKS},
+        "R=10 penalty=10",
+    ),
+    _peer("HaLRTC", _ADMM, admm.halrtc, {"": {}}),
+    _peer("pyttb", "pyttb", pyttb, _BY_RANK, "R=10"),
+    _peer("IterativeImputer", "scikit-learn", unfolded.iterative, {"": {}, "nearest=10": {"nearest": 10}}),
+    _peer("LRTC-TNN", _ADMM, admm.lrtc_tnn, {f"theta={theta}": {"theta": theta} for theta in (0.05, 0.1, 0.2, 0.3)}, "theta=0.1"),
+    _peer(
+        "SMURFF",
+        "smurff",
+        smurff,
+        {f"R={rank}{label}": {"rank": rank, "noise": noise} for label, noise in _NOISES.items() for rank in RANKS},
+        "R=10",
+    ),
+    _peer("KNNImputer", "scikit-learn", unfolded.neighbours, {f"k={count}": {"count": count} for count in (3, 5, 10)}, "k=5"),
+)
+METHODS: dict[str, Fill] = {method: fill for peer in PEERS for method, fill in peer.grid.items()}
 
 
 def fixed(method: str, array: np.ndarray, hidden: np.ndarray, seed: int) -> dict[str, float]:
-    """NRMSE of one way to fill on the hidden cells, and its seconds."""
+    """NRMSE of one way to fill on the hidden cells, its seconds by the wall clock and of processor time."""
     seen = np.where(hidden, np.nan, array)
-    start = time.perf_counter()
+    start, worked = time.perf_counter(), time.process_time()
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # the peers' own
         filled = METHODS[method](seen, seed)
-    seconds = time.perf_counter() - start
-    return {"nrmse": nrmse(array[hidden], filled[hidden]), "seconds": seconds}
+    seconds, processor = time.perf_counter() - start, time.process_time() - worked
+    return {"nrmse": nrmse(array[hidden], filled[hidden]), "seconds": seconds, "processor": processor}
 
 
-def real(method: str, name: str, share: float, seed: int) -> dict[str, float]:
-    """`fixed` on a real data set with `share` of its cells hidden."""
-    array = data.load(name)
-    return fixed(method, array, data.hide(array, share, seed)[1], seed)
+def real(method: str, name: str, share: float, seed: int, *, pattern: str = "cells") -> dict[str, float]:
+    """`fixed` on a real data set with `share` of it hidden, on one thread, so that processor time compares."""
+    with threadpool_limits(1):
+        return fixed(method, *data.case(name, pattern, share, seed), seed)
 
 
 def race(name: str, share: float, seed: int, against: Sequence[str] = ("pyttb R=10", "tensorly R=10")) -> dict[str, float | str]:
     """The whole automatic fit, then one fit of each peer at a given rank, on the same cells: ``METHOD seconds`` and ``METHOD nrmse``."""
-    array = data.load(name)
-    hidden = data.hide(array, share, seed)[1]
+    array, hidden = data.case(name, "cells", share, seed)
     found = {"rankless": automatic(array, hidden, seed)} | {method: fixed(method, array, hidden, seed) for method in against}
     return {f"{method} {what}": result[what] for method, result in found.items() for what in ("seconds", "nrmse")}
