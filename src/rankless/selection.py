@@ -135,7 +135,8 @@ def search(
         others += hunt.averaged(best)
     parts = blend(best, others, held, most=limits.fits, max_rank=limits.max_rank)
     offset = MainEffects.fit(obs) if best.frame.offset else None  # the parts share it
-    models = in_shares(parts, [_refit(part.point, offset, obs, UTMOST if exact else FINAL, streams, workers) for part in parts])
+    points = [hunt.guarded(part.point) for part in parts]
+    models = in_shares(parts, [_refit(point, offset, obs, UTMOST if exact else FINAL, streams, workers) for point in points])
     fits, drawn = [], None
     for part, model in zip(parts, models, strict=True):
         if part.point.drawn is None:
@@ -350,6 +351,11 @@ class Search:
             state = state.copy()
             sweeps += len(settle(entries, state, problem, self.workers).objective)
         return self.scored(frame, start, problem, state, sweeps, clock)
+
+    def guarded(self, point: Point) -> Point:
+        """`point` with a guard that knows the noise it leaves: held-out entries need not lie where a component runs away."""
+        noise = unit_noise(point.frame, point, self.held)
+        return replace(point, guard=max(point.guard, GUARD * NOISE_GUARD * noise * self.train.share))
 
     def averaged(self, best: Point) -> list[Point]:
         """The mean of draws from the posterior, where it is cheap enough; its start knows nothing of `best`."""
