@@ -62,6 +62,6 @@ def write(cells: Store) -> None:
         "A whole automatic fit against one fit at one given rank, and against a scan of ranks",
         "Seconds, and NRMSE on the hidden cells in parentheses; medians. rankless chooses everything, the peers are told rank 10, or "
         "scan ranks 3, 10 and 30 (without a hold-out: a fit a rank), and "
-        f"run with their defaults (BLAS on one thread, which is faster here; pyttb's L-BFGS-B at most {peers.LIMIT:.0f} processor seconds).",
+        f"run with their defaults (BLAS on one thread; pyttb's L-BFGS-B at most {peers.LIMIT:.0f} processor seconds).",
         page.table([*columns, "over pyttb's scan", "over tensorly's scan", "repetitions"], rows),
     )

@@ -40,8 +40,8 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
     effects : "auto", True or False: additive main effects under the components.
     noise : "auto", None, or the mode (name or number) whose slices differ in noise.
     n_fits : fits of the search whose weighted sum may be the answer, where it errs clearly less than the
-        best of them [wolpert1992, breiman1996]; one may be a mean of draws from the posterior, as long as `max_rank`
-        is not given. "auto" is up to 3. With 1 every component counts once.
+        best of them [wolpert1992, breiman1996]; one may be a mean of draws from the posterior, as long as depth,
+        penalty and max_rank are "auto". "auto" is up to 3. With 1 every component counts once.
     local : "auto" or None: what the components leave in close cells is added where that pays on held-out entries;
         see `rankless.kriging`. It isn't part of the model's components.
     transform : "auto", None, "sqrt" or "log": fit square roots or logarithms of counts and amounts, whose noise

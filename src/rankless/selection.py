@@ -75,6 +75,11 @@ class Limits:
     fits: int = MOST_FITS  # fits that may be blended
     local: bool = True  # whether neighbours may help
 
+    @property
+    def free(self) -> bool:
+        """Whether nothing is fixed that a mean of draws does not have: depth, penalty, rank, a single fit."""
+        return len(self.depths) > 1 and self.penalties is None and self.max_rank is None and self.fits > 1
+
 
 @dataclass(eq=False)
 class Found:
@@ -131,7 +136,7 @@ def search(
     if limits.penalties is None and exact:
         best = hunt.sharpened(best)
     others = hunt.pool.beside(best)
-    if not exact and limits.fits > 1 and limits.max_rank is None:
+    if limits.free and not exact:
         others += hunt.averaged(best)
     parts = blend(best, others, held, most=limits.fits, max_rank=limits.max_rank)
     offset = MainEffects.fit(obs) if best.frame.offset else None  # the parts share it
