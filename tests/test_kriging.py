@@ -9,13 +9,14 @@ import pytest
 
 import rankless
 from planted import hidden_error, planted
-from rankless.kriging import Correlation, _tables, choose
+from rankless.kriging import Correlation, Groups, Neighbours, _tables, choose
 from rankless.observations import Observations
 
 SHAPE = (5, 4, 12, 3)
 RNG = np.random.default_rng(0)
 PHI, RHO, NUGGET = np.array([0.8, 0.5, 0.9]), np.array([0.3, 0.6, 0.0]), np.array([0.5, 0.1, 2.0])
-HOW = Correlation(SHAPE, (2, 0), 3, _tables(SHAPE, (2, 0), [True, False], np.stack([PHI, RHO])), NUGGET, np.ones(3))
+HOW = Correlation(_tables(SHAPE, (2, 0), [True, False], np.stack([PHI, RHO])), NUGGET, np.ones(3))
+NEAR = Neighbours(Groups(SHAPE, (2, 0), 3), HOW)
 
 
 def seen(weights: bool = False) -> Observations:
@@ -28,7 +29,7 @@ def seen(weights: bool = False) -> Observations:
 def test_it_is_the_conditional_mean_of_a_normal(weights):
     obs = seen(weights)
     everywhere = np.argwhere(np.ones(SHAPE))
-    found = HOW.given(obs, obs.values).at(everywhere).reshape(SHAPE)
+    found = NEAR.given(obs, obs.values).at(everywhere).reshape(SHAPE)
     noise = np.ones(obs.size) if obs.weights is None else obs.weights.mean() / obs.weights
     for s in range(3):
         own = obs.coords[3] == s
@@ -46,7 +47,7 @@ def test_it_is_the_conditional_mean_of_a_normal(weights):
 
 def test_it_scales_and_slices_without_it_get_nothing():
     obs = seen()
-    off = replace(HOW, nuggets=np.array([0.5, np.inf, 2.0]))
+    off = replace(NEAR, correlation=replace(HOW, nuggets=np.array([0.5, np.inf, 2.0])))
     cells = np.argwhere(np.ones(SHAPE))
     one = off.given(obs, obs.values)
     np.testing.assert_allclose(one.times(8.0).at(cells), 8.0 * one.at(cells))
@@ -70,7 +71,7 @@ def test_neighbours_fill_what_components_cannot_follow():
     assert errors["auto"] < 0.95 * errors[None]
     done = rankless.complete(array, random_state=0)
     nearby = done.estimator.nearby_
-    assert nearby is not None and nearby.correlation.modes == (2,)
+    assert nearby is not None and nearby.seen.groups.modes == (2,)
     assert "close cells along mode_2" in done.summary()
     assert done.estimator.holdout_rmse_ == pytest.approx(hidden_error(done.filled, truth, array), rel=0.25)
 
@@ -94,8 +95,8 @@ def test_where_neighbours_say_it_all_components_lose_their_share():
     mask = np.isin(np.ravel_multi_index(tuple(obs.coords), obs.shape), np.ravel_multi_index(tuple(held.coords), obs.shape))
     chosen = choose(train, worthless[~mask], held, worthless[mask], None)
     assert chosen is not None
-    correlation, errors = chosen
-    assert correlation.shares[0] < 0.2
+    neighbours, errors = chosen
+    assert neighbours.correlation.shares[0] < 0.2
     assert np.mean(errors**2) < 0.5 * np.var(held.values)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from rankless.cp_tensor import CPTensor
-from rankless.observations import Observations
+from rankless.observations import Observations, slices_of
 from rankless.scoring import Point, rmse_of, root_weights, score_of, score_residual
 
 MOST_FITS = 3  # fits blended, unless the user says otherwise
@@ -109,7 +109,7 @@ def in_shares(parts: Sequence[Part], models: Sequence[CPTensor]) -> list[CPTenso
     """The parts' refitted `models`, each in its shares: their sum is the answer. Components that no slice takes are dropped."""
     mode, scaled = parts[0].point.frame.mode or 0, []
     for part, model in zip(parts, models, strict=True):
-        factors = [f * part.shares[:, None] if m == mode else f for m, f in enumerate(model.factors)]
+        factors = model.times(mode, part.shares).factors
         alive = np.any(factors[mode] != 0, axis=0)
         scaled.append(CPTensor([f[:, alive] for f in factors]).balanced())
     return scaled
@@ -120,24 +120,19 @@ def total(models: Sequence[CPTensor]) -> CPTensor:
     return CPTensor([np.concatenate([model.factors[m] for model in models], axis=1) for m in range(models[0].order)])
 
 
-def _slices(best: Point, held: Observations) -> tuple[np.ndarray, int]:
-    mode = best.frame.mode
-    return (np.zeros(held.size, np.intp), 1) if mode is None else (held.coords[mode], held.shape[mode])
-
-
 def _target(best: Point, held: Observations) -> np.ndarray:
     return held.values - best.frame.offset_at(held.coords)
 
 
 def _residual(points: Sequence[Point], shares: np.ndarray, held: Observations) -> np.ndarray:
     """Errors of the blend on the held-out entries, in the units of the data."""
-    target, (slices, _) = _target(points[0], held), _slices(points[0], held)
+    target, (slices, _) = _target(points[0], held), slices_of(held.coords, held.shape, points[0].frame.mode)
     return target - sum(share[slices] * (target - point.residual) for share, point in zip(shares, points, strict=True))
 
 
 def _shares(points: Sequence[Point], held: Observations) -> np.ndarray:
     """Shares of `points`, shape ``(n_points, n_slices)``: least squares, >= 0, with every slice's least error as its unit."""
-    target, (slices, count) = _target(points[0], held), _slices(points[0], held)
+    target, (slices, count) = _target(points[0], held), slices_of(held.coords, held.shape, points[0].frame.mode)
     seen = np.bincount(slices, minlength=count)
     size = np.sqrt(np.min([np.bincount(slices, point.residual**2, count) for point in points], axis=0) / np.maximum(seen, 1))
     unit = np.where(size > 0, size, 1.0)[slices] / root_weights(held)

@@ -138,7 +138,7 @@ class Completion:
     def whole_model(self) -> CPTensor:
         """Components and main effects as one CP tensor: each mode's effects are one component more.
 
-        `transform.inverse` of its values is what `predict` says.
+        `transform.inverse` of its values is what `predict` says, but for what close cells add.
         """
         est = self.estimator
         seen = [1.0 - mask for mask in est._unseen]
@@ -192,7 +192,7 @@ def _read(data: Any, modes: Sequence[str] | None, value: str | None) -> tuple[Ob
 def _of_neighbours(nearby: Kriging | None, obs: Observations) -> list[str]:
     if nearby is None:
         return []
-    names = " and ".join(obs.modes[mode] for mode in sorted(nearby.correlation.modes))
+    names = " and ".join(obs.modes[mode] for mode in sorted(nearby.seen.groups.modes))
     return [f"close cells along {names} share what the components leave, and are filled with it."]
 
 

@@ -100,6 +100,10 @@ class CPTensor:
             scales = [np.where(n > 0, target / n, 0.0) for n in norms]
         return CPTensor([np.ascontiguousarray((f * s)[:, order]) for f, s in zip(self.factors, scales, strict=True)])
 
+    def times(self, mode: int, factors: np.ndarray) -> CPTensor:
+        """Each slice of `mode` times its own of `factors`, shape ``(d_mode,)``, or all times one, shape ``(1,)``."""
+        return CPTensor([f * factors[:, None] if m == mode else f for m, f in enumerate(self.factors)])
+
     def to_tensorly(self) -> tuple[np.ndarray, list[np.ndarray]]:
         """``(weights, factors)`` with unit-norm columns, what ``tensorly.cp_tensor.CPTensor`` takes."""
         norms = [np.linalg.norm(f, axis=0) for f in self.factors]

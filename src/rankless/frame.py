@@ -69,7 +69,4 @@ class Frame:
 
     def to_data(self, model: CPTensor) -> CPTensor:
         """The model in the units of the data, its offset left out."""
-        mode = self.mode or 0
-        factors = list(model.factors)
-        factors[mode] = factors[mode] * (self.scales[:, None] if self.mode is not None else self.scales)
-        return CPTensor(factors).balanced()
+        return model.times(self.mode or 0, self.scales).balanced()

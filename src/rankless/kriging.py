@@ -20,7 +20,7 @@ import numba as nb
 import numpy as np
 
 from rankless.cp_tensor import CPTensor
-from rankless.observations import Observations
+from rankless.observations import Observations, slices_of
 
 WINDOW = 512  # cells of a group, at most
 WORK = 2e9  # multiply-adds of one pass over all groups, at most
@@ -75,88 +75,134 @@ def _krige(starts, places, values, noise, wanted_starts, wanted, slices, tables,
 
 
 @dataclass(frozen=True, eq=False)
-class Correlation:
-    """How alike residuals of close cells are, for each slice of `mode`; one number for all where it is None."""
+class Groups:
+    """Cells that are neighbours: those of a group differ along `modes` only.
+
+    Each slice of `mode`, which is none of them, has numbers of its own; all share them where it is None.
+    """
 
     shape: tuple[int, ...]
-    modes: tuple[int, ...]  # along which cells are neighbours
+    modes: tuple[int, ...]
     mode: int | None
+
+    def slices_at(self, coords: np.ndarray) -> np.ndarray:
+        return slices_of(coords, self.shape, self.mode)[0]
+
+    def places_at(self, coords: np.ndarray) -> np.ndarray:
+        """Where in its group each cell lies, shape ``(modes, n)``."""
+        return np.ascontiguousarray(coords[list(self.modes)])
+
+    def numbers_at(self, coords: np.ndarray) -> np.ndarray:
+        """The number of each cell's group."""
+        fixed = (np.zeros_like(c) if m in self.modes else c for m, c in enumerate(coords))
+        return np.asarray(np.ravel_multi_index(tuple(fixed), self.shape))
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """Entries group by group."""
+
+    groups: Groups
+    order: np.ndarray  # (n,): which entry stands at each place
+    numbers: np.ndarray  # of the groups that have entries, sorted
+    starts: np.ndarray
+    places: np.ndarray  # (modes, n)
+    noise: np.ndarray  # (n,): of each entry, relative
+
+    @classmethod
+    def of(cls, groups: Groups, obs: Observations) -> Seen:
+        numbers = groups.numbers_at(obs.coords)
+        order = np.argsort(numbers, kind="stable")
+        found, starts = np.unique(numbers[order], return_index=True)
+        return cls(groups, order, found, np.append(starts, obs.size), groups.places_at(obs.coords[:, order]), _noise(obs)[order])
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """Cells to be filled, each beside the entries of its group."""
+
+    count: int
+    order: np.ndarray  # cells whose group has entries, group by group
+    wanted: tuple[np.ndarray, np.ndarray]  # where each group's cells start, and their places
+    rows: np.ndarray  # of the entries seen, those of these groups
+    given: tuple[np.ndarray, np.ndarray, np.ndarray]  # where each group's entries start, their places, their noise
+    slices: np.ndarray  # of each group
+
+    @classmethod
+    def of(cls, seen: Seen, coords: np.ndarray) -> Asked:
+        groups, numbers = seen.groups, seen.groups.numbers_at(coords)
+        order = np.argsort(numbers, kind="stable")
+        at = np.searchsorted(seen.numbers, numbers[order])
+        known = seen.numbers[np.minimum(at, len(seen.numbers) - 1)] == numbers[order]
+        order, at = order[known], at[known]
+        here, first = np.unique(at, return_index=True)
+        lengths = np.diff(seen.starts)[here]
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        rows = np.repeat(seen.starts[here] - starts[:-1], lengths) + np.arange(starts[-1])
+        return cls(
+            coords.shape[1],
+            order,
+            (np.append(first, len(at)), groups.places_at(coords[:, order])),
+            rows,
+            (starts, np.ascontiguousarray(seen.places[:, rows]), seen.noise[rows]),
+            groups.slices_at(coords[:, order[first]]),
+        )
+
+    def means(self, values: np.ndarray, how: Correlation) -> np.ndarray:
+        """Conditional means given each row of `values`, which stand as the entries seen do; 0 for cells without neighbours."""
+        found, out = np.zeros((len(values), self.count)), np.zeros((len(values), len(self.order)))
+        starts, places, noise = self.given
+        given = np.ascontiguousarray(values[:, self.rows])
+        _krige(starts, places, given, noise, *self.wanted, self.slices, how.tables, how.nuggets, out)
+        found[:, self.order] = out
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Correlation:
+    """How alike residuals of the cells of a group are, slice by slice, and which share of the components goes with it."""
+
     tables: np.ndarray  # (slices, modes, longest mode): correlation at every distance
     nuggets: np.ndarray  # (slices,): variance of the noise over that of `z`; infinite where neighbours are not asked
     shares: np.ndarray  # (slices,): of the components
 
-    def slices_at(self, coords: np.ndarray) -> np.ndarray:
-        return np.zeros(coords.shape[1], np.intp) if self.mode is None else coords[self.mode]
 
-    def groups_at(self, coords: np.ndarray) -> np.ndarray:
-        """The number of each entry's group."""
-        number = np.zeros(coords.shape[1], np.int64)
-        for mode, d in enumerate(self.shape):
-            if mode not in self.modes:
-                number = number * d + coords[mode]
-        return number
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """What was chosen: groups, and the correlation in them."""
+
+    groups: Groups
+    correlation: Correlation
 
     def of(self, model: CPTensor) -> CPTensor:
         """The components in their shares."""
-        mode = self.mode or 0
-        return CPTensor([f * (self.shares[:, None] if m == mode else 1.0) for m, f in enumerate(model.factors)])
+        return model.times(self.groups.mode or 0, self.correlation.shares)
 
     def given(self, obs: Observations, residual: np.ndarray) -> Kriging:
         """What to fill with, given the residuals seen at the entries of `obs`."""
-        slices = self.slices_at(obs.coords)
-        means = _slice_means(residual, slices, len(self.nuggets)) * np.isfinite(self.nuggets)
-        order = np.argsort(self.groups_at(obs.coords), kind="stable")
-        groups, starts = np.unique(self.groups_at(obs.coords)[order], return_index=True)
-        places = np.ascontiguousarray(obs.coords[list(self.modes)][:, order])
-        rest = (residual - means[slices])[order]
-        return Kriging(self, groups, np.append(starts, obs.size), places, rest, _noise(obs)[order], means)
+        seen, slices, nuggets = Seen.of(self.groups, obs), self.groups.slices_at(obs.coords), self.correlation.nuggets
+        means = _slice_means(residual, slices, len(nuggets)) * np.isfinite(nuggets)
+        return Kriging(self, seen, (residual - means[slices])[seen.order], means)
 
 
 @dataclass(frozen=True, eq=False)
 class Kriging:
     """Residuals seen, group by group, and what they say of other cells."""
 
-    correlation: Correlation
-    groups: np.ndarray  # numbers of the groups, sorted
-    starts: np.ndarray
-    places: np.ndarray  # (modes, n)
+    neighbours: Neighbours
+    seen: Seen
     residuals: np.ndarray  # (n,), the slice's mean taken off
-    noise: np.ndarray  # (n,): of each entry, relative
     means: np.ndarray  # (slices,)
 
     def at(self, indices: np.ndarray) -> np.ndarray:
         """What neighbours add at `indices`, shape ``(n, order)``."""
         coords = np.ascontiguousarray(indices.T)
-        out = _passes(self, self.residuals[None], coords, self.correlation)[0]
-        return out + self.means[self.correlation.slices_at(coords)]
+        out = Asked.of(self.seen, coords).means(self.residuals[None], self.neighbours.correlation)[0]
+        return out + self.means[self.seen.groups.slices_at(coords)]
 
     def times(self, factor: float) -> Kriging:
         """The same in other units."""
         return replace(self, residuals=self.residuals * factor, means=self.means * factor)
-
-
-def _passes(seen: Kriging, values: np.ndarray, coords: np.ndarray, how: Correlation) -> np.ndarray:
-    """Conditional means at `coords` for each row of `values`, shape ``(rows, n)``; cells without neighbours get 0."""
-    own = how.groups_at(coords)
-    order = np.argsort(own, kind="stable")
-    at = np.searchsorted(seen.groups, own[order])
-    known = (at < len(seen.groups)) & (seen.groups[np.minimum(at, len(seen.groups) - 1)] == own[order])
-    order, at = order[known], at[known]
-    found = np.zeros((len(values), coords.shape[1]))
-    here, first = np.unique(at, return_index=True)
-    if not len(here):
-        return found
-    starts = np.append(first, len(at))
-    lengths = (seen.starts[1:] - seen.starts[:-1])[here]
-    own_starts = np.concatenate([[0], np.cumsum(lengths)])
-    rows = np.repeat(seen.starts[:-1][here] - own_starts[:-1], lengths) + np.arange(own_starts[-1])
-    wanted = np.ascontiguousarray(coords[list(how.modes)][:, order], dtype=np.int32)
-    out = np.zeros((len(values), len(order)))
-    places, given = np.ascontiguousarray(seen.places[:, rows]), np.ascontiguousarray(values[:, rows])
-    slices = how.slices_at(coords[:, order[starts[:-1]]])
-    _krige(own_starts, places, given, seen.noise[rows], starts, wanted, slices, how.tables, how.nuggets, out)
-    found[:, order] = out
-    return found
 
 
 def _noise(obs: Observations) -> np.ndarray:
@@ -173,8 +219,8 @@ def _slice_means(values: np.ndarray, slices: np.ndarray, count: int) -> np.ndarr
 
 def choose(
     train: Observations, fitted: np.ndarray, held: Observations, fitted_held: np.ndarray, mode: int | None
-) -> tuple[Correlation, np.ndarray] | None:
-    """The correlation that fills the held-out entries best, and the errors it leaves there; None where neighbours don't pay.
+) -> tuple[Neighbours, np.ndarray] | None:
+    """The neighbours that fill the held-out entries best, and the errors they leave there; None where they don't pay.
 
     Values are those of the data without the offset, `fitted` what the components say of them.
     """
@@ -185,28 +231,28 @@ def choose(
     modes = _close_modes(train, train.values - fitted, held, held.values - fitted_held, mode)
     if not modes:
         return None
-    ordered = list(modes.values())
-    how = Correlation(train.shape, tuple(modes), mode, np.empty(0), np.empty(0), np.empty(0))
-    slices = how.slices_at(train.coords), how.slices_at(held.coords)
-    count = 1 if mode is None else train.shape[mode]
+    groups, ordered = Groups(train.shape, tuple(modes), mode), list(modes.values())
+    seen = Seen.of(groups, train)
+    asked = Asked.of(seen, held.coords)
+    (slices, count), slices_held = slices_of(train.coords, train.shape, mode), groups.slices_at(held.coords)
     both = np.stack([train.values, fitted]).astype(np.float64)
-    means = np.stack([_slice_means(v, slices[0], count) for v in both])
-    seen = replace(how, nuggets=np.full(count, np.inf)).given(train, both[0])  # its layout is what counts
-    order = np.argsort(how.groups_at(train.coords), kind="stable")
-    both = (both - means[:, slices[0]])[:, order]
-    target, said = (np.stack([held.values, fitted_held]) - means[:, slices[1]]).astype(np.float64)
-    alone = np.bincount(slices[1], (held.values - fitted_held) ** 2, minlength=count)
+    means = np.stack([_slice_means(v, slices, count) for v in both])
+    both = (both - means[:, slices])[:, seen.order]
+    target, said = (np.stack([held.values, fitted_held]) - means[:, slices_held]).astype(np.float64)
+    alone = held.values - fitted_held
+
+    def by_slice(values: np.ndarray) -> np.ndarray:
+        return np.bincount(slices_held, values, minlength=count)
 
     def tried(numbers: np.ndarray) -> tuple[Correlation, np.ndarray, np.ndarray]:
         """The correlation at `numbers`, shape ``(1 + modes, slices)``, its errors, and their squares by slice."""
-        point = replace(how, nuggets=numbers[0], tables=_tables(train.shape, how.modes, ordered, numbers[1:]))
-        near, near_said = _passes(seen, both, held.coords, point)
+        how = Correlation(_tables(train.shape, groups.modes, ordered, numbers[1:]), numbers[0], np.ones(count))
+        near, near_said = asked.means(both, how)
         rest, slope = target - near, said - near_said
-        squares = np.bincount(slices[1], slope**2, minlength=count)
-        shares = np.bincount(slices[1], slope * rest, minlength=count) / np.where(squares > 0, squares, 1.0)
-        point = replace(point, shares=np.clip(shares, 0.0, 1.0))
-        errors = rest - point.shares[slices[1]] * slope
-        return point, errors, np.bincount(slices[1], errors**2, minlength=count)
+        squares = by_slice(slope**2)
+        how = replace(how, shares=np.clip(by_slice(slope * rest) / np.where(squares > 0, squares, 1.0), 0.0, 1.0))
+        errors = rest - how.shares[slices_held] * slope
+        return how, errors, by_slice(errors**2)
 
     grids = [NUGGETS, *(ORDERED if near else LOOSE for near in ordered)]
     best = np.stack([np.full(count, 1.0), *(np.full(count, 0.7 if near else 0.4) for near in ordered)])
@@ -219,12 +265,12 @@ def choose(
                 squares = tried(trial)[2]
                 best[row] = np.where(squares < least, value, best[row])
                 least = np.minimum(squares, least)
-    point, errors, squares = tried(best)
-    pays = squares < PAYS * alone
+    how, errors, squares = tried(best)
+    pays = squares < PAYS * by_slice(alone**2)
     if not pays.any():
         return None
-    point = replace(point, nuggets=np.where(pays, point.nuggets, np.inf), shares=np.where(pays, point.shares, 1.0))
-    return point, np.where(pays[slices[1]], errors, held.values - fitted_held)
+    how = replace(how, nuggets=np.where(pays, how.nuggets, np.inf), shares=np.where(pays, how.shares, 1.0))
+    return Neighbours(groups, how), np.where(pays[slices_held], errors, alone)
 
 
 def _tables(shape: tuple[int, ...], modes: tuple[int, ...], ordered: list[bool], numbers: np.ndarray) -> np.ndarray:
@@ -236,12 +282,31 @@ def _tables(shape: tuple[int, ...], modes: tuple[int, ...], ordered: list[bool],
 
 def _close_modes(train: Observations, residual, held: Observations, residual_held, mode: int | None) -> dict[int, bool]:
     """Modes along which neighbours' residuals are alike, and whether nearer ones are more so."""
+    cells, wanted = (
+        np.asarray(np.ravel_multi_index(tuple(part.coords), part.shape)) for part in (train, held)
+    )  # in canonical order: sorted
+    beside, own = residual / _sizes(residual, train, mode), residual_held / _sizes(residual_held, held, mode)
+
+    def alike(m: int, step: int) -> tuple[float, float]:
+        """Correlation of held-out residuals with those `step` away along mode `m`, and its standard error."""
+        stride = int(np.prod(train.shape[m + 1 :], dtype=np.int64))
+        products, squares, others, pairs = 0.0, 0.0, 0.0, 0
+        for shift in (-step, step):
+            inside = (held.coords[m] + shift >= 0) & (held.coords[m] + shift < train.shape[m])
+            at = np.minimum(np.searchsorted(cells, wanted + shift * stride), len(cells) - 1)
+            both = inside & (cells[at] == wanted + shift * stride)
+            a, b = own[both], beside[at[both]]
+            products, squares, others, pairs = products + a @ b, squares + a @ a, others + b @ b, pairs + len(a)
+        if pairs < ENOUGH or not squares * others:
+            return 0.0, np.inf
+        return float(products / np.sqrt(squares * others)), 1 / np.sqrt(pairs)
+
     found = []
     for m, d in enumerate(train.shape):
         if m != mode and 1 < d <= WINDOW:
-            near, error = _alike(train, residual, held, residual_held, mode, m, 1)
+            near, error = alike(m, 1)
             if near > max(ALIKE, SURE * error):
-                far = _alike(train, residual, held, residual_held, mode, m, max(2, d // 3))[0] if d > 4 else near
+                far = alike(m, max(2, d // 3))[0] if d > 4 else near
                 found.append((near, m, near > NEARER * far))
     modes: dict[int, bool] = {}
     for _, m, ordered in sorted(found, reverse=True):
@@ -252,36 +317,8 @@ def _close_modes(train: Observations, residual, held: Observations, residual_hel
     return modes
 
 
-def _alike(train: Observations, residual, held: Observations, residual_held, mode: int | None, m: int, step: int) -> tuple[float, float]:
-    """Correlation of held-out residuals with those `step` away along mode `m`, and its standard error."""
-    stride = int(np.prod(train.shape[m + 1 :], dtype=np.int64))
-    cells, wanted = _cells(train), _cells(held)  # the canonical order is that of the cells' numbers
-    size, scale = _sizes(residual, train, mode), _sizes(residual_held, held, mode)
-    products, squares, others = 0.0, 0.0, 0.0
-    pairs = 0
-    for shift in (-step, step):
-        inside = (held.coords[m] + shift >= 0) & (held.coords[m] + shift < train.shape[m])
-        at = np.minimum(np.searchsorted(cells, wanted + shift * stride), len(cells) - 1)
-        both = inside & (cells[at] == wanted + shift * stride)
-        a, b = (residual_held / scale)[both], (residual / size)[at[both]]
-        products, squares, others, pairs = products + a @ b, squares + a @ a, others + b @ b, pairs + len(a)
-    if pairs < ENOUGH or not squares * others:
-        return 0.0, np.inf
-    return float(products / np.sqrt(squares * others)), 1 / np.sqrt(pairs)
-
-
-def _cells(obs: Observations) -> np.ndarray:
-    number = np.zeros(obs.size, np.int64)
-    for mode, d in enumerate(obs.shape):
-        number = number * d + obs.coords[mode]
-    return number
-
-
 def _sizes(residual: np.ndarray, obs: Observations, mode: int | None) -> np.ndarray:
     """Root mean square of the residuals in each entry's slice, one number an entry."""
-    if mode is None:
-        slices, count = np.zeros(obs.size, np.intp), 1
-    else:
-        slices, count = obs.coords[mode], obs.shape[mode]
+    slices, count = slices_of(obs.coords, obs.shape, mode)
     size = np.sqrt(_slice_means(residual**2, slices, count))
     return np.where(size > 0, size, 1.0)[slices]

@@ -280,6 +280,15 @@ class Observations:
         return self
 
 
+def slices_of(coords: np.ndarray, shape: Sequence[int], mode: int | None) -> tuple[np.ndarray, int]:
+    """The slice of `mode` in which each column of `coords` lies, and how many there are; one that holds all where `mode` is None.
+
+    >>> slices_of(np.array([[0, 1], [2, 0]]), (2, 3), 1)
+    (array([2, 0]), 3)
+    """
+    return (np.zeros(coords.shape[1], np.intp), 1) if mode is None else (coords[mode], shape[mode])
+
+
 # --- checks ---------------------------------------------------------------------------------------
 
 

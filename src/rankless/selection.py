@@ -159,12 +159,12 @@ def _with_neighbours(found: Found, parts: Sequence[Part], obs: Observations, tra
     chosen = choose(bare, fitted(parts, train), bare_held, bare_held.values - found.point.residual, frame.mode)
     if chosen is None:
         return found
-    correlation, residual = chosen
-    fits = [correlation.of(model) for model in found.fits]
-    found = replace(found, fits=fits, drawn=found.drawn and correlation.of(found.drawn))
+    neighbours, residual = chosen
+    fits = [neighbours.of(model) for model in found.fits]
+    found = replace(found, fits=fits, drawn=found.drawn and neighbours.of(found.drawn))
     rest = obs.values - found.frame.offset_at(obs.coords) - found.model.at(obs.indices)
     point = replace(found.point, residual=residual, rmse=rmse_of(residual, held))
-    return replace(found, point=point, nearby=correlation.given(obs, rest))
+    return replace(found, point=point, nearby=neighbours.given(obs, rest))
 
 
 @dataclass(eq=False)

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from rankless.frame import Frame
-from rankless.observations import Observations
+from rankless.observations import Observations, slices_of
 from rankless.scoring import CAP, Point, rmse_of, root_weights, score_residual
 
 Name = Literal["none", "sqrt", "log"]
@@ -172,7 +172,7 @@ class Noise:
     def of(cls, point: Point, held: Observations) -> Noise:
         """From the errors of `point`: least squares on the logs of level and noise in bins of entries alike in level."""
         level, size = held.values - point.residual, np.abs(point.residual * root_weights(held))
-        slices = np.zeros(held.size, dtype=np.int64) if point.frame.mode is None else held.coords[point.frame.mode]
+        slices, _ = slices_of(held.coords, held.shape, point.frame.mode)
         ordered = np.argsort(slices, kind="stable")
         parts = np.split(ordered, np.flatnonzero(np.diff(slices[ordered])) + 1)
         rises, spreads, pairs = 0.0, 0.0, []
