@@ -22,12 +22,14 @@ _ENGINE = (
     "cp_tensor",
     "depth",
     "effects",
+    "endings",
     "frame",
     "kriging",
     "observations",
     "scoring",
     "selection",
     "transforms",
+    "walks",
 )
 _SOURCES = tuple(f"src/rankless/{name}.py" for name in _ENGINE)
 

@@ -23,13 +23,15 @@ LAYERS = {
     "kriging": 2,
     "scoring": 3,
     "blend": 4,
-    **dict.fromkeys(["selection", "intervals", "transforms"], 5),
-    "completer": 6,
-    "completion": 7,
-    **dict.fromkeys(["io", "evaluation", "report", "figures"], 8),
-    "demo": 9,
-    "cli": 10,
-    **dict.fromkeys(["__init__", "__main__"], 11),
+    **dict.fromkeys(["walks", "transforms"], 5),
+    "endings": 6,
+    **dict.fromkeys(["selection", "intervals"], 7),
+    "completer": 8,
+    "completion": 9,
+    **dict.fromkeys(["io", "evaluation", "report", "figures"], 10),
+    "demo": 11,
+    "cli": 12,
+    **dict.fromkeys(["__init__", "__main__"], 13),
 }
 
 # Third-party package -> the only places that may import it.

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from planted import hidden_error, planted
-from rankless import als, selection
+from rankless import als, endings, walks
 from rankless.als import workers as workers_module
 from rankless.als.workers import Workers
 from rankless.observations import Observations
-from rankless.selection import Found, Limits, search
+from rankless.selection import Found, search
+from rankless.walks import DEPTHS, Limits
 
 COLUMNS = {"start", "depth", "penalty", "effects", "noise", "rank", "holdout_rmse", "sweeps", "seconds"}
 
@@ -102,7 +103,7 @@ def test_every_row_of_the_path_is_whole(free):
         assert np.isfinite(row["holdout_rmse"])
         assert row["sweeps"] >= 0
         assert row["seconds"] >= 0
-    assert {row["depth"] for row in free.path} == set(selection.DEPTHS)
+    assert {row["depth"] for row in free.path} == set(DEPTHS)
     assert {row["effects"] for row in free.path} == {False, True}
     assert {row["start"] for row in free.path} >= {"grow", "prune"}
 
@@ -153,7 +154,7 @@ def test_no_fit_has_more_than_max_rank_components(max_rank):
 def test_the_hold_out_is_shuffled_and_apart_from_what_is_fitted(monkeypatch, small):
     """Fits of the walks see the training entries only; scores see the held-out ones; the last fit sees all."""
     obs, parts, fitted = Observations.from_array(small[1]), [], []
-    split, entries = Observations.split, selection.Entries
+    split, entries = Observations.split, walks.Entries
 
     def spied_split(self, *args, **kwargs):
         parts.append(split(self, *args, **kwargs))
@@ -164,7 +165,8 @@ def test_the_hold_out_is_shuffled_and_apart_from_what_is_fitted(monkeypatch, sma
         return entries(units, *args, **kwargs)
 
     monkeypatch.setattr(Observations, "split", spied_split)
-    monkeypatch.setattr(selection, "Entries", spied_entries)
+    for room in (walks, endings):
+        monkeypatch.setattr(room, "Entries", spied_entries)
     answer = found(obs)
     [(train, held)] = parts
     cells = [set(map(tuple, part.indices.tolist())) for part in (train, held)]

@@ -18,8 +18,9 @@ from rankless.depth import check_depth
 from rankless.effects import MainEffects
 from rankless.observations import Observations, check_indices
 from rankless.scoring import Point, rmse_of
-from rankless.selection import Found, Limits, Say, search
+from rankless.selection import Found, search
 from rankless.transforms import Name, Transform, amounts, asked_for, check_transform, earns
+from rankless.walks import Limits, Say
 
 _MIN_HELD = 500  # entries held out of small data even where `holdout` asks for fewer: a hundred choose a penalty badly
 _MOST_HELD = 0.3  # ... up to this share

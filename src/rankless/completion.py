@@ -15,8 +15,8 @@ from rankless.cp_tensor import CPTensor
 from rankless.effects import MainEffects
 from rankless.kriging import Kriging
 from rankless.observations import Observations
-from rankless.selection import Say
 from rankless.transforms import Transform
+from rankless.walks import Say
 
 if TYPE_CHECKING:
     import pandas as pd

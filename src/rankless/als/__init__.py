@@ -19,9 +19,9 @@ counts components more and shrinks them less.
 >>> fit.model.rank, round(float(fit.model.at([[0, 0]])[0]), 2)
 (1, 1.0)
 
-Inside, four rooms: `kernels` updates rows (by the arithmetic of `normal`, in `vectors`), `solver`
-sweeps and prunes, `settle` sweeps to rest, `annealing` brings components in; `workers` hands blocks
-of rows to threads.
+Inside, five rooms: `kernels` updates rows (by the arithmetic of `normal`, in `vectors`), `solver`
+sweeps and prunes, `settle` sweeps to rest, `annealing` brings components in, `gibbs` draws from the
+posterior; `workers` hands blocks of rows to threads.
 """
 
 from __future__ import annotations

@@ -1,0 +1,151 @@
+"""The last steps of the search: from its winner to what is refitted on all entries.
+
+The winner sheds spare components, its penalty is refined, faint components are thinned, noiseless data
+are fitted to the last digits; a mean of draws from the posterior is offered beside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from time import perf_counter
+
+import numpy as np
+
+from rankless.als.annealing import empty, with_random
+from rankless.als.gibbs import mean_of_draws
+from rankless.als.settle import settle
+from rankless.als.solver import Entries, Problem, component_sizes
+from rankless.blend import lone
+from rankless.cp_tensor import CPTensor
+from rankless.effects import MainEffects
+from rankless.observations import Observations
+from rankless.scoring import Point, rmse_of, score_of, unit_noise
+from rankless.walks import COARSE, HOPELESS, OFFERED, Search, grow, guard_at, problem_at
+
+SIMPLER, SIMPLER_STEPS = 4.0, 3  # ratio and number of the penalties at which spare components are shed
+FINE, FINE_STEPS = 2**0.25, 4  # ratio and number of the last, fine steps on either side of the winner
+FEWEST, THINNER, THIN_STEPS = 2, 0.7, 8  # components at which thinning ends; share kept at each step; penalties tried at each
+EXACT = 1e-4  # error as a share of what is to be explained, below which data are noiseless
+EXACT_STEP, EXACT_STEPS = 1e-2, 6  # ratio and number of the penalties then tried in double precision
+DRAWN_RANK, DRAWN_MOST = 1.4, (50, 100)  # components of draws, as many times the best fit's; at least, at most
+DRAWS, FEWEST_DRAWS = 200, 30  # sweeps of drawing, at most; below the second number it isn't tried
+DRAWN_WORK = 1e11  # multiply-adds that drawing may take
+FINAL = Problem(0.0, 1.0, tol=1e-5, max_sweeps=60)  # how far the refit is
+UTMOST = Problem(0.0, 1.0, tol=1e-6, max_sweeps=200)  # ... where data are noiseless
+
+
+def simpler(hunt: Search, best: Point) -> Point:
+    """Deeper, at larger penalties, from the winner's components: spare ones die and the others stay.
+
+    A fit that found the right components among many spare ones gets rid of them here only:
+    walks start afresh at each penalty, or come from above it.
+    """
+    depth, point = max(hunt.limits.depths), best
+    for _ in range(SIMPLER_STEPS if best.state.rank else 0):
+        point = hunt.moved(point, point.frame, depth, point.penalty * SIMPLER)
+        if point.score > HOPELESS * best.score or not point.state.rank:
+            break
+        if point.state.rank < best.state.rank:
+            best = min(point, best, key=score_of)
+    return best
+
+
+def refined(hunt: Search, best: Point) -> Point:
+    """Smaller steps of the penalty around the winner, each from the winner's own components, more offered."""
+    units, rng = best.frame.to_units(hunt.train), next(hunt.streams)
+    entries = Entries(units, np.float32)
+    for direction in (1 / FINE, FINE):
+        for _ in range(FINE_STEPS if best.state.rank else 0):
+            clock, penalty = perf_counter(), best.penalty * direction
+            problem = problem_at(COARSE, best.depth, penalty, units, best.frame.noise)
+            state, sweeps = grow(entries, best.state, problem, OFFERED, hunt.limits.max_rank, rng, hunt.workers)
+            trial = hunt.scored(best.frame, best.start, problem, state, sweeps, clock)
+            if trial.score >= best.score:
+                break
+            best = trial
+    return best
+
+
+def thinner(hunt: Search, best: Point) -> Point:
+    """The winner's largest components alone, at smaller penalties.
+
+    A shallow penalty takes as much from faint components as from noise; few of them, fitted closely and
+    then shrunk by one share, may err less.
+    """
+    last, choice = best, (lone(best, hunt.held)[1], best)
+    while last.state.rank > FEWEST:
+        state = last.state.copy()
+        state.keep(np.sort(np.argsort(-component_sizes(state), kind="stable")[: int(state.rank * THINNER)]))
+        point, trials = replace(last, start="thin", state=state), []
+        for step in range(THIN_STEPS):
+            point = hunt.moved(point, point.frame, point.depth, best.penalty * FINE**-step)
+            trials.append((lone(point, hunt.held)[1], point))
+            if step and trials[-1][0] >= trials[-2][0]:
+                break
+        last = trials[0][1]
+        choice = min(choice, *trials, key=lambda trial: trial[0])
+        if trials[0][0] > HOPELESS * choice[0]:
+            break
+    return choice[1]
+
+
+def sharpened(hunt: Search, best: Point) -> Point:
+    """Data without noise: smaller penalties in double precision, for as long as that helps.
+
+    Single precision, in which walks are made, cannot tell the last of them apart.
+    """
+    units, state = best.frame.to_units(hunt.train), best.state.copy()
+    entries, state.stack = Entries(units), state.stack.astype(np.float64)
+    problem = problem_at(UTMOST, best.depth, best.penalty, units, 0.0)
+    for _ in range(EXACT_STEPS if best.state.rank else 0):
+        clock, state = perf_counter(), state.copy()
+        problem = replace(problem, penalty=problem.penalty * EXACT_STEP, guard=problem.guard * EXACT_STEP)
+        sweeps = len(settle(entries, state, problem, hunt.workers).objective)
+        trial = hunt.scored(best.frame, best.start, problem, state, sweeps, clock)
+        if trial.score >= 0.5 * best.score:
+            break
+        best = trial
+    return best
+
+
+def averaged(hunt: Search, best: Point) -> list[Point]:
+    """The mean of draws from the posterior, where it is cheap enough; its start knows nothing of `best`."""
+    least, most = DRAWN_MOST
+    rank = min(max(least, int(DRAWN_RANK * best.state.rank)), most)
+    sweeps = _sweeps_of(hunt.train, rank)
+    if sweeps < FEWEST_DRAWS:
+        return []
+    units, rng, clock = best.frame.to_units(hunt.train), next(hunt.streams), perf_counter()
+    hunt.say(f"draws of {rank} components", None)
+    entries = Entries(units)
+    state = with_random(entries, empty(entries), rank, rng)
+    noise = unit_noise(best.frame, best, hunt.held)
+    drawn = mean_of_draws(entries, state, rng, hunt.workers, noise=noise, sweeps=sweeps)
+    return [hunt.scored(best.frame, "draw", problem_at(COARSE, 0.0, noise, units, noise), state, sweeps, clock, drawn)]
+
+
+def is_exact(hunt: Search, best: Point) -> bool:
+    """Whether data are noiseless: next to nothing of what there was to explain is left."""
+    return best.rmse < EXACT * rmse_of(hunt.held.values - best.frame.offset_at(hunt.held.coords), hunt.held)
+
+
+def refit(hunt: Search, best: Point, offset: MainEffects | None, obs: Observations, *, exact: bool) -> CPTensor:
+    """The components of `best`, settled on all entries `obs`; of a mean of draws, drawn again given all."""
+    frame, state = replace(best.frame, offset=offset), best.state.copy()
+    entries = Entries(frame.to_units(obs))
+    if best.drawn is not None:
+        sweeps = max(FEWEST_DRAWS, _sweeps_of(obs, state.rank))
+        noise = best.penalty  # where the chain starts; it soon forgets
+        return frame.to_data(mean_of_draws(entries, state, next(hunt.streams), hunt.workers, noise=noise, sweeps=sweeps))
+    state.stack = state.stack.astype(np.float64)
+    # held-out entries need not lie where a component runs away: the guard has to know the noise it leaves
+    guard = max(best.guard, guard_at(best.penalty, hunt.train, unit_noise(best.frame, best, hunt.held)))
+    how = UTMOST if exact else FINAL
+    settle(entries, state, replace(how, depth=best.depth, penalty=best.penalty, guard=guard), hunt.workers)
+    return frame.to_data(state.model())
+
+
+def _sweeps_of(obs: Observations, rank: int) -> int:
+    """Sweeps of drawing that the work allows."""
+    solves = sum(obs.shape) * rank**3 / 3
+    return int(min(DRAWS, DRAWN_WORK / (obs.order * obs.size * rank**2 / 2 + solves)))
