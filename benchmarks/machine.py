@@ -64,13 +64,15 @@ def blas_kernel() -> str:
 
 
 def versions() -> str:
-    found = [f"Python {platform.python_version()}"]
-    for name in _LIBRARIES:
-        try:
-            found.append(f"{name} {metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            found.append(f"{name} absent")
-    return ", ".join(found)
+    return ", ".join([f"Python {platform.python_version()}", *map(version, _LIBRARIES)])
+
+
+def version(library: str) -> str:
+    """A library's name on PyPI and its version here."""
+    try:
+        return f"{library} {metadata.version(library)}"
+    except metadata.PackageNotFoundError:
+        return f"{library} absent"
 
 
 @cache

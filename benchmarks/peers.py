@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from importlib import metadata
 from itertools import product
 from typing import Any
 
 from benchmarks.machine import source_stamp
 from benchmarks.measures import data, peers
 from benchmarks.measures.peers import PEERS, Peer
-from benchmarks.store import Cell, Store, median, numbers
+from benchmarks.store import Cell, Store, median, numbers, peers_store
 
 SEEDS = (0, 1, 2, 3, 4)
 FIRST = 3  # so many seeds of all tables come before the others
@@ -24,17 +23,10 @@ DEAR = {("nyc_airport_weather", "SMURFF"), ("nyc_airport_weather", "KNNImputer")
 
 
 def store(peer: Peer, **how: Any) -> Store:
-    """A peer's cells do not age with our code, but with the library that makes them."""
-    return Store("peers", timed=False, stamp=stamp(peer), **how)
-
-
-def stamp(peer: Peer) -> str:
-    if not isinstance(peer.maker, str):
-        return source_stamp(peer.maker)
-    try:
-        return f"{peer.maker} {metadata.version(peer.maker)}"
-    except metadata.PackageNotFoundError:
-        return f"{peer.maker} absent"
+    """A peer's cells do not age with our code, but with the library or the file that makes them."""
+    if isinstance(peer.maker, str):
+        return peers_store("peers", peer.maker, **how)
+    return Store("peers", timed=False, stamp=source_stamp(peer.maker), **how)
 
 
 @dataclass(frozen=True)

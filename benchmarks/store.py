@@ -9,11 +9,10 @@ from __future__ import annotations
 import csv
 import statistics
 from collections.abc import Callable, Iterable, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import ROOT, machine, source_stamp, today
+from benchmarks.machine import ROOT, machine, source_stamp, today, version
 
 CLOCKS = ("seconds", "processor")  # columns that differ from run to run
 FOLDER = ROOT / "docs" / "benchmarks"
@@ -103,13 +102,7 @@ class Store:
 
 def peers_store(name: str, *libraries: str, **how: Any) -> Store:
     """A store whose cells age not with our code, but with the versions of the peers' `libraries`."""
-    versions = []
-    for library in libraries:
-        try:
-            versions.append(f"{library} {metadata.version(library)}")
-        except metadata.PackageNotFoundError:
-            versions.append(f"{library} absent")
-    return Store(name, timed=False, stamp=", ".join(versions), **how)
+    return Store(name, timed=False, stamp=", ".join(map(version, libraries)), **how)
 
 
 def numbers(cells: Iterable[Cell], column: str) -> list[float]:

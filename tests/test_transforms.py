@@ -126,16 +126,25 @@ def test_the_mean_is_that_of_the_weighted_entries():
     assert transform.calibrated(weighed, residual).factor == pytest.approx(twice)
 
 
+def fitted(seen: np.ndarray) -> list[TensorCompleter]:
+    """With a transform where the data ask for one, and without."""
+    return [TensorCompleter(transform=t, random_state=0).fit(seen) for t in ("auto", None)]
+
+
+def assert_smaller_errors(auto: TensorCompleter, plain: TensorCompleter, truth: np.ndarray, seen: np.ndarray, share: float) -> None:
+    for smaller, larger in zip(errors(auto, truth, seen), errors(plain, truth, seen), strict=True):
+        assert smaller < share * larger
+
+
 # --- chosen where it helps ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_counts_get_square_roots_and_smaller_errors(seed):
     rates, seen = counts(seed)
-    auto, plain = (TensorCompleter(transform=t, random_state=0).fit(seen) for t in ("auto", None))
+    auto, plain = fitted(seen)
     assert auto.transform_.name == "sqrt"
-    for smaller, larger in zip(errors(auto, rates, seen), errors(plain, rates, seen), strict=True):
-        assert smaller < 0.97 * larger
+    assert_smaller_errors(auto, plain, rates, seen, 0.97)
     assert set(auto.path_["transform"]) == {"none", "sqrt"}
     assert set(plain.path_["transform"]) == {"none"}
 
@@ -143,17 +152,16 @@ def test_counts_get_square_roots_and_smaller_errors(seed):
 @pytest.mark.parametrize("seed", [0, 2, 3])
 def test_noise_in_percent_gets_logarithms_and_smaller_errors(seed):
     truth, seen = multiplied(seed)
-    auto, plain = (TensorCompleter(transform=t, random_state=0).fit(seen) for t in ("auto", None))
+    auto, plain = fitted(seen)
     assert auto.transform_.name == "log"
-    for smaller, larger in zip(errors(auto, truth, seen), errors(plain, truth, seen), strict=True):
-        assert smaller < 0.95 * larger
+    assert_smaller_errors(auto, plain, truth, seen, 0.95)
 
 
 @pytest.mark.parametrize("shift", [0.0, 12.0])
 def test_the_same_noise_everywhere_costs_no_second_search(shift):
     seen = planted((16, 14, 12), rank=2, share=0.5, noise=0.2)[1] + shift
     assert (np.nanmin(seen) >= 0) == (shift > 0)
-    auto, plain = (TensorCompleter(transform=t, random_state=0).fit(seen) for t in ("auto", None))
+    auto, plain = fitted(seen)
     assert auto.transform_.name == "none"
     assert len(auto.path_) == len(plain.path_)
     cells = np.argwhere(np.isnan(seen))

@@ -46,8 +46,5 @@ def ours(table: str, seed: int, depth: float, allowed: int) -> dict[str, float]:
 def peer(method: str, table: str, seed: int, allowed: int) -> dict[str, float]:
     """A peer told that rank."""
     seen, asked, truth = case(table, seed)
-    start = time.perf_counter()
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # the peers' own
-        filled = PEERS[method](seen, seed, rank=allowed)
-    return {"nrmse": nrmse(truth, filled[asked]), "seconds": time.perf_counter() - start}
+    filled, took = peers.timed(PEERS[method], seen, seed, rank=allowed)
+    return {"nrmse": nrmse(truth, filled[asked]), "seconds": took["seconds"]}

@@ -143,15 +143,19 @@ PEERS = (  # the cheap ones first
 METHODS: dict[str, Fill] = {method: fill for peer in PEERS for method, fill in peer.grid.items()}
 
 
-def fixed(method: str, array: np.ndarray, hidden: np.ndarray, seed: int) -> dict[str, float]:
-    """NRMSE of one way to fill on the hidden cells, its seconds by the wall clock and of processor time."""
-    seen = np.where(hidden, np.nan, array)
+def timed(fill: Callable[..., np.ndarray], seen: np.ndarray, seed: int, **options) -> tuple[np.ndarray, dict[str, float]]:
+    """What a peer fills in, its warnings unheard, and its seconds by the wall clock and of processor time."""
     start, worked = time.perf_counter(), time.process_time()
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # the peers' own
-        filled = METHODS[method](seen, seed)
-    seconds, processor = time.perf_counter() - start, time.process_time() - worked
-    return {"nrmse": nrmse(array[hidden], filled[hidden]), "seconds": seconds, "processor": processor}
+        filled = fill(seen, seed, **options)
+    return filled, {"seconds": time.perf_counter() - start, "processor": time.process_time() - worked}
+
+
+def fixed(method: str, array: np.ndarray, hidden: np.ndarray, seed: int) -> dict[str, float]:
+    """NRMSE of one way to fill on the hidden cells, and what it took."""
+    filled, took = timed(METHODS[method], np.where(hidden, np.nan, array), seed)
+    return {"nrmse": nrmse(array[hidden], filled[hidden]), **took}
 
 
 def real(method: str, name: str, share: float, seed: int, *, pattern: str = "cells") -> dict[str, float]:

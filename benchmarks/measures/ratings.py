@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 
@@ -146,15 +146,9 @@ def smurff(seed: int, *, k: int) -> dict[str, float]:
     return {"rmse": case.rmse(effects.at(case.asked) + residual), "seconds": seconds}
 
 
-def _cmfrec(k: int, penalty: float) -> Callable[[int], dict[str, float]]:
-    return lambda seed: cmfrec(seed, k=k, penalty=penalty)
-
-
-def _smurff(k: int) -> Callable[[int], dict[str, float]]:
-    return lambda seed: smurff(seed, k=k)
-
-
 OURS: dict[str, Callable[[int], dict[str, float]]] = {"rankless": ours, "main effects": main_effects, "mean": mean}
-CMFREC = {f"cmfrec k={k} lambda={penalty:g}": _cmfrec(k, penalty) for k in (4, 8, 16, 32) for penalty in (5.0, 10.0, 20.0)}
-SMURFF = {f"SMURFF k={k}": _smurff(k) for k in (4, 8, 16, 32)}
+CMFREC = {
+    f"cmfrec k={k} lambda={penalty:g}": partial(cmfrec, k=k, penalty=penalty) for k in (4, 8, 16, 32) for penalty in (5.0, 10.0, 20.0)
+}
+SMURFF = {f"SMURFF k={k}": partial(smurff, k=k) for k in (4, 8, 16, 32)}
 PEERS = CMFREC | SMURFF
