@@ -232,7 +232,7 @@ def test_a_table_comes_back_whole_with_its_labels():
 
 def test_the_long_table_says_what_was_observed(done):
     table = done.table()
-    assert list(table.columns) == ["mode_0", "mode_1", "mode_2", "value", "observed"]
+    assert list(table.columns) == ["mode_0", "mode_1", "mode_2", "value", "lower", "upper", "observed"]
     np.testing.assert_array_equal(table.observed, ~np.isnan(SEEN).ravel())
     np.testing.assert_array_equal(table.value, done.filled.ravel())
     np.testing.assert_array_equal(table[["mode_0", "mode_1", "mode_2"]].to_numpy(), CELLS)
@@ -243,7 +243,7 @@ def test_a_column_called_observed_is_not_lost(modes, value):
     array = holed(np.outer(np.arange(1.0, 9.0), np.arange(2.0, 9.0)), (2, 3))
     table = Observations.from_array(array, modes=modes, value_name=value).to_table()
     done = complete(table, modes=modes, value=value, **FAST)
-    assert list(done.table().columns) == [*modes, value, "was_observed"]
+    assert list(done.table().columns) == [*modes, value, "lower", "upper", "was_observed"]
     assert done.table().was_observed.sum() == 55
 
 

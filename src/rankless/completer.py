@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +16,7 @@ from rankless.als.workers import Workers
 from rankless.cp_tensor import CPTensor
 from rankless.depth import check_depth
 from rankless.effects import MainEffects
+from rankless.intervals import Calibration, check_coverage
 from rankless.observations import Observations, check_indices
 from rankless.scoring import Point, rmse_of
 from rankless.selection import Found, search
@@ -114,6 +115,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self.n_features_in_ = obs.order
         self.shape_ = obs.shape
         self._unseen = [obs.counts(mode) == 0 for mode in range(obs.order)]
+        self._answer = self._calibration = None
         if np.ptp(obs.values) == 0:
             self._fit_constant(obs)
             return self
@@ -123,13 +125,56 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         with Workers(self.n_jobs) as workers:
             best, tried = _Fit.best(obs, name, limits, workers=workers, **options)
         self._keep(best, tried, obs)
+        self._seed = options["seed"]
         _warn_unseen(obs, self._unseen)
         return self
 
     def predict(self, X) -> np.ndarray:
         """Values at coordinates `X`, shape ``(n, order)``; in slices never observed, their main effects."""
         check_is_fitted(self)
+        return self.transform_.inverse(self._said(check_indices(X, self.shape_)))
+
+    def predict_interval(self, X, coverage: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper ends at coordinates `X`, shape ``(n, order)``: a cell missing at random lies between with probability `coverage`.
+
+        See `rankless.intervals`. The first call calibrates: it makes the fits of the answer once more without some
+        entries. In slices never observed the ends are a guess from the spread of the others, and nothing is promised.
+        Raises ValueError where the data have too few entries to promise `coverage`.
+        """
+        check_is_fitted(self)
+        check_coverage(coverage)
         indices = check_indices(X, self.shape_)
+        said = self._said(indices)
+        best, calibration = self._answer, self.calibration()
+        if best is None or calibration is None:  # constant data
+            return said, said.copy()
+        near_one = np.ldexp(said, -best.exponent)
+        widths = np.ldexp(calibration.half_widths(indices, near_one, self._unseen, coverage), best.exponent)
+        plain, middle = replace(self.transform_, factor=1.0), self.transform_.inverse(said)
+        return np.minimum(plain.inverse(said - widths), middle), np.maximum(plain.inverse(said + widths), middle)
+
+    def calibration(self, callback: Say | None = None) -> Calibration | None:
+        """Errors at entries that no choice has seen, made at the first call; None for constant data."""
+        check_is_fitted(self)
+        if self._calibration is None and self._answer is not None:
+            best, seed = self._answer, np.random.default_rng(self._seed).spawn(65)[64]  # the search has the first 64
+            with Workers(self.n_jobs) as workers:
+                self._calibration = Calibration.of(best.found, best.near_one, seed=seed, workers=workers, say=callback or _silent)
+        return self._calibration
+
+    def calibration_errors(self) -> tuple[Observations, np.ndarray]:
+        """The calibration entries and the errors there, both in the data's units; none for constant data."""
+        found = self.calibration()
+        if found is None or self._answer is None:
+            return Observations(np.zeros((len(self.shape_), 0), np.int32), np.zeros(0), self.shape_), np.zeros(0)
+        values, said = (np.ldexp(z, self._answer.exponent) for z in (found.entries.values, found.entries.values - found.errors))
+        truth = replace(self.transform_, factor=1.0, top=np.inf).inverse(values)
+        return found.entries.with_values(truth), truth - self.transform_.inverse(said)
+
+    # --- helpers ------------------------------------------------------------------------------
+
+    def _said(self, indices: np.ndarray) -> np.ndarray:
+        """Values at checked coordinates, before the transform is undone."""
         values = np.zeros(len(indices)) if not self.effects_ else self.main_effects_.at(indices)
         if self.model_.rank:
             values = values + self.model_.at(indices)
@@ -140,9 +185,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
             unseen |= mask[indices[:, mode]]
         if unseen.any():
             values[unseen] = self.main_effects_.at(indices[unseen])
-        return self.transform_.inverse(values)
-
-    # --- helpers ------------------------------------------------------------------------------
+        return values
 
     def _observations(self, X, y, sample_weight) -> Observations:
         if isinstance(X, Observations):
@@ -202,6 +245,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         import pandas as pd
 
         found, exponent = best.found, best.exponent
+        self._answer = best
         self.transform_ = best.transform
         self.main_effects_ = (found.frame.offset or MainEffects.fit(best.near_one)).times(2.0**exponent)
         each, left = divmod(exponent, obs.order)  # the modes share the power of two, so they stay balanced

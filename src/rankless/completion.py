@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from rankless._memory import check_fits
 from rankless.completer import TensorCompleter, unseen_text
 from rankless.cp_tensor import CPTensor
 from rankless.effects import MainEffects
+from rankless.intervals import TooFew
 from rankless.kriging import Kriging
 from rankless.observations import Observations
 from rankless.transforms import Transform
@@ -72,7 +74,7 @@ class Completion:
         """What came in, its holes filled: an array for an array, a long table of all cells for a table."""
         if self._kind == "table":
             columns = [*self.observations.modes, self.observations.value_name]
-            return self.table()[columns]
+            return self.table(coverage=None)[columns]
         return self.array()
 
     def predict(self, indices) -> np.ndarray:
@@ -81,18 +83,48 @@ class Completion:
 
     def array(self) -> np.ndarray:
         """The filled array, observed cells as they came, in the dtype of the data."""
-        obs = self.observations
-        check_fits(obs.shape, obs.values.dtype.itemsize)
-        filled = np.empty(obs.shape, dtype=obs.values.dtype)
-        flat = filled.reshape(-1)
-        for start in range(0, flat.size, _CELLS_AT_ONCE):
-            cells = np.arange(start, min(start + _CELLS_AT_ONCE, flat.size))
-            flat[cells] = self.predict(np.stack(np.unravel_index(cells, obs.shape), axis=1))
-        filled[tuple(obs.coords)] = obs.values
-        return filled
+        return self._at_all_cells(lambda indices: (self.predict(indices),), 1)[0]
 
-    def table(self) -> pd.DataFrame:
-        """All cells as a long table: a column a mode, the value, and whether it was observed."""
+    def interval(self, coverage: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper ends, arrays of the data's shape: each filled cell lies between with probability `coverage`.
+
+        Observed cells are their own ends. What is promised, and for which cells, is said in `TensorCompleter.predict_interval`.
+        """
+        lower, upper = self._at_all_cells(lambda indices: self.estimator.predict_interval(indices, coverage), 2)
+        return lower, upper
+
+    def score(self, by: str | int | None = None) -> pd.DataFrame:
+        """Errors on entries that no choice has seen, on the whole or for every slice of the mode `by`.
+
+        Columns: the entries scored, root mean square error, mean absolute error, and the standard deviation
+        of their values. They are those that calibrate intervals; the fits scored were made without them.
+        """
+        import pandas as pd
+
+        entries, errors = self.estimator.calibration_errors()
+        obs = self.observations
+        if by is None:
+            codes, labels = np.zeros(entries.size, np.intp), ["all"]
+        else:
+            mode = obs.mode_index(by)
+            codes, labels = entries.coords[mode], [obs.label(mode, i) for i in range(obs.shape[mode])]
+        table = pd.DataFrame({"error": errors, "value": entries.values, "slice": codes}).groupby("slice")
+        scores = pd.DataFrame(
+            {
+                "entries": table.size(),
+                "rmse": table["error"].agg(lambda error: np.sqrt(np.mean(error**2))),
+                "mae": table["error"].agg(lambda error: np.mean(np.abs(error))),
+                "std": table["value"].agg(lambda value: np.std(value)),
+            }
+        ).reindex(range(len(labels)))
+        scores["entries"] = scores["entries"].fillna(0).astype(int)
+        return scores.set_axis(pd.Index(labels, name=None if by is None else obs.modes[obs.mode_index(by)]))
+
+    def table(self, coverage: float | None = 0.9) -> pd.DataFrame:
+        """All cells as a long table: a column a mode, the value, the ends of its interval, and whether it was observed.
+
+        With `coverage` None the ends are left out; where the data have too few entries to promise it, they are NaN.
+        """
         import pandas as pd
 
         obs = self.observations
@@ -104,8 +136,33 @@ class Completion:
         observed = np.zeros(obs.shape, dtype=bool)
         observed[tuple(obs.coords)] = True
         columns[obs.value_name] = self.array().reshape(-1)
+        if coverage is not None:
+            for name, end in zip(("lower", "upper"), self._ends(coverage), strict=True):
+                columns[_free(name, columns)] = end.reshape(-1)
         columns["observed" if "observed" not in columns else "was_observed"] = observed.reshape(-1)
         return pd.DataFrame(columns)
+
+    def _ends(self, coverage: float) -> tuple[np.ndarray, np.ndarray]:
+        try:
+            return self.interval(coverage)
+        except TooFew as problem:
+            warnings.warn(f"no intervals: {problem}", UserWarning, stacklevel=3)
+            nothing = np.full(self.observations.shape, np.nan)
+            return nothing, nothing
+
+    def _at_all_cells(self, of: Callable[[np.ndarray], tuple[np.ndarray, ...]], count: int) -> list[np.ndarray]:
+        """`count` arrays of the data's shape, what `of` says of each block of indices; observed cells as they came."""
+        obs = self.observations
+        check_fits(obs.shape, count * obs.values.dtype.itemsize)
+        arrays = [np.empty(obs.shape, dtype=obs.values.dtype) for _ in range(count)]
+        size = arrays[0].size
+        for start in range(0, size, _CELLS_AT_ONCE):
+            cells = np.arange(start, min(start + _CELLS_AT_ONCE, size))
+            for array, values in zip(arrays, of(np.stack(np.unravel_index(cells, obs.shape), axis=1)), strict=True):
+                array.reshape(-1)[cells] = values
+        for array in arrays:
+            array[tuple(obs.coords)] = obs.values
+        return arrays
 
     def summary(self) -> str:
         """What was found, in a few lines."""
@@ -187,6 +244,13 @@ def _read(data: Any, modes: Sequence[str] | None, value: str | None) -> tuple[Ob
             raise ValueError(f"a table needs its roles named; it has {columns}: pass modes=[...] and value='...'")
         return Observations.from_table(data, modes, value), "table"
     return Observations.from_array(data, modes=modes), "array"
+
+
+def _free(name: str, columns: Mapping[str, Any]) -> str:
+    """`name`, or where the data have a column of this name, another."""
+    while name in columns:
+        name = f"{name}_"
+    return name
 
 
 def _of_neighbours(nearby: Kriging | None, obs: Observations) -> list[str]:

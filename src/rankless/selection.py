@@ -24,7 +24,7 @@ from rankless.blend import Part, Pool, blend, fitted, in_shares, total, whole
 from rankless.cp_tensor import CPTensor
 from rankless.effects import MainEffects
 from rankless.frame import Frame
-from rankless.kriging import Kriging, choose
+from rankless.kriging import Kriging, Neighbours, choose
 from rankless.observations import Observations
 from rankless.scoring import Point, better_by_slice, frame_after, noise_mode, rmse_of, score_of
 from rankless.walks import COARSE, GRID, Limits, Say, Search, penalties_of, window
@@ -48,12 +48,19 @@ class Found:
     point: Point  # the best fit, with the held-out errors of the sum
     alone: Point  # the best fit before others were blended in: shares were fitted to the held-out entries
     held: Observations  # the entries held out
+    parts: list[Part]  # the fits of the sum and their shares, as they were before they were refitted
+    exact: bool  # whether data are noiseless
     nearby: Kriging | None = None  # what close cells add, in the units of the data
     path: list[dict] = field(default_factory=list)
 
     @property
     def model(self) -> CPTensor:
         return total([*self.fits, *([] if self.drawn is None else [self.drawn])])
+
+    def at(self, indices: np.ndarray) -> np.ndarray:
+        """The answer at `indices`, shape ``(n, order)``."""
+        values = self.model.at(indices) + self.frame.offset_at(indices.T)
+        return values if self.nearby is None else values + self.nearby.at(indices)
 
 
 def search(
@@ -98,14 +105,25 @@ def search(
     parts = blend(best, others, held, most=limits.fits, max_rank=limits.max_rank)
     offset = MainEffects.fit(obs) if best.frame.offset else None  # the parts share it
     models = in_shares(parts, [endings.refit(hunt, part.point, offset, obs, exact=exact) for part in parts])
-    fits, drawn = [], None
-    for part, model in zip(parts, models, strict=True):
-        if part.point.drawn is None:
-            fits.append(model)
-        else:
-            drawn = model
-    found = Found(replace(best.frame, offset=offset), fits, drawn, whole(parts, held), best, held, path=hunt.path)
+    fits, drawn = _fits_and_draws(parts, models)
+    found = Found(replace(best.frame, offset=offset), fits, drawn, whole(parts, held), best, held, parts, exact, path=hunt.path)
     return _with_neighbours(found, parts, obs, train) if limits.local else found
+
+
+def again(found: Found, obs: Observations, rng: np.random.Generator, workers: Workers, say: Say) -> Found:
+    """What the choices of `found` come to on fewer entries, `obs`: its fits settle and its draws are drawn anew, without the others."""
+    hunt = Search(obs, found.held, Limits(), iter(rng.spawn(64)), workers, say)
+    offset = MainEffects.fit(obs) if found.frame.offset else None
+    models = in_shares(found.parts, [endings.refit(hunt, part.point, offset, obs, exact=found.exact) for part in found.parts])
+    fits, drawn = _fits_and_draws(found.parts, models)
+    found = replace(found, frame=replace(found.frame, offset=offset), fits=fits, drawn=drawn)
+    return found if found.nearby is None else _next_to(found, found.nearby.neighbours, obs)
+
+
+def _fits_and_draws(parts: Sequence[Part], models: Sequence[CPTensor]) -> tuple[list[CPTensor], CPTensor | None]:
+    fits = [model for part, model in zip(parts, models, strict=True) if part.point.drawn is None]
+    drawn = [model for part, model in zip(parts, models, strict=True) if part.point.drawn is not None]
+    return fits, drawn[0] if drawn else None
 
 
 def _with_neighbours(found: Found, parts: Sequence[Part], obs: Observations, train: Observations) -> Found:
@@ -116,11 +134,16 @@ def _with_neighbours(found: Found, parts: Sequence[Part], obs: Observations, tra
     if chosen is None:
         return found
     neighbours, residual = chosen
+    point = replace(found.point, residual=residual, rmse=rmse_of(residual, held))
+    return _next_to(replace(found, point=point), neighbours, obs)
+
+
+def _next_to(found: Found, neighbours: Neighbours, obs: Observations) -> Found:
+    """The components of `found` in the shares that go with `neighbours`, and these, given `obs`."""
     fits = [neighbours.of(model) for model in found.fits]
     found = replace(found, fits=fits, drawn=found.drawn and neighbours.of(found.drawn))
     rest = obs.values - found.frame.offset_at(obs.coords) - found.model.at(obs.indices)
-    point = replace(found.point, residual=residual, rmse=rmse_of(residual, held))
-    return replace(found, point=point, nearby=neighbours.given(obs, rest))
+    return replace(found, nearby=neighbours.given(obs, rest))
 
 
 def chosen(hunt: Search) -> Point:

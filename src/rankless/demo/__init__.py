@@ -75,7 +75,7 @@ def write_table(path: Path, completion: Completion, units: Standard, variables: 
     """The filled long table in the units of the source."""
     from rankless.io import tables
 
-    table = completion.table()
+    table = completion.table(coverage=None)
     values = units.undo(table["value"].to_numpy(), table["variable"].map(variables.index).to_numpy())
     table["value"] = values.round(3)
     tables.write(path, table)

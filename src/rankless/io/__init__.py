@@ -93,7 +93,7 @@ def write(path: str | os.PathLike, done: Completion) -> None:
     if suffix_of(path) in TABLES:
         from rankless.io import tables
 
-        tables.write(path, done.table())
+        tables.write(path, done.table(coverage=None))
         return
     from rankless.io import arrays
 

@@ -1,0 +1,100 @@
+"""Intervals that cover, and scores on entries no choice has seen: split-conformal calibration.
+
+    half width at a cell  =  q(coverage) s(cell),      q = the ceil((n + 1) coverage)-th least of |error_j| / s_j
+
+over `n` calibration entries [papadopoulos2002, lei2018]. These chose nothing: penalty, depth, shares and
+neighbours were chosen on other, held-out entries, which also taught `s` (`rankless.difficulty`). Every fit
+of the answer is made again without the calibration entries. Where a missing cell is like an observed one
+taken at random, it then lies in its interval with probability `coverage` or a little more, because the
+answer itself knows more entries.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rankless.als.workers import Workers
+from rankless.difficulty import Difficulty
+from rankless.effects import MainEffects
+from rankless.observations import Observations
+from rankless.selection import Found, again
+from rankless.walks import Say
+
+SHARE, MOST_SHARE = 0.1, 0.3  # of the entries that calibrate, and of few entries at most
+FEWEST, MOST = 500, 10_000  # calibration entries that are aimed at where the shares allow it
+
+
+class TooFew(ValueError):
+    """There are too few entries to promise what was asked."""
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Errors of the answer's choices at entries that neither they nor their components have seen."""
+
+    entries: Observations
+    errors: np.ndarray  # (n,): value less what was said, in the units of the fit
+    sizes: np.ndarray  # (n,): their expected sizes, up to a factor
+    difficulty: Difficulty
+    rest: Observations  # all other entries: what is known of a new cell has to be what was known of these
+    effects: MainEffects  # of `rest`
+
+    @classmethod
+    def of(cls, found: Found, obs: Observations, *, seed: np.random.Generator, workers: Workers, say: Say) -> Calibration:
+        """Calibrate `found`, the answer for `obs`."""
+        share = min(max(SHARE, FEWEST / obs.size), MOST_SHARE, max(MOST / obs.size, 1e-9))
+        rest, entries = obs.split(share, seed=seed)
+        if not entries.size:
+            raise TooFew(f"of {obs.size} observed entries none can be spared to calibrate intervals on; observe more a slice")
+        say(f"calibrating on {entries.size} entries", None)
+        held, errors = found.held, found.point.residual
+        train = obs.subset(~_among(obs, held))
+        difficulty = Difficulty.of(held.coords, held.values - errors, errors, train)
+        said = again(found, rest, seed, workers, say).at(entries.indices)
+        return cls(entries, entries.values - said, difficulty.at(entries.coords, said, rest), difficulty, rest, MainEffects.fit(rest))
+
+    def quantile(self, errors: np.ndarray, coverage: float) -> float:
+        """The size of error that a new one exceeds with probability ``1 - coverage`` at most."""
+        count = len(errors)
+        rank = math.ceil((count + 1) * coverage)
+        if rank > count:
+            raise TooFew(
+                f"coverage={coverage:g} needs {math.ceil(coverage / (1 - coverage))} calibration entries, and {count} can be spared; "
+                f"pass coverage={math.floor(100 * count / (count + 1)) / 100:g} or less"
+            )
+        return float(np.partition(np.abs(errors), rank - 1)[rank - 1])
+
+    def half_widths(self, indices: np.ndarray, said: np.ndarray, unseen: Sequence[np.ndarray], coverage: float) -> np.ndarray:
+        """Half widths at `indices`, where the answer is `said`, in the units of the fit.
+
+        In slices without an entry, `unseen`, a mask a mode, nothing but other slices' spread is known: they are
+        as wide as errors of main effects that do not know the slice.
+        """
+        widths = self.quantile(self.errors / self.sizes, coverage) * self.difficulty.at(indices.T, said, self.rest)
+        bare = np.stack([mask[indices[:, mode]] for mode, mask in enumerate(unseen)])
+        for kind in np.unique(bare[:, bare.any(axis=0)], axis=1).T:
+            errors = self.entries.values - self.effects.at(self.entries.indices)
+            for mode in np.flatnonzero(kind):
+                errors = errors + self.effects.effects[mode][self.entries.coords[mode]]
+            widths[(bare == kind[:, None]).all(axis=0)] = self.quantile(errors, coverage)
+        return widths
+
+
+def check_coverage(coverage: float) -> None:
+    """Raise ValueError unless `coverage` is a probability."""
+    if isinstance(coverage, bool) or not (isinstance(coverage, (int, float, np.number)) and 0 < coverage < 1):
+        raise ValueError(f"coverage={coverage!r} is not a probability between 0 and 1; pass coverage=0.9 for nine in ten")
+
+
+def _among(obs: Observations, part: Observations) -> np.ndarray:
+    """Which entries of `obs` are in `part`; both are in canonical order."""
+    both = np.concatenate([part.coords, obs.coords], axis=1)
+    order = np.lexsort(both[::-1])
+    same = (both[:, order[1:]] == both[:, order[:-1]]).all(axis=0)
+    found = np.zeros(both.shape[1], dtype=bool)
+    found[order[1:][same]] = True  # the sort is stable: the later of a pair is the one of `obs`
+    return found[part.size :]
