@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rankless._memory import check_fits
+from rankless.canonical import check_indices
 from rankless.completer import TensorCompleter, unseen_text
 from rankless.cp_tensor import CPTensor
 from rankless.effects import MainEffects
@@ -77,7 +78,7 @@ class Completion:
 
     def predict(self, indices) -> np.ndarray:
         """Values at coordinates, shape ``(n, order)``."""
-        return self.estimator.predict(indices)
+        return self.estimator._values_at(check_indices(indices, self.observations.shape))
 
     def array(self) -> np.ndarray:
         """The filled array, observed cells as they came, in the dtype of the data."""
