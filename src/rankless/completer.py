@@ -377,4 +377,4 @@ def _warn_unseen(obs: Observations, unseen: list[np.ndarray]) -> None:
 def unseen_text(obs: Observations, mode: int, mask: np.ndarray) -> str:
     found = np.flatnonzero(mask)
     names = ", ".join(obs.label(mode, int(i)) for i in found[:5]) + (", ..." if len(found) > 5 else "")
-    return f"{len(found)} slice(s) of {obs.modes[mode]} have no observed entry and are filled from main effects: {names}"
+    return f"{len(found)} slice(s) of {obs.modes[mode]} have no observed entry and are filled from main effects: {names} (extrapolation)"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rankless import diagnostics
 from rankless._memory import check_fits
 from rankless.canonical import check_indices
 from rankless.completer import TensorCompleter, unseen_text
@@ -68,6 +69,14 @@ class Completion:
         """Every fit of the search: transform, depth, penalty, effects, noise, rank, hold-out error, sweeps, seconds."""
         return self.estimator.path_
 
+    def components(self) -> pd.DataFrame:
+        """A row for each component of `fits`: its size, and whether to trust it; columns as in `rankless.diagnostics.components`."""
+        return diagnostics.components(self.fits, self._in_fitted_units())
+
+    def slices(self) -> pd.DataFrame:
+        """A row for each slice of each mode: label, entries observed, their share of its cells, whether filling it is extrapolation."""
+        return diagnostics.slices(self.observations)
+
     @cached_property
     def filled(self) -> Any:
         """What came in, its holes filled: an array for an array, a long table of all cells for a table."""
@@ -122,9 +131,10 @@ class Completion:
             + f" (found among {len(est.path_)} fits).",
             *([] if est.drawn_ is None else ["a mean of draws from the posterior is part of the answer."]),
             *_of_neighbours(est.nearby_, obs),
-            f"error on held-out entries: {est.holdout_rmse_:.4g} (standard deviation of the data: {np.std(obs.values):.4g}).",
+            f"error on held-out entries: {est.holdout_rmse_:.4g} (standard deviation of the data: {diagnostics.spread(obs.values):.4g}).",
         ]
         lines += [unseen_text(obs, mode, mask) for mode, mask in enumerate(est._unseen) if mask.any()]
+        lines += diagnostics.in_words(self.fits, self._in_fitted_units())
         return "\n".join(lines)
 
     def save(self, path: str | os.PathLike) -> None:
@@ -149,6 +159,9 @@ class Completion:
         if extra and not est.effects_:  # only slices never observed are filled from main effects: take the others out
             extra += [(-first, *rest) for first, *rest in _effects_as_components(est.main_effects_, seen)]
         return CPTensor([np.column_stack([f, *(e[m] for e in extra)]) for m, f in enumerate(est.model_.factors)])
+
+    def _in_fitted_units(self) -> Observations:
+        return self.observations.with_values(self.transform.forward(self.observations.values))
 
     def __repr__(self) -> str:
         return f"Completion(shape={self.observations.shape}, rank={self.rank}, depth={self.depth:g})"
