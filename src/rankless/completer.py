@@ -17,6 +17,7 @@ from rankless.als.workers import Workers
 from rankless.canonical import Duplicates, check_indices
 from rankless.cp_tensor import CPTensor
 from rankless.depth import check_depth
+from rankless.diagnostics import wild
 from rankless.effects import MainEffects
 from rankless.observations import Observations
 from rankless.scoring import Point, rmse_of
@@ -130,12 +131,15 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
             self._fit_constant(obs)
             return self
         _check_enough(obs)
+        outlier = wild(obs)
         holdout = min(max(self.holdout, _MIN_HELD / obs.size), max(self.holdout, _MOST_HELD))
         options: dict[str, Any] = {"holdout": holdout, "seed": _seed(self.random_state), "say": callback or _silent}
         with Workers(self.n_jobs) as workers:
             best, tried = _Fit.best(obs, name, limits, workers=workers, **options)
         self._keep(best, tried, obs)
         _warn_unseen(obs, self._unseen)
+        if outlier and self.transform_.name == "none":
+            warnings.warn(outlier, UserWarning, stacklevel=2)
         return self
 
     def predict(self, X) -> np.ndarray:

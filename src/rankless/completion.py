@@ -133,7 +133,10 @@ class Completion:
             *_of_neighbours(est.nearby_, obs),
             f"error on held-out entries: {est.holdout_rmse_:.4g} (standard deviation of the data: {diagnostics.spread(obs.values):.4g}).",
         ]
+        if est.holdout_rmse_ >= diagnostics.spread(obs.values):
+            lines.append("that is no better than the mean of the data does: don't trust what was filled.")
         lines += [unseen_text(obs, mode, mask) for mode, mask in enumerate(est._unseen) if mask.any()]
+        lines += diagnostics.of_values(obs) if est.transform_.name == "none" else []
         lines += diagnostics.in_words(self.fits, self._in_fitted_units())
         return "\n".join(lines)
 

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FAR_BELOW = 0.1  # energy on seen cells over the share seen, below which a component fits next to nothing that was seen
-CANCEL = 1 / 3  # size of two components' sum over the larger one's, below which they cancel each other
+CANCEL = 0.5  # size of two components' sum over the larger one's, below which they cancel each other
 MATTERS = 1.0  # largest value of a component, in standard deviations of the data, from which it is spoken of
+WILD, BEYOND = 1e6, 1e140  # distance from the median, in usual ones, from which a value is wild, is not to be held
+RARE = 1000  # one value in as many, at most, may be called wild
+OFFSET = 1e-8  # standard deviation over size, below which an offset leaves few digits to the rest
 _ROWS_AT_ONCE = 65_536
 _NAMED = 5  # slices or components named in a line
 
@@ -132,6 +135,42 @@ def in_words(fits: Sequence[CPTensor], obs: Observations) -> list[str]:
             text = f"{len(few)} slice(s) of {obs.modes[mode]} have fewer than {obs.order} observed entries; filling them is extrapolation"
             lines.append(f"{text}: {named}")
     return lines
+
+
+def of_values(obs: Observations) -> list[str]:
+    """A line where a few values, or an offset, leave little precision to the others."""
+    outlier, share = wild(obs), spread(obs.values) / obs.rms()
+    lines = [f"{outlier}."] if outlier else []
+    if share < OFFSET:
+        lines.append(f"the values differ by {share:.1g} of their size, near what a double can tell: take the offset off before the fit.")
+    return lines
+
+
+def wild(obs: Observations) -> str | None:
+    """In words, the few values beside which all others are next to nothing; None where there are none.
+
+    A sum of squares is then theirs alone. Raises ValueError where squares of both do not fit in a double.
+
+    >>> wild(Observations.from_array([[1.0, 2.0, 1e30], [3.0, 5.0, 4.0]]))
+    'value 1e+30 at (0, 2) is 5e+29 times the usual size: it alone decides the fit; set it to NaN where it is a mistake'
+    """
+    half = obs.values.astype(np.float64) / 2  # differences of values near the largest double overflow
+    away = np.abs(half - np.median(half))
+    if not away.any():
+        return None
+    usual, far = float(np.median(away[away > 0])), int(np.argmax(away))
+    with np.errstate(over="ignore"):
+        ratio, count = float(away[far] / usual), int(np.count_nonzero(away / WILD > usual))
+    where = f"value {obs.values[far]:.3g} at {tuple(obs.coords[:, far].tolist())}"
+    if ratio > BEYOND:
+        raise ValueError(
+            f"{where} is {ratio:.0g} times the usual size, and no double holds the squares of both; "
+            "set it to NaN where it is a mistake, or fit logarithms"
+        )
+    if not 0 < count <= max(1, obs.size // RARE):
+        return None
+    and_others = f" (and {count - 1} more)" if count > 1 else ""
+    return f"{where}{and_others} is {ratio:.0g} times the usual size: it alone decides the fit; set it to NaN where it is a mistake"
 
 
 def spread(values: np.ndarray) -> float:
