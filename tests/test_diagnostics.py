@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from planted import planted
+from rankless import dynamics as dyn
 from rankless.completion import Completion, complete
 from rankless.cp_tensor import CPTensor
 from rankless.diagnostics import components, congruences, in_words, seen_energy, slices, spread
@@ -48,6 +49,8 @@ def test_seen_energy_is_the_share_of_squares_on_seen_cells():
     expected = [(c[seen] ** 2).sum() / (c**2).sum() for c in alone]
     obs = Observations.from_array(np.where(seen, 1.0, np.nan))
     np.testing.assert_allclose(seen_energy(model, obs), expected)
+    problem, flow = dyn.Problem(obs), dyn.CP.from_cp_tensor(model, depth=1.0)
+    np.testing.assert_allclose(dyn.probes.observed_energy(problem, flow), expected, rtol=1e-5)
     tiny, huge = (CPTensor([f * size for f in model.factors]) for size in (1e-100, 1e100))
     np.testing.assert_allclose([seen_energy(tiny, obs), seen_energy(huge, obs)], [expected, expected])
 
