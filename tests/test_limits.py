@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from torture.limits import LIMITS, ROUNDING, border, examine, falls, usual
 
-from rankless import als
+from rankless import als, complete
 from rankless.cp_tensor import CPTensor
 from rankless.diagnostics import of_values, wild
 from rankless.observations import Observations
@@ -78,3 +78,12 @@ def test_a_wild_value_is_told_from_values_of_many_sizes():
 def test_an_offset_that_leaves_few_digits_is_said():
     assert of_values(Observations.from_array(usual(0) + 1e6)) == []
     assert "differ by 1e-10 of their size" in of_values(Observations.from_array(usual(0) + 1e10))[0]
+
+
+def test_an_offset_does_not_hide_the_components():
+    """Without main effects a fit sees rounding only; what it says of the noise must not rule out every penalty that finds something."""
+    array = usual(0)
+    plain, offset = (complete(array + level, random_state=0, n_fits=1, local=None) for level in (0.0, 1e8))
+    assert offset.estimator.effects_
+    assert offset.rank >= plain.rank == 2
+    assert offset.estimator.holdout_rmse_ < 1.2 * plain.estimator.holdout_rmse_

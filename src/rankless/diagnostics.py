@@ -152,7 +152,7 @@ def wild(obs: Observations) -> str | None:
     A sum of squares is then theirs alone. Raises ValueError where squares of both do not fit in a double.
 
     >>> wild(Observations.from_array([[1.0, 2.0, 1e30], [3.0, 5.0, 4.0]]))
-    'value 1e+30 at (0, 2) is 5e+29 times the usual size: it alone decides the fit; set it to NaN where it is a mistake'
+    'value 1e+30 at (0, 2) is 7e+29 times the usual size: it alone decides the fit; set it to NaN where it is a mistake'
     """
     half = obs.values.astype(np.float64) / 2  # differences of values near the largest double overflow
     away = np.abs(half - np.median(half))
