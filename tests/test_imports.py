@@ -18,7 +18,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # A module may import from its own part and from parts of a lower layer.
 LAYERS = {
     **dict.fromkeys(["_files", "_memory", "depth", "canonical", "observations", "cp_tensor"], 0),
-    **dict.fromkeys(["als", "dynamics", "effects", "inspection", "difficulty"], 1),
+    **dict.fromkeys(["als", "dynamics", "effects", "inspection", "difficulty", "diagnostics"], 1),
     "frame": 2,
     "kriging": 2,
     "scoring": 3,
@@ -44,7 +44,7 @@ HOMES = {
     "equinox": ["dynamics/"],
     "optax": ["dynamics/", "figures/"],
     "sklearn": ["completer.py", "difficulty.py"],
-    "pandas": ["observations.py", "selection.py", "completer.py", "completion.py", "io/tables.py"],
+    "pandas": ["observations.py", "selection.py", "completer.py", "completion.py", "diagnostics.py", "io/tables.py"],
     "matplotlib": ["figures/", "demo/picture.py"],
     "plotly": ["report/"],
     "typer": ["cli.py", "figures/command.py"],

@@ -10,14 +10,17 @@ from typing import Any, Literal
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import TransformerTags
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from rankless.als.workers import Workers
+from rankless.canonical import Duplicates, check_indices
 from rankless.cp_tensor import CPTensor
 from rankless.depth import check_depth
+from rankless.diagnostics import wild
 from rankless.effects import MainEffects
 from rankless.intervals import Calibration, check_coverage
-from rankless.observations import Observations, check_indices
+from rankless.observations import Observations
 from rankless.scoring import Point, rmse_of
 from rankless.selection import Found, search
 from rankless.transforms import Name, Transform, amounts, asked_for, check_transform, earns
@@ -51,16 +54,24 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         is negative and the noise is seen to grow, and takes it where held-out entries are clearly better filled.
     loss : "gaussian", the sum of squares.
     holdout : share of the observed entries on which the choices are made; up to 0.3 of small data.
-    shape : sizes of the modes; None: one more than the largest coordinate.
+    shape : sizes of the modes; None: one more than the largest coordinate. Cross-validation needs it: a fold
+        may not hold the largest coordinate.
+    duplicates : "error", or "mean" (an entry as heavy as those it is the mean of) or "last" where a coordinate may
+        come twice, as in bootstrap samples.
     random_state : same seed, same numbers, on any number of threads.
     n_jobs : threads; None means all processors.
+
+    `X` is what scikit-learn calls categorical: each column holds slices' numbers, from 0 on. Labels become
+    numbers by `sklearn.preprocessing.OrdinalEncoder`. Shuffle the folds of a cross-validation: a table is often
+    sorted, and an unshuffled fold takes whole slices away, for which nothing but main effects is left.
 
     Attributes after `fit`
     ----------------------
     model_ (CPTensor, all that is summed, main effects left out), fits_ (the CPTensors of the fits in it, the best one
     first), rank_ (their components), drawn_ (the mean of draws from the posterior that is also in it, a CPTensor, or
     None), depth_ and penalty_ of the best fit, effects_ (bool), noise_ (mode number or None), main_effects_, nearby_
-    (Kriging or None), transform_ (Transform), path_ (DataFrame: every fit of the search), holdout_rmse_, n_features_in_.
+    (Kriging or None), transform_ (Transform), path_ (DataFrame: every fit of the search), holdout_rmse_, n_features_in_, and
+    feature_names_in_ where `X` is a table: its columns are then the names of the modes.
     All are in the data's units, except where transform_ is not the identity: model_, fits_ and main_effects_
     then make up the transformed values, and predict is transform_.inverse of their sum.
 
@@ -87,6 +98,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         loss: str = "gaussian",
         holdout: float = 0.1,
         shape: Sequence[int] | None = None,
+        duplicates: Duplicates = "error",
         random_state=None,
         n_jobs: int | None = None,
     ):
@@ -101,18 +113,19 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self.loss = loss
         self.holdout = holdout
         self.shape = shape
+        self.duplicates = duplicates
         self.random_state = random_state
         self.n_jobs = n_jobs
 
     def fit(self, X, y=None, sample_weight=None, *, callback: Say | None = None) -> TensorCompleter:
         """Fit to coordinates `X` ``(n, order)`` and values `y` ``(n,)``, or to an array with NaN, or to Observations.
 
+        `sample_weight` ``(n,)`` weighs the squares; a row of weight 0, or whose value is NaN, was not observed.
         `callback(message, fraction or None)` is told what the search is doing.
         """
         obs = self._observations(X, y, sample_weight)
         limits = self._limits(obs)
         name = check_transform(self.transform, obs)
-        self.n_features_in_ = obs.order
         self.shape_ = obs.shape
         self._unseen = [obs.counts(mode) == 0 for mode in range(obs.order)]
         self._answer = self._calibration = None
@@ -120,6 +133,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
             self._fit_constant(obs)
             return self
         _check_enough(obs)
+        outlier = wild(obs)
         holdout = min(max(self.holdout, _MIN_HELD / obs.size), max(self.holdout, _MOST_HELD))
         options: dict[str, Any] = {"holdout": holdout, "seed": _seed(self.random_state), "say": callback or _silent}
         with Workers(self.n_jobs) as workers:
@@ -127,12 +141,14 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self._keep(best, tried, obs)
         self._seed = options["seed"]
         _warn_unseen(obs, self._unseen)
+        if outlier and self.transform_.name == "none":
+            warnings.warn(outlier, UserWarning, stacklevel=2)
         return self
 
     def predict(self, X) -> np.ndarray:
         """Values at coordinates `X`, shape ``(n, order)``; in slices never observed, their main effects."""
         check_is_fitted(self)
-        return self.transform_.inverse(self._said(check_indices(X, self.shape_)))
+        return self._values_at(self._checked(X))
 
     def predict_interval(self, X, coverage: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper ends at coordinates `X`, shape ``(n, order)``: a cell missing at random lies between with probability `coverage`.
@@ -142,16 +158,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         Raises ValueError where the data have too few entries to promise `coverage`.
         """
         check_is_fitted(self)
-        check_coverage(coverage)
-        indices = check_indices(X, self.shape_)
-        said = self._said(indices)
-        best, calibration = self._answer, self.calibration()
-        if best is None or calibration is None:  # constant data
-            return said, said.copy()
-        near_one = np.ldexp(said, -best.exponent)
-        widths = np.ldexp(calibration.half_widths(indices, near_one, self._unseen, coverage), best.exponent)
-        plain, middle = replace(self.transform_, factor=1.0), self.transform_.inverse(said)
-        return np.minimum(plain.inverse(said - widths), middle), np.maximum(plain.inverse(said + widths), middle)
+        return self._ends_at(self._checked(X), coverage)
 
     def calibration(self, callback: Say | None = None) -> Calibration | None:
         """Errors at entries that no choice has seen, made at the first call; None for constant data."""
@@ -171,7 +178,36 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         truth = replace(self.transform_, factor=1.0, top=np.inf).inverse(values)
         return found.entries.with_values(truth), truth - self.transform_.inverse(said)
 
+    def set_output(self, *, transform=None) -> TensorCompleter:
+        """Nothing to set: predictions are one column. Pipelines ask this of every step that has an attribute `transform`."""
+        return self
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.categorical = tags.input_tags.positive_only = True  # numbers of slices, from 0 on
+        tags.target_tags.required = False  # an array carries its values
+        # scikit-learn tells transformers by an attribute `transform`, here an option: without this its checks don't start
+        tags.transformer_tags = TransformerTags()
+        return tags
+
     # --- helpers ------------------------------------------------------------------------------
+
+    def _checked(self, X) -> np.ndarray:
+        return check_indices(validate_data(self, X, reset=False, ensure_min_samples=0), self.shape_)
+
+    def _values_at(self, indices: np.ndarray) -> np.ndarray:
+        return self.transform_.inverse(self._said(indices))
+
+    def _ends_at(self, indices: np.ndarray, coverage: float) -> tuple[np.ndarray, np.ndarray]:
+        check_coverage(coverage)
+        said = self._said(indices)
+        best, calibration = self._answer, self.calibration()
+        if best is None or calibration is None:  # constant data
+            return said, said.copy()
+        near_one = np.ldexp(said, -best.exponent)
+        widths = np.ldexp(calibration.half_widths(indices, near_one, self._unseen, coverage), best.exponent)
+        plain, middle = replace(self.transform_, factor=1.0), self.transform_.inverse(said)
+        return np.minimum(plain.inverse(said - widths), middle), np.maximum(plain.inverse(said + widths), middle)
 
     def _said(self, indices: np.ndarray) -> np.ndarray:
         """Values at checked coordinates, before the transform is undone."""
@@ -188,15 +224,39 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         return values
 
     def _observations(self, X, y, sample_weight) -> Observations:
+        if y is not None and not isinstance(X, Observations):
+            return self._from_coordinates(X, y, sample_weight)
         if isinstance(X, Observations):
             if y is not None or sample_weight is not None:
                 raise ValueError("Observations carry their values and weights; pass them alone: fit(observations)")
-            return X
-        if y is None:
+            obs = X
+        else:
             if sample_weight is not None:
                 raise ValueError("sample_weight goes with coordinates; pass fit(X, y, sample_weight)")
-            return Observations.from_array(X)
-        return Observations.from_indices(X, y, shape=self.shape, weights=sample_weight)
+            obs = Observations.from_array(X)
+        self.n_features_in_ = obs.order
+        vars(self).pop("feature_names_in_", None)  # of an earlier fit
+        return obs
+
+    def _from_coordinates(self, X, y, sample_weight) -> Observations:
+        coords = np.asarray(validate_data(self, X, ensure_min_features=2))
+        y = column_or_1d(y, warn=True)
+        shape = self.shape
+        if sample_weight is None:
+            weights = np.ones(len(y)) if self.duplicates == "mean" else None  # two values' mean is as heavy as two
+        else:
+            weights = np.asarray(sample_weight)
+            seen = weights != 0
+            if weights.shape == y.shape and not seen.all():
+                if not seen.any():
+                    raise ValueError("sample_weight is zero throughout: no entry is left; give at least one a weight above zero")
+                if shape is None:
+                    shape = check_indices(coords, None).max(axis=0) + 1  # slices of weight 0 are slices still
+                coords, y, weights = coords[seen], y[seen], weights[seen]
+        names = getattr(self, "feature_names_in_", None)
+        modes = None if names is None else list(map(str, names))
+        duplicates: Any = self.duplicates
+        return Observations.from_indices(coords, y, shape=shape, weights=weights, modes=modes, duplicates=duplicates)
 
     def _limits(self, obs: Observations) -> Limits:
         if self.loss != "gaussian":
@@ -370,4 +430,4 @@ def _warn_unseen(obs: Observations, unseen: list[np.ndarray]) -> None:
 def unseen_text(obs: Observations, mode: int, mask: np.ndarray) -> str:
     found = np.flatnonzero(mask)
     names = ", ".join(obs.label(mode, int(i)) for i in found[:5]) + (", ..." if len(found) > 5 else "")
-    return f"{len(found)} slice(s) of {obs.modes[mode]} have no observed entry and are filled from main effects: {names}"
+    return f"{len(found)} slice(s) of {obs.modes[mode]} have no observed entry and are filled from main effects: {names} (extrapolation)"

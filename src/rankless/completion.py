@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rankless import diagnostics
 from rankless._memory import check_fits
+from rankless.canonical import check_indices
 from rankless.completer import TensorCompleter, unseen_text
 from rankless.cp_tensor import CPTensor
 from rankless.effects import MainEffects
@@ -69,6 +71,14 @@ class Completion:
         """Every fit of the search: transform, depth, penalty, effects, noise, rank, hold-out error, sweeps, seconds."""
         return self.estimator.path_
 
+    def components(self) -> pd.DataFrame:
+        """A row for each component of `fits`: its size, and whether to trust it; columns as in `rankless.diagnostics.components`."""
+        return diagnostics.components(self.fits, self._in_fitted_units())
+
+    def slices(self) -> pd.DataFrame:
+        """A row for each slice of each mode: label, entries observed, their share of its cells, whether filling it is extrapolation."""
+        return diagnostics.slices(self.observations)
+
     @cached_property
     def filled(self) -> Any:
         """What came in, its holes filled: an array for an array, a long table of all cells for a table."""
@@ -79,7 +89,7 @@ class Completion:
 
     def predict(self, indices) -> np.ndarray:
         """Values at coordinates, shape ``(n, order)``."""
-        return self.estimator.predict(indices)
+        return self.estimator._values_at(check_indices(indices, self.observations.shape))
 
     def array(self) -> np.ndarray:
         """The filled array, observed cells as they came, in the dtype of the data."""
@@ -90,7 +100,7 @@ class Completion:
 
         Observed cells are their own ends. What is promised, and for which cells, is said in `TensorCompleter.predict_interval`.
         """
-        lower, upper = self._at_all_cells(lambda indices: self.estimator.predict_interval(indices, coverage), 2)
+        lower, upper = self._at_all_cells(lambda indices: self.estimator._ends_at(indices, coverage), 2)
         return lower, upper
 
     def score(self, by: str | int | None = None) -> pd.DataFrame:
@@ -178,9 +188,13 @@ class Completion:
             + f" (found among {len(est.path_)} fits).",
             *([] if est.drawn_ is None else ["a mean of draws from the posterior is part of the answer."]),
             *_of_neighbours(est.nearby_, obs),
-            f"error on held-out entries: {est.holdout_rmse_:.4g} (standard deviation of the data: {np.std(obs.values):.4g}).",
+            f"error on held-out entries: {est.holdout_rmse_:.4g} (standard deviation of the data: {diagnostics.spread(obs.values):.4g}).",
         ]
+        if est.holdout_rmse_ >= diagnostics.spread(obs.values):
+            lines.append("that is no better than the mean of the data does: don't trust what was filled.")
         lines += [unseen_text(obs, mode, mask) for mode, mask in enumerate(est._unseen) if mask.any()]
+        lines += diagnostics.of_values(obs) if est.transform_.name == "none" else []
+        lines += diagnostics.in_words(self.fits, self._in_fitted_units())
         return "\n".join(lines)
 
     def save(self, path: str | os.PathLike) -> None:
@@ -205,6 +219,9 @@ class Completion:
         if extra and not est.effects_:  # only slices never observed are filled from main effects: take the others out
             extra += [(-first, *rest) for first, *rest in _effects_as_components(est.main_effects_, seen)]
         return CPTensor([np.column_stack([f, *(e[m] for e in extra)]) for m, f in enumerate(est.model_.factors)])
+
+    def _in_fitted_units(self) -> Observations:
+        return self.observations.with_values(self.transform.forward(self.observations.values))
 
     def __repr__(self) -> str:
         return f"Completion(shape={self.observations.shape}, rank={self.rank}, depth={self.depth:g})"

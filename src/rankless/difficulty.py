@@ -55,7 +55,7 @@ class Difficulty:
 
 
 def features(cells: np.ndarray, said: np.ndarray, seen: Observations) -> np.ndarray:
-    """What is known of each cell before it is filled, shape ``(n, 1 + 3 order)``, or without neighbours where cells are too many to be numbered."""
+    """What is known of each cell before it is filled, shape ``(n, 1 + 3 order)``; no neighbours where cells cannot be numbered."""
     columns = [said]
     countable = seen.cells < 2**62
     numbers, own = (_numbers(c, seen.shape) if countable else np.empty(0, np.int64) for c in (seen.coords, cells))

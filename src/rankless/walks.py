@@ -155,7 +155,9 @@ class Search:
 
     def guess(self, best: Point, frame: Frame) -> float:
         """The penalty of `best` in another frame: it scales with the noise that is left, in the frame's units."""
-        return best.penalty * (unit_noise(frame, best, self.held) / unit_noise(best.frame, best, self.held))
+        penalty = best.penalty * (unit_noise(frame, best, self.held) / unit_noise(best.frame, best, self.held))
+        top = penalties_of(self.train)[0]  # where the other frame fits rounding only, it says nothing
+        return top if window(penalty, 0)[-1] > top else penalty
 
 
 def penalties_of(units: Observations) -> list[float]:
