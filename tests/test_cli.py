@@ -241,7 +241,7 @@ def test_evaluate_needs_something_to_hide(tmp_path):
 # --- ctrl-C -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("where", ["rankless.completion.complete", "numpy.save"])
+@pytest.mark.parametrize("where", ["rankless.completer.TensorCompleter.fit", "numpy.save"])
 def test_ctrl_c_leaves_one_line_and_no_file(tmp_path, planted, monkeypatch, where):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
