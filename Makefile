@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test lint bench scoreboard clean
+.PHONY: demo test lint bench scoreboard torture clean
 
 demo: $(VENV)/installed
 	$(RUN) -m rankless demo
@@ -21,6 +21,9 @@ bench: $(VENV)/bench
 
 scoreboard: $(VENV)/bench
 	$(RUN) -m benchmarks.scoreboard
+
+torture: $(VENV)/torture
+	$(RUN) -m torture
 
 clean:
 	rm -rf $(VENV) build dist out
@@ -40,4 +43,8 @@ $(VENV)/dev: $(VENV)/installed
 
 $(VENV)/bench: $(VENV)/dev
 	$(RUN) -m pip install --quiet --editable '.[bench]'
+	touch $@
+
+$(VENV)/torture: $(VENV)/dev
+	$(RUN) -m pip install --quiet --editable '.[torture]'
 	touch $@
