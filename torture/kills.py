@@ -57,15 +57,19 @@ def write_input(folder: Path) -> None:
 
 def measure(folder: Path, ending: signal.Signals, count: int) -> dict[str, object]:
     """`count` fits ended by a signal, each then resumed to its end."""
+    unbroken(folder)  # compiles what is compiled once
     whole, seconds = unbroken(folder)
     rng, survived, sizes, handed = random.Random(int(ending)), [], [], 0
-    for number in range(count):
+    while len(survived) < count:
         after = rng.uniform(START, seconds)
         size, good = ended(folder, ending, after, whole)
+        if size is None:
+            continue  # the fit was over before
         survived.append(good)
         handed += size > 0
         sizes.append(size)
-        print(f"{ending.name} {number + 1} of {count} after {after:.2f} s: {size:,} bytes kept, {'same' if good else 'LOST'}", flush=True)
+        said = f"{ending.name} {len(survived)} of {count} after {after:.2f} of {seconds:.2f} s"
+        print(f"{said}: {size:,} bytes kept, {'same' if good else 'LOST'}", flush=True)
     how = f"the same bits as the unbroken run; {handed} went on from a checkpoint of up to {max(sizes) / 1e6:.1f} MB"
     return record.fault(survived, how) | {"largest": max(sizes), "resumed": handed}
 
@@ -80,11 +84,15 @@ def unbroken(folder: Path) -> tuple[str, float]:
     return taken(folder), time.perf_counter() - start
 
 
-def ended(folder: Path, ending: signal.Signals, after: float, whole: str) -> tuple[int, bool]:
-    """Bytes of the checkpoint that a fit left which was ended `after` so many seconds, and whether all went on as it should."""
+def ended(folder: Path, ending: signal.Signals, after: float, whole: str) -> tuple[int | None, bool]:
+    """Bytes of the checkpoint that a fit left which was ended `after` so many seconds, and whether all went on as it should.
+
+    None for the bytes where the fit was over by then.
+    """
     process, good = begun(folder), True
     try:
         process.communicate(timeout=after)
+        return None, taken(folder) == whole
     except subprocess.TimeoutExpired:
         process.send_signal(ending)
         _, said = process.communicate()
