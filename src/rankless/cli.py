@@ -118,7 +118,10 @@ def complete(
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_so_far(done, output, journal)) from None
         callback(f"writing {output}", None)
-        io.write(output, done)
+        try:
+            io.write(output, done)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_how_to_go_on(journal)) from None
     print(done.summary())
     print(f"wrote {output}")
 
@@ -194,16 +197,18 @@ def _checkpoint(output: Path, every: float, resume: bool) -> Journal:
 
 def _so_far(done: Completion, output: Path, journal: Journal) -> str:
     """What to say after ctrl-C; of a long fit the best so far is written under another name."""
-    if not journal.kept:
-        return ""
+    text, est = _how_to_go_on(journal), done.estimator
+    if not (journal.kept and hasattr(est, "path_")):
+        return text
     from rankless import io
 
-    text, est = f"the same command with --resume goes on from {journal.path}", done.estimator
-    if not hasattr(est, "path_"):
-        return text
     path = output.with_name(f"{output.stem}.so-far{output.suffix}")
     io.write(path, done)
     return f"the best so far (rank {est.rank_}, error on held-out entries {est.holdout_rmse_:.4g}) is in {path}; {text}"
+
+
+def _how_to_go_on(journal: Journal) -> str:
+    return f"the same command with --resume goes on from {journal.path}" if journal.kept else ""
 
 
 def _number(text: str, name: str, kind: type = float):

@@ -13,6 +13,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
+from rankless._memory import check_fit
 from rankless.als.workers import Workers
 from rankless.checkpoint import Journal, digest, machine, opened
 from rankless.cp_tensor import CPTensor
@@ -124,6 +125,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
             self._fit_constant(obs)
             return self
         _check_enough(obs)
+        check_fit(obs.size, obs.shape, itemsize=obs.values.itemsize, weighted=obs.weights is not None)
         holdout = min(max(self.holdout, _MIN_HELD / obs.size), max(self.holdout, _MOST_HELD))
         with opened(checkpoint) as journal, Workers(self.n_jobs, journal) as workers:
             seed = self._begin(journal, obs)
