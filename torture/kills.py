@@ -59,7 +59,9 @@ def measure(folder: Path, ending: signal.Signals, count: int) -> dict[str, objec
     unbroken(folder)  # compiles what is compiled once
     whole, seconds = unbroken(folder)
     rng, survived, sizes = random.Random(int(ending)), [], []
-    while len(survived) < count:
+    for _ in range(10 * count):
+        if len(survived) == count:
+            break
         after = rng.uniform(0.0, seconds)
         size, good = ended(folder, ending, after, whole)
         if size is None:
@@ -119,7 +121,13 @@ def ended(folder: Path, ending: signal.Signals, after: float, whole: str) -> tup
 def begun(folder: Path, *options: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "rankless", "complete", "data.npy", "-o", "filled.npy", "--checkpoint-every", "0", *options]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True, preexec_fn=hear_ctrl_c)
+
+
+def hear_ctrl_c() -> None:
+    """Jobs in the background of a shell begin deaf to it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def taken(folder: Path) -> str:
