@@ -41,6 +41,17 @@ def test_at_reads_the_tensor_without_building_it(model, data):
     np.testing.assert_allclose(shares.sum(axis=1), expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("rank", [1, 3, 64, 300])
+def test_values_do_not_depend_on_how_many_are_asked_for_at_once(monkeypatch, rank):
+    rng = np.random.default_rng(rank)
+    model = CPTensor([rng.normal(size=(d, rank)) for d in (9, 8, 7)])
+    indices = np.argwhere(np.ones(model.shape))
+    whole = model.at(indices).tobytes()
+    for at_once in (1, 7 * rank, 100 * rank + 1):
+        monkeypatch.setattr("rankless.cp_tensor._AT_ONCE", at_once)
+        assert model.at(indices).tobytes() == whole
+
+
 def test_at_agrees_with_itself_across_blocks():
     model = CPTensor([np.arange(1.0, 4.0)[:, None], np.arange(1.0, 6.0)[:, None]])
     indices = np.column_stack([np.arange(150_000) % 3, np.arange(150_000) % 5])

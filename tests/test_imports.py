@@ -17,7 +17,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 # A module may import from its own part and from parts of a lower layer.
 LAYERS = {
-    **dict.fromkeys(["_files", "_memory", "depth", "canonical", "observations", "cp_tensor"], 0),
+    **dict.fromkeys(["_files", "_memory", "checkpoint", "depth", "canonical", "observations", "cp_tensor"], 0),
     **dict.fromkeys(["als", "dynamics", "effects", "inspection", "difficulty", "diagnostics"], 1),
     "frame": 2,
     "kriging": 2,
@@ -37,8 +37,8 @@ LAYERS = {
 
 # Third-party package -> the only places that may import it.
 HOMES = {
-    "numba": ["als/", "kriging.py"],
-    "llvmlite": ["als/"],
+    "numba": ["als/", "kriging.py", "checkpoint.py"],
+    "llvmlite": ["als/", "checkpoint.py"],
     "threadpoolctl": ["als/", "difficulty.py"],
     "jax": ["dynamics/", "figures/"],
     "equinox": ["dynamics/"],

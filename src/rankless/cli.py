@@ -1,7 +1,7 @@
 """The command line. Heavy imports live inside the commands, so that ``rankless --help`` is instant.
 
 Bad input is one line on stderr and exit code 2; ctrl-C is one line and exit code 130. Either way no
-partial output file is left.
+partial output file is left; a fit that was long enough leaves a checkpoint to go on from.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import typer
 from rankless.figures.command import reproduce
 
 if TYPE_CHECKING:
+    from rankless.checkpoint import Journal
+    from rankless.completion import Completion
     from rankless.evaluation import Score
     from rankless.observations import Observations
 
@@ -55,11 +57,11 @@ def _plainly(command: Callable[..., None]) -> Callable[..., None]:
             except OSError as problem:
                 _say(f"error: {problem.filename}: {problem.strerror}" if problem.filename else f"error: {problem}")
                 raise typer.Exit(2) from None
-            except (ValueError, MemoryError) as problem:
+            except (ValueError, MemoryError, ArithmeticError) as problem:
                 _say(f"error: {problem}")
                 raise typer.Exit(2) from None
-            except KeyboardInterrupt:
-                _say("stopped; no file was written")
+            except KeyboardInterrupt as stop:
+                _say(f"stopped; {str(stop) or 'no file was written'}")
                 raise typer.Exit(130) from None
 
     return run
@@ -88,6 +90,8 @@ def complete(
     n_fits: Annotated[str, typer.Option(help="auto, or the most fits whose weighted sum may be the answer.")] = "auto",
     transform: Annotated[str, typer.Option(help="Fit square roots or logarithms of counts and amounts: auto, none, sqrt or log.")] = "auto",
     duplicates: Duplicates = "error",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a fit of the same INPUT and options that was cut short.")] = False,
+    checkpoint_every: Annotated[float, typer.Option(help="Seconds between writes of the file --resume goes on from.")] = 10.0,
 ) -> None:
     """Fill the holes of INPUT and write the result; nothing needs to be chosen."""
     from rankless import io
@@ -104,12 +108,20 @@ def complete(
     }
     obs = _read(source, modes, value, duplicates)
     io.check_size(output, obs)
-    from rankless.completion import complete as fill
+    from rankless.completer import TensorCompleter
+    from rankless.completion import Completion
 
-    with _progress() as callback:
-        done = fill(obs, random_state=seed, callback=callback, **options)
+    done = Completion(TensorCompleter(random_state=seed, **options), obs, "array")
+    with _checkpoint(output, checkpoint_every, resume) as journal, _progress() as callback:
+        try:
+            done.estimator.fit(obs, callback=callback, checkpoint=journal)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_so_far(done, output, journal)) from None
         callback(f"writing {output}", None)
-        io.write(output, done)
+        try:
+            io.write(output, done)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_how_to_go_on(journal)) from None
     print(done.summary())
     print(f"wrote {output}")
 
@@ -167,6 +179,36 @@ def _read(source: Path, modes: str | None, value: str | None, duplicates: str) -
 
     names = None if modes is None else [name.strip() for name in modes.split(",")]
     return io.read(source, modes=names, value=value, duplicates=duplicates)  # pyright: ignore[reportArgumentType]
+
+
+def _checkpoint(output: Path, every: float, resume: bool) -> Journal:
+    """The journal beside `output`; says whether the fit goes on from it or starts afresh."""
+    from rankless.checkpoint import Journal
+
+    journal = Journal(output.with_name(f".{output.name}.checkpoint"), every=every, resume=resume)
+    if journal.found:
+        _say(f"going on from {journal.path}")
+    elif resume:
+        _say(f"there is no {journal.path} to go on from; starting afresh")
+    elif journal.path.exists():
+        _say(f"starting afresh; --resume would have gone on from {journal.path}")
+    return journal
+
+
+def _so_far(done: Completion, output: Path, journal: Journal) -> str:
+    """What to say after ctrl-C; of a long fit the best so far is written under another name."""
+    text, est = _how_to_go_on(journal), done.estimator
+    if not (journal.kept and hasattr(est, "path_")):
+        return text
+    from rankless import io
+
+    path = output.with_name(f"{output.stem}.so-far{output.suffix}")
+    io.write(path, done)
+    return f"the best so far (rank {est.rank_}, error on held-out entries {est.holdout_rmse_:.4g}) is in {path}; {text}"
+
+
+def _how_to_go_on(journal: Journal) -> str:
+    return f"the same command with --resume goes on from {journal.path}" if journal.kept else ""
 
 
 def _number(text: str, name: str, kind: type = float):

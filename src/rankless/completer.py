@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,8 +14,10 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import TransformerTags
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
+from rankless._memory import check_fit
 from rankless.als.workers import Workers
 from rankless.canonical import Duplicates, check_indices
+from rankless.checkpoint import Journal, digest, machine, opened
 from rankless.cp_tensor import CPTensor
 from rankless.depth import check_depth
 from rankless.diagnostics import wild
@@ -117,11 +120,15 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self.random_state = random_state
         self.n_jobs = n_jobs
 
-    def fit(self, X, y=None, sample_weight=None, *, callback: Say | None = None) -> TensorCompleter:
+    def fit(
+        self, X, y=None, sample_weight=None, *, callback: Say | None = None, checkpoint: Journal | str | os.PathLike | None = None
+    ) -> TensorCompleter:
         """Fit to coordinates `X` ``(n, order)`` and values `y` ``(n,)``, or to an array with NaN, or to Observations.
 
         `sample_weight` ``(n,)`` weighs the squares; a row of weight 0, or whose value is NaN, was not observed.
-        `callback(message, fraction or None)` is told what the search is doing.
+        `callback(message, fraction or None)` is told what the search is doing. A fit that takes longer than ten seconds keeps
+        what it has computed in the file `checkpoint` until it is done; one that was cut short goes on from there when run again
+        with the same data and settings, to the same numbers. ctrl-C leaves the best fit so far in the estimator.
         """
         obs = self._observations(X, y, sample_weight)
         limits = self._limits(obs)
@@ -134,12 +141,16 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
             return self
         _check_enough(obs)
         outlier = wild(obs)
+        check_fit(obs.size, obs.shape, itemsize=obs.values.itemsize, weighted=obs.weights is not None)
         holdout = min(max(self.holdout, _MIN_HELD / obs.size), max(self.holdout, _MOST_HELD))
-        options: dict[str, Any] = {"holdout": holdout, "seed": _seed(self.random_state), "say": callback or _silent}
-        with Workers(self.n_jobs) as workers:
+        with opened(checkpoint) as journal, Workers(self.n_jobs, journal) as workers:
+            seed = self._begin(journal, obs)
+            options: dict[str, Any] = {"holdout": holdout, "seed": seed, "say": callback or _silent}
             best, tried = _Fit.best(obs, name, limits, workers=workers, **options)
-        self._keep(best, tried, obs)
-        self._seed = options["seed"]
+            self._keep(best, tried, obs)
+            self._seed = seed
+            if any(fit.found.unfinished for fit in tried):
+                raise KeyboardInterrupt
         _warn_unseen(obs, self._unseen)
         if outlier and self.transform_.name == "none":
             warnings.warn(outlier, UserWarning, stacklevel=2)
@@ -222,6 +233,22 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         if unseen.any():
             values[unseen] = self.main_effects_.at(indices[unseen])
         return values
+
+    def _begin(self, journal: Journal | None, obs: Observations) -> Any:
+        """The seed: where none was given, that with which the journal was begun, which must go with data and settings."""
+        seed = _seed(self.random_state)
+        if journal is None:
+            return seed
+        settings = {name: repr(value) for name, value in self.get_params().items() if name not in ("n_jobs", "random_state")}
+        facts = {
+            "data": f"{obs.size} entries of shape {obs.shape}, digest {digest(obs.coords, obs.values, obs.weights)}",
+            **settings,
+            "random_state": repr(None if self.random_state is None else seed),
+            "seed": repr(seed),
+            "machine": machine(),
+        }
+        stored = journal.begin(facts, free=["seed"])
+        return int(stored["seed"]) if self.random_state is None else seed
 
     def _observations(self, X, y, sample_weight) -> Observations:
         if y is not None and not isinstance(X, Observations):
@@ -363,12 +390,14 @@ class _Fit:
     def best(cls, obs: Observations, name: Name | Literal["auto"], limits: Limits, **options) -> tuple[_Fit, list[_Fit]]:
         """The one to keep, and all that were tried: a second one only where the noise of the first asks for it."""
         first = cls.of(obs, "none" if name == "auto" else name, limits, **options)
-        if name != "auto" or not amounts(obs):
+        if name != "auto" or first.found.unfinished or not amounts(obs):
             return first, [first]
         wanted, noise = asked_for(obs, first.found.alone, first.found.held)
         if wanted == "none":
             return first, [first]
         second = cls.of(obs, wanted, limits, **options)
+        if second.found.unfinished:
+            return first, [first, second]
         better = earns(second.alone, first.alone, first.found.frame, first.found.held, noise)
         return second if better else first, [first, second]
 

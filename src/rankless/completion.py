@@ -13,6 +13,7 @@ import numpy as np
 from rankless import diagnostics
 from rankless._memory import check_fits
 from rankless.canonical import check_indices
+from rankless.checkpoint import Journal
 from rankless.completer import TensorCompleter, unseen_text
 from rankless.cp_tensor import CPTensor
 from rankless.effects import MainEffects
@@ -233,12 +234,14 @@ def complete(
     modes: Sequence[str] | None = None,
     value: str | None = None,
     callback: Say | None = None,
+    checkpoint: Journal | str | os.PathLike | None = None,
     **options,
 ) -> Completion:
     """Fill the holes of `data`; nothing needs to be chosen.
 
     `data` is an array with NaN where nothing was observed, a pandas long table (name its `modes` and
-    its `value` column), or Observations. `options` are those of `TensorCompleter`.
+    its `value` column), or Observations. `callback` and `checkpoint`, a file from which a fit that was cut short
+    goes on, are those of `TensorCompleter.fit`; `options` are those of `TensorCompleter`.
 
     >>> import numpy as np, rankless
     >>> array = np.outer(np.arange(1.0, 9.0), [1.0, 2.0, -1.0, 4.0, 0.5, 3.0, 2.0])
@@ -248,7 +251,7 @@ def complete(
     (1, 12.0)
     """
     obs, kind = _read(data, modes, value)
-    estimator = TensorCompleter(**options).fit(obs, callback=callback)
+    estimator = TensorCompleter(**options).fit(obs, callback=callback, checkpoint=checkpoint)
     return Completion(estimator, obs, kind)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from rankless._files import write_beside
 from rankless.canonical import check_indices
 
-_ROWS_AT_ONCE = 65_536  # coordinates evaluated per block: bounds the memory of `at`
+_AT_ONCE = 2**22  # products of a block of coordinates and all components: bounds the memory of `at`
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +57,9 @@ class CPTensor:
         """Values at `indices`, shape ``(n, order)``; time and memory grow with n, not with the tensor."""
         coords = self._checked(indices)
         out = np.empty(len(coords), dtype=np.result_type(*self.factors))
-        for start in range(0, len(coords), _ROWS_AT_ONCE):
-            part = coords[start : start + _ROWS_AT_ONCE]
+        rows = max(1, _AT_ONCE // max(1, self.rank))
+        for start in range(0, len(coords), rows):
+            part = coords[start : start + rows]
             out[start : start + len(part)] = self._shares(part).sum(axis=1)
         return out
 

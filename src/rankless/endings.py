@@ -6,6 +6,7 @@ are fitted to the last digits; a mean of draws from the posterior is offered bes
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from time import perf_counter
 
@@ -14,7 +15,7 @@ import numpy as np
 from rankless.als.annealing import empty, with_random
 from rankless.als.gibbs import mean_of_draws
 from rankless.als.settle import settle
-from rankless.als.solver import Entries, Problem, component_sizes
+from rankless.als.solver import Entries, Problem, State, component_sizes
 from rankless.blend import lone
 from rankless.cp_tensor import CPTensor
 from rankless.effects import MainEffects
@@ -30,8 +31,8 @@ EXACT_STEP, EXACT_STEPS = 1e-2, 6  # ratio and number of the penalties then trie
 DRAWN_RANK, DRAWN_MOST = 1.4, (50, 100)  # components of draws, as many times the best fit's; at least, at most
 DRAWS, FEWEST_DRAWS = 200, 30  # sweeps of drawing, at most; below the second number it isn't tried
 DRAWN_WORK = 1e11  # multiply-adds that drawing may take
-FINAL = Problem(0.0, 1.0, tol=1e-5, max_sweeps=60)  # how far the refit is
-UTMOST = Problem(0.0, 1.0, tol=1e-6, max_sweeps=200)  # ... where data are noiseless
+FINAL = Problem(0.0, 1.0, tol=1e-5, max_sweeps=60, forgiving=True)  # how far the refit is
+UTMOST = Problem(0.0, 1.0, tol=1e-6, max_sweeps=200, forgiving=True)  # ... where data are noiseless
 
 
 def simpler(hunt: Search, best: Point) -> Point:
@@ -120,7 +121,9 @@ def averaged(hunt: Search, best: Point) -> list[Point]:
     entries = Entries(units)
     state = with_random(entries, empty(entries), rank, rng)
     noise = unit_noise(best.frame, best, hunt.held)
-    drawn = mean_of_draws(entries, state, rng, hunt.workers, noise=noise, sweeps=sweeps)
+    drawn = _finite_draws(hunt, entries, state, rng, noise, sweeps)
+    if drawn is None:
+        return []
     return [hunt.scored(best.frame, "draw", problem_at(COARSE, 0.0, noise, units, noise), state, sweeps, clock, drawn)]
 
 
@@ -136,13 +139,25 @@ def refit(hunt: Search, best: Point, offset: MainEffects | None, obs: Observatio
     if best.drawn is not None:
         sweeps = max(FEWEST_DRAWS, _sweeps_of(obs, state.rank))
         noise = best.penalty  # where the chain starts; it soon forgets
-        return frame.to_data(mean_of_draws(entries, state, next(hunt.streams), hunt.workers, noise=noise, sweeps=sweeps))
+        return frame.to_data(_finite_draws(hunt, entries, state, next(hunt.streams), noise, sweeps) or best.drawn)
     state.stack = state.stack.astype(np.float64)
     # held-out entries need not lie where a component runs away: the guard has to know the noise it leaves
     guard = max(best.guard, guard_at(best.penalty, hunt.train, unit_noise(best.frame, best, hunt.held)))
     how = UTMOST if exact else FINAL
     settle(entries, state, replace(how, depth=best.depth, penalty=best.penalty, guard=guard), hunt.workers)
     return frame.to_data(state.model())
+
+
+def _finite_draws(hunt: Search, entries: Entries, state: State, rng: np.random.Generator, noise: float, sweeps: int) -> CPTensor | None:
+    """The mean of draws, or None, with a warning, where they overflow."""
+    try:
+        drawn = mean_of_draws(entries, state, rng, hunt.workers, noise=noise, sweeps=sweeps)
+        if all(np.isfinite(factor).all() for factor in drawn.factors):
+            return drawn
+    except np.linalg.LinAlgError:
+        pass
+    warnings.warn("draws from the posterior overflowed and were left out", RuntimeWarning, stacklevel=2)
+    return None
 
 
 def _sweeps_of(obs: Observations, rank: int) -> int:

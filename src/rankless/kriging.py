@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 import numba as nb
 import numpy as np
 
+from rankless.checkpoint import Arrays
 from rankless.cp_tensor import CPTensor
 from rankless.observations import Observations, slices_of
 
@@ -212,6 +213,24 @@ def _noise(obs: Observations) -> np.ndarray:
 
 def _slice_means(values: np.ndarray, slices: np.ndarray, count: int) -> np.ndarray:
     return np.bincount(slices, values, minlength=count) / np.maximum(np.bincount(slices, minlength=count), 1)
+
+
+def to_arrays(chosen: tuple[Neighbours, np.ndarray] | None) -> Arrays:
+    """What `choose` found, for a journal."""
+    if chosen is None:
+        return {}
+    (neighbours, errors), how = chosen, chosen[0].correlation
+    mode = [] if neighbours.groups.mode is None else [neighbours.groups.mode]
+    modes = {"modes": np.array(neighbours.groups.modes), "mode": np.array(mode, int)}
+    return modes | {"tables": how.tables, "nuggets": how.nuggets, "shares": how.shares, "errors": errors}
+
+
+def from_arrays(arrays: Arrays, shape: tuple[int, ...]) -> tuple[Neighbours, np.ndarray] | None:
+    """The way back from `to_arrays`."""
+    if not arrays:
+        return None
+    groups = Groups(shape, tuple(arrays["modes"].tolist()), next(iter(arrays["mode"].tolist()), None))
+    return Neighbours(groups, Correlation(arrays["tables"], arrays["nuggets"], arrays["shares"])), arrays["errors"]
 
 
 # --- the choice -----------------------------------------------------------------------------------

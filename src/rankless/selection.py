@@ -24,7 +24,7 @@ from rankless.blend import Part, Pool, blend, fitted, in_shares, total, whole
 from rankless.cp_tensor import CPTensor
 from rankless.effects import MainEffects
 from rankless.frame import Frame
-from rankless.kriging import Kriging, Neighbours, choose
+from rankless.kriging import Kriging, Neighbours, choose, from_arrays, to_arrays
 from rankless.observations import Observations
 from rankless.scoring import Point, better_by_slice, frame_after, noise_mode, rmse_of, score_of
 from rankless.walks import COARSE, GRID, Limits, Say, Search, penalties_of, window
@@ -34,7 +34,7 @@ PRUNED = 1.5  # ... or this many times what was grown
 LARGE, LARGE_A_SLICE = 100_000, 20  # entries, in all and a slice, above which choices are made on a part
 ADDITIVE = 1e-4  # size left, in a frame's units of about 1, at which data are additive to the last digits
 EARNED = 0.99  # a score below this share of the other's, and main effects are worth having
-PATIENT = Problem(0.0, 1.0, tol=2e-6, max_sweeps=700)  # how far points of a walk are driven where nothing was found
+PATIENT = Problem(0.0, 1.0, tol=2e-6, max_sweeps=700, forgiving=True)  # how far points of a walk are driven where nothing was found
 LOST, LOST_STEPS = 0.75, 6  # score over that of no model at which nothing was found; penalties then tried below the one that kills all
 
 
@@ -51,6 +51,7 @@ class Found:
     parts: list[Part]  # the fits of the sum and their shares, as they were before they were refitted
     exact: bool  # whether data are noiseless
     nearby: Kriging | None = None  # what close cells add, in the units of the data
+    unfinished: bool = False  # ctrl-C: the best fit so far, as it stands
     path: list[dict] = field(default_factory=list)
 
     @property
@@ -75,6 +76,7 @@ def search(
 ) -> Found:
     """Choose everything in `limits` on held-out entries of `obs`, then refit on all of them.
 
+    ctrl-C ends the search within a sweep: what is returned is then the best fit so far, if there is one.
     `error(point, held)` is what `path` calls the hold-out error, where that isn't the RMSE of the values as they are.
     """
     streams = iter(np.random.default_rng(seed).spawn(64))
@@ -85,6 +87,24 @@ def search(
             "observe more entries a slice, or join slices (days into weeks)"
         )
     hunt = Search(_scout(train, streams), held, limits, streams, workers, say, error)
+    try:
+        return _found(hunt, obs, train)
+    except KeyboardInterrupt:
+        if not hunt.least:
+            raise
+        return _so_far(hunt)
+
+
+def _so_far(hunt: Search) -> Found:
+    """The best fit so far, not refitted."""
+    best = hunt.least[0]
+    model, parts = best.frame.to_data(best.model()), [Part(best, np.ones(1))]
+    return Found(best.frame, [model], None, best, best, hunt.held, parts, exact=False, path=hunt.path, unfinished=True)
+
+
+def _found(hunt: Search, obs: Observations, train: Observations) -> Found:
+    """What `search` says, chosen on entries of `train` and refitted on `obs`."""
+    held, limits = hunt.held, hunt.limits
     best = chosen(hunt)
     if hunt.train is not train:
         hunt = replace(hunt, train=train, pool=Pool())
@@ -107,7 +127,7 @@ def search(
     models = in_shares(parts, [endings.refit(hunt, part.point, offset, obs, exact=exact) for part in parts])
     fits, drawn = _fits_and_draws(parts, models)
     found = Found(replace(best.frame, offset=offset), fits, drawn, whole(parts, held), best, held, parts, exact, path=hunt.path)
-    return _with_neighbours(found, parts, obs, train) if limits.local else found
+    return _with_neighbours(found, parts, obs, train, hunt.workers) if limits.local else found
 
 
 def again(found: Found, obs: Observations, rng: np.random.Generator, workers: Workers, say: Say) -> Found:
@@ -126,11 +146,13 @@ def _fits_and_draws(parts: Sequence[Part], models: Sequence[CPTensor]) -> tuple[
     return fits, drawn[0] if drawn else None
 
 
-def _with_neighbours(found: Found, parts: Sequence[Part], obs: Observations, train: Observations) -> Found:
+def _with_neighbours(found: Found, parts: Sequence[Part], obs: Observations, train: Observations, workers: Workers) -> Found:
     """`found`, and what close cells add to it, where that pays on the held-out entries."""
     held, frame = found.held, parts[0].point.frame
     bare, bare_held = (part.with_values(part.values - frame.offset_at(part.coords)) for part in (train, held))
-    chosen = choose(bare, fitted(parts, train), bare_held, bare_held.values - found.point.residual, frame.mode)
+    given = fitted(parts, train), bare_held.values - found.point.residual, frame.mode
+    arrays = workers.recall("neighbours", given, lambda: to_arrays(choose(bare, given[0], bare_held, given[1], frame.mode)))
+    chosen = from_arrays(arrays, train.shape)
     if chosen is None:
         return found
     neighbours, residual = chosen

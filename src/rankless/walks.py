@@ -34,7 +34,7 @@ GUARD = 0.003  # guard as a share of penalty x share observed: stops runaways, c
 NOISE_GUARD = 20.0  # ... of at least this many times the noise: small penalties need it most
 GROW_PATIENCE, PRUNE_PATIENCE = 5, 2  # worse points after which a walk ends; hopeless ones count twice
 HOPELESS = 1.15  # a shallow score this many times the best is not deepened, and may end a walk at once
-COARSE = Problem(0.0, 1.0, tol=2e-4, max_sweeps=25)  # how far points of a walk are driven
+COARSE = Problem(0.0, 1.0, tol=2e-4, max_sweeps=25, forgiving=True)  # how far points of a walk are driven
 
 Say = Callable[[str, float | None], None]
 
@@ -70,6 +70,7 @@ class Search:
     error: Callable[[Point, Observations], float] | None = None  # for `path`, where the RMSE of the values won't do
     path: list[dict] = field(default_factory=list)
     pool: Pool = field(default_factory=Pool)
+    least: list[Point] = field(default_factory=list)  # the one of least held-out error so far: the answer, should the search be cut short
 
     def walk(
         self,
@@ -147,10 +148,13 @@ class Search:
     ) -> Point:
         """A fit scored on the held-out entries, its row written to `path`."""
         point = scored(frame, start, problem, state, self.held, drawn)
+        if not np.isfinite(point.score + point.rmse):  # finite factors may overflow once multiplied
+            point = replace(point, score=np.inf, rmse=np.inf)
         row = point.row(self.train, sweeps, perf_counter() - clock)
         self.path.append(row if self.error is None else row | {"holdout_rmse": self.error(point, self.held)})
         if drawn is None:
             self.pool.offer(point)
+            self.least[:] = [min(*self.least, point, key=lambda p: p.rmse) if self.least else point]
         return point
 
     def guess(self, best: Point, frame: Frame) -> float:

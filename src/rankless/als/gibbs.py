@@ -17,6 +17,7 @@ import numpy as np
 from rankless.als.kernels import draw_rows
 from rankless.als.solver import Entries, State, over_rows, read_by_kernels
 from rankless.als.workers import Workers
+from rankless.checkpoint import Arrays, set_state, state_of
 from rankless.cp_tensor import CPTensor
 
 KEPT = 32  # draws of which a mean is made, evenly spaced: each is as wide as a fit
@@ -28,7 +29,24 @@ _LEAST = 1e-6  # noise variance below which no more is believed, for values of a
 def mean_of_draws(
     entries: Entries, state: State, rng: np.random.Generator, workers: Workers, *, noise: float, sweeps: int, kept: int = KEPT
 ) -> CPTensor:
-    """The mean of `kept` of `sweeps` draws as one CP tensor, their components side by side; `state` ends as the last."""
+    """The mean of `kept` of `sweeps` draws as one CP tensor, their components side by side; `state` ends as the last.
+
+    What the workers' journal holds is not computed again.
+    """
+
+    def compute() -> Arrays:
+        factors = _mean_of_draws(entries, state, rng, workers, noise=noise, sweeps=sweeps, kept=kept).factors
+        return {f"factor_{mode}": factor for mode, factor in enumerate(factors)} | {"stack": state.stack, "rng": state_of(rng)}
+
+    found = workers.recall("draws", (noise, sweeps, kept, entries.size, entries.square, state.stack, state_of(rng)), compute)
+    state.stack = found["stack"]
+    set_state(rng, found["rng"])
+    return CPTensor([found[f"factor_{mode}"] for mode in range(state.order)])
+
+
+def _mean_of_draws(
+    entries: Entries, state: State, rng: np.random.Generator, workers: Workers, *, noise: float, sweeps: int, kept: int
+) -> CPTensor:
     counted = np.unique(np.linspace(_BURN * sweeps, sweeps - 1, kept).round().astype(int))
     factors: list[list[np.ndarray]] = [[] for _ in range(state.order)]
     for sweep, drawn in zip(range(sweeps), draws(entries, state, rng, workers, noise), strict=False):

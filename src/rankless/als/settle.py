@@ -9,33 +9,64 @@ recorded never rises.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from rankless.als.solver import MEND, Entries, Problem, State, balance, measure_loss, objective, prune, sweep
 from rankless.als.workers import Workers
+from rankless.checkpoint import Arrays
 
 _PACE, _FASTER, _SLOWER, _MOST = 1.0, 1.2, 0.5, 1.0  # step ahead over the last step: first, after a success, a failure, at most
 
 
 @dataclass
 class Trace:
-    """The objective after each sweep, and whether it came to rest."""
+    """The objective after each sweep, whether it came to rest, and whether it broke off."""
 
     objective: list[float] = field(default_factory=list)
     converged: bool = False
+    broken: bool = False  # it overflowed, and the state is the last finite one
 
 
 def settle(entries: Entries, state: State, problem: Problem, workers: Workers, *, pruning: bool = True) -> Trace:
-    """Sweep until the objective rests; `state` is updated in place, its objective recorded every sweep."""
+    """Sweep until the objective rests; `state` is updated in place, its objective recorded every sweep.
+
+    What the workers' journal holds is not computed again.
+    """
+
+    def compute() -> Arrays:
+        trace = sweeps(entries, state, problem, workers, pruning=pruning)
+        told = {"objective": np.array(trace.objective), "converged": np.array(trace.converged), "broken": np.array(trace.broken)}
+        return state.arrays() | told
+
+    found = workers.recall("settle", (problem, pruning, entries.size, entries.square, state.stack), compute)
+    state.take(found)
+    if found["broken"]:
+        warnings.warn(
+            f"a fit at depth {problem.depth:g} and penalty {problem.penalty:.3g} overflowed; its last finite state was kept",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return Trace(found["objective"].tolist(), bool(found["converged"]), bool(found["broken"]))
+
+
+def sweeps(entries: Entries, state: State, problem: Problem, workers: Workers, *, pruning: bool) -> Trace:
+    """What `settle` says."""
     trace, removed, momentum = Trace(), 0, _Momentum()
     while state.rank and (removed or len(trace.objective) < problem.max_sweeps):  # a prune leaves the loss to be measured
+        good = state.copy()
         with np.errstate(over="ignore", invalid="ignore"):  # the check below speaks up
             sweep(entries, state, problem, workers)
-        trace.objective.append(objective(state, problem))
-        if not np.isfinite(trace.objective[-1]):
-            raise FloatingPointError(f"the objective became {trace.objective[-1]} in sweep {len(trace.objective)}; {MEND}")
+            now = objective(state, problem)
+        if not np.isfinite(now):
+            state.take(good.arrays())
+            if not problem.forgiving:
+                raise FloatingPointError(f"the objective became {now} in sweep {len(trace.objective) + 1}; {MEND}")
+            trace.objective, trace.broken = trace.objective or [objective(state, problem)], True
+            return trace
+        trace.objective.append(now)
         removed = prune(state, problem) if pruning else 0
         if not removed and len(trace.objective) > 1:
             before, now = trace.objective[-2:]

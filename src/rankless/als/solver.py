@@ -20,6 +20,7 @@ import numpy as np
 
 from rankless.als import kernels
 from rankless.als.workers import SortedMode, Workers, segments
+from rankless.checkpoint import Arrays
 from rankless.cp_tensor import CPTensor
 from rankless.depth import component_penalty, mobility
 from rankless.observations import Observations
@@ -37,6 +38,7 @@ class Problem:
     guard: float = 0.0
     tol: float = 1e-6  # relative fall of the objective in one sweep, below which a fit has converged
     max_sweeps: int = 500
+    forgiving: bool = False  # whether a fit that overflows ends at its last finite state, with a warning, instead of raising
 
 
 class Entries:
@@ -86,6 +88,14 @@ class State:
 
     def copy(self) -> State:
         return State(self.stack.copy(), self.offsets, self.loss, self.gains.copy(), self.energies.copy())
+
+    def arrays(self) -> Arrays:
+        """All that a fit changes, by name."""
+        return {"stack": self.stack, "loss": np.array(self.loss), "gains": self.gains, "energies": self.energies}
+
+    def take(self, arrays: Arrays) -> None:
+        """Become the state whose `arrays` these are."""
+        self.stack, self.loss, self.gains, self.energies = arrays["stack"], float(arrays["loss"]), arrays["gains"], arrays["energies"]
 
     def keep(self, which: np.ndarray) -> None:
         """Keep only the components `which`."""

@@ -8,16 +8,19 @@ depend on the data alone, so the numbers do not depend on how many threads there
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from rankless.als.kernels import sort_by_row
+from rankless.checkpoint import Arrays, Journal
 from rankless.observations import Observations
 
 _LONG_ROW = 16_384  # entries from which a row is shared between threads
@@ -77,18 +80,18 @@ def segments(lo: int, hi: int) -> list[tuple[int, int]]:
 
 
 class Workers:
-    """A pool of threads with the BLAS held to one thread while they work.
+    """A pool of threads with the BLAS held to one thread while they work, and the journal of what they have computed.
 
     `n_jobs` None means every processor this process may use.
     """
 
-    def __init__(self, n_jobs: int | None = None):
+    def __init__(self, n_jobs: int | None = None, journal: Journal | None = None):
         available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         if n_jobs is None or n_jobs == -1:
             n_jobs = available
         if not (isinstance(n_jobs, (int, np.integer)) and n_jobs >= 1):
             raise ValueError(f"n_jobs={n_jobs!r} is not a number of threads; pass n_jobs=1 or more, or None for all {available}")
-        self.n_jobs = int(n_jobs)
+        self.n_jobs, self.journal = int(n_jobs), journal
 
     def __enter__(self) -> Workers:
         self._limit = _blas().limit(limits=1, user_api="blas")
@@ -121,9 +124,18 @@ class Workers:
                 function(*call)
 
         futures = [self._pool.submit(take_blocks) for _ in range(min(self.n_jobs, len(calls)) - 1)]
-        take_blocks()
+        try:
+            take_blocks()
+        except BaseException:  # ctrl-C: no thread takes another block, and none still writes when the arrays are looked at
+            deque(remaining, maxlen=0)
+            wait(futures)
+            raise
         for future in futures:
             future.result()
+
+    def recall(self, what: str, given: Iterable[Any], compute: Callable[[], Arrays]) -> Arrays:
+        """``compute()``, long and repeatable given `given`; what a journal holds of it already is not computed again."""
+        return compute() if self.journal is None else self.journal.recall(what, given, compute)
 
 
 def _blas() -> ThreadpoolController:
