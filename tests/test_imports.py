@@ -18,7 +18,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # A module may import from its own part and from parts of a lower layer.
 LAYERS = {
     **dict.fromkeys(["_files", "_memory", "depth", "canonical", "observations", "cp_tensor"], 0),
-    **dict.fromkeys(["als", "dynamics", "effects", "inspection"], 1),
+    **dict.fromkeys(["als", "dynamics", "effects", "inspection", "kinds"], 1),
     "frame": 2,
     "kriging": 2,
     "scoring": 3,
@@ -43,7 +43,12 @@ HOMES = {
     "equinox": ["dynamics/"],
     "optax": ["dynamics/", "figures/"],
     "sklearn": ["completer.py"],
-    "pandas": ["observations.py", "selection.py", "completer.py", "completion.py", "io/tables.py"],
+    "pandas": ["observations.py", "selection.py", "completer.py", "completion.py", "io/tables.py", "io/tns.py", "kinds/tables.py"],
+    "xarray": ["kinds/labelled.py", "io/labelled.py"],
+    "h5py": ["io/labelled.py", "io/matlab.py"],
+    "zarr": ["io/labelled.py"],
+    "narwhals": ["kinds/frames.py"],
+    "sparse": ["kinds/sparse.py"],
     "matplotlib": ["figures/", "demo/picture.py"],
     "plotly": ["report/"],
     "typer": ["cli.py", "figures/command.py"],

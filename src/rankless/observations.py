@@ -138,14 +138,7 @@ class Observations:
 
         modes = list(modes)
         wanted = [*modes, value] + ([] if weight is None else [weight])
-        absent = [name for name in wanted if name not in table.columns]
-        if absent:
-            raise ValueError(f"no column {absent[0]!r} in the table; it has {', '.join(map(repr, table.columns))}")
-        twice = [name for name in wanted if list(table.columns).count(name) > 1]
-        if twice:
-            raise ValueError(f"column {twice[0]!r} stands twice in the table; rename one of them")
-        if len(set(wanted)) != len(wanted):
-            raise ValueError(f"columns {wanted} name one twice; each mode and the value need a column of their own")
+        check_columns(list(table.columns), wanted)
         _check_order(len(modes), f"a table with modes {modes}")
         codes, labels = [], []
         for name in modes:
@@ -290,6 +283,18 @@ def slices_of(coords: np.ndarray, shape: Sequence[int], mode: int | None) -> tup
 
 
 # --- checks ---------------------------------------------------------------------------------------
+
+
+def check_columns(columns: Sequence[Any], wanted: Sequence[Any]) -> None:
+    """Raise ValueError unless each of the `wanted` columns is there, once, and none is wanted twice."""
+    absent = [name for name in wanted if name not in columns]
+    if absent:
+        raise ValueError(f"no column {absent[0]!r} in the table; it has {', '.join(map(repr, columns))}")
+    twice = [name for name in wanted if list(columns).count(name) > 1]
+    if twice:
+        raise ValueError(f"column {twice[0]!r} stands twice in the table; rename one of them")
+    if len(set(wanted)) != len(wanted):
+        raise ValueError(f"columns {wanted} name one twice; each mode and the value need a column of their own")
 
 
 def _check_order(order: int, what: str) -> None:

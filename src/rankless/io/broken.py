@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,3 +34,10 @@ def named(path: str | os.PathLike, mend: str) -> Iterator[None]:
                 f"{path} holds Python objects (a pickle), which are never loaded; save numbers, for example array.astype(float)"
             ) from None
         raise ValueError(f"{path} is cut short or is no {Path(path).suffix.lower()} file ({reason}); {mend}") from None
+
+
+def need(path: str | os.PathLike, extra: str, *packages: str) -> None:
+    """Raise ValueError, naming the mend, unless the optional packages that a format needs are installed."""
+    lacking = [package for package in packages if importlib.util.find_spec(package) is None]
+    if lacking:
+        raise Unclear(f"{path} needs {' and '.join(lacking)}, which is not installed; run: pip install 'rankless[{extra}]'")
