@@ -67,4 +67,4 @@ def understand(data: Any, roles: Roles) -> Given:
 
 def _is_frame(data: Any) -> bool:
     """Whether it is a table of any package: they have columns, by one name or another."""
-    return any(hasattr(data, name) for name in ("columns", "column_names", "__narwhals_dataframe__"))
+    return any(hasattr(type(data), name) for name in ("columns", "column_names", "__narwhals_dataframe__"))
