@@ -224,7 +224,7 @@ FIXED = ["--depth", 0, "--penalty", 0.5, "--max-rank", 2, "--effects", "off", "-
 
 def test_a_tns_counted_from_zero_is_answered_with_one(tmp_path, planted):
     given = np.load(tmp_path / "data.npy")
-    lines = [f"{i} {j} {k} {v!r}" for (i, j, k), v in np.ndenumerate(given.tolist()) if v == v]
+    lines = [f"{i} {j} {k} {float(v)!r}" for (i, j, k), v in np.ndenumerate(given.tolist()) if v == v]
     (tmp_path / "data.tns").write_text("\n".join(lines))
     assert_refused(rankless("complete", "data.tns", "-o", "out.tns", cwd=tmp_path), "has coordinate 0", "--index-base 0")
     run = rankless("complete", "data.tns", "-o", "out.tns", "--index-base", 0, *FIXED, cwd=tmp_path)

@@ -43,7 +43,7 @@ HOMES = {
     "equinox": ["dynamics/"],
     "optax": ["dynamics/", "figures/"],
     "sklearn": ["completer.py"],
-    "pandas": ["observations.py", "selection.py", "completer.py", "completion.py", "io/tables.py", "io/tns.py", "kinds/tables.py"],
+    "pandas": ["observations.py", "selection.py", "completer.py", "completion.py", "io/tables.py", "kinds/tables.py"],
     "xarray": ["kinds/labelled.py", "io/labelled.py"],
     "h5py": ["io/labelled.py", "io/matlab.py"],
     "zarr": ["io/labelled.py"],
@@ -121,6 +121,7 @@ def loaded_after(code: str) -> set[str]:
 
 
 HEAVY = {"numba", "jax", "pandas", "matplotlib", "plotly", "sklearn", "scipy", "equinox", "diffrax", "optax", "pyarrow"}
+HEAVY |= {"xarray", "zarr", "h5py", "narwhals", "polars", "sparse"}
 
 
 def test_import_is_light():

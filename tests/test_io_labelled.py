@@ -278,6 +278,16 @@ def test_a_broken_netcdf_file_is_named(tmp_path, damage):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_mark_that_the_file_does_not_name_is_pointed_out(tmp_path, dtype):
+    data = weather(np.array([[1.0, 9.969209968386869e36], [2.0, 3.0]], dtype))
+    data.t.encoding = {"_FillValue": None}
+    with pytest.raises(ValueError, match=r"in\.nc: variable 't' holds 9\.97e\+36, NetCDF's mark of what was never written, as a value"):
+        io.read(put(data, tmp_path, "netcdf4"), value="t")
+    data.t.encoding = {"_FillValue": dtype(9.969209968386869e36)}
+    assert io.read(put(data, tmp_path, "netcdf4"), value="t").size == 3
+
+
 @pytest.mark.parametrize("way", ["zarr2", "zarr3"])
 def test_a_broken_store_is_named(tmp_path, way):
     path = put(weather(np.ones((3, 2))), tmp_path, way)

@@ -195,6 +195,8 @@ class Observations:
     def label(self, mode: int, index: int) -> str:
         """The label of a slice, or its number where it has none."""
         names = self.labels[mode]
+        if names is not None and names.dtype.kind == "M":
+            return str(np.datetime_as_string(names[index], unit="auto"))  # a day without its midnight
         return str(index if names is None else names[index])
 
     def mode_index(self, mode: str | int) -> int:
@@ -335,11 +337,16 @@ def _checked_modes(modes: Sequence[str] | None, order: int) -> tuple[str, ...]:
 def _checked_labels(labels, shape: tuple[int, ...]) -> tuple[np.ndarray | None, ...]:
     if labels is None:
         return (None,) * len(shape)
-    checked = tuple(None if label is None else np.asarray(label) for label in labels)
+    checked = tuple(None if label is None else _plain(np.asarray(label)) for label in labels)
     sizes = tuple(None if label is None else len(label) for label in checked)
     if len(checked) != len(shape) or any(s is not None and s != d for s, d in zip(sizes, shape, strict=True)):
         raise ValueError(f"labels of lengths {sizes} do not fit shape {shape}; pass one label a slice")
     return checked
+
+
+def _plain(label: np.ndarray) -> np.ndarray:
+    """NumPy's strings of any length as Python's, which every writer takes."""
+    return label.astype(object) if label.dtype.kind == "T" else label
 
 
 def _numeric_column(table: pd.DataFrame, name: str) -> np.ndarray:

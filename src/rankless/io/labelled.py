@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from rankless.completion import Completion
 
+_NEVER_WRITTEN = 9.969209968386869e36
 _MEND = "write it again with xarray"
 
 
@@ -63,6 +64,8 @@ def read(path: str | os.PathLike, *, modes: Sequence[str] | None = None, value: 
             with _blaming(path):
                 names = chosen(data, value)
                 check_unnamed(Roles(modes), "the file", data[names[0]].dims)
+                for name in names:
+                    _check_written(stored[name])
             data = data[list(names)].load()
     with _blaming(path):
         obs = observations_of(data, names)
@@ -179,6 +182,16 @@ def _decoded(stored: xr.Dataset) -> xr.Dataset:
             if not times:
                 raise
     raise AssertionError
+
+
+def _check_written(variable: xr.DataArray) -> None:
+    """NetCDF's mark of cells never written is a number; where a file doesn't name it as such, it would be fitted."""
+    unmarked = variable.dtype in (np.float32, np.float64) and not {"_FillValue", "missing_value"} & set(variable.attrs)
+    if unmarked and (variable.values == variable.dtype.type(_NEVER_WRITTEN)).any():
+        raise ValueError(
+            f"variable {variable.name!r} holds {_NEVER_WRITTEN:.3g}, NetCDF's mark of what was never written, as a value; "
+            f"give it an attribute _FillValue = {_NEVER_WRITTEN}"
+        )
 
 
 def _is_zarr(path: Path) -> bool:
