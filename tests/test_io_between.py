@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ pytest.importorskip("pyarrow")
 VALUES = np.array([[[1.5, np.nan], [0.0, -3.25]], [[np.nan, 1e-3], [7.0, 8.0]], [[9.0, np.nan], [2.0**40, -1.0]]])
 MODES = ["site", "day", "hour"]
 LABELS = [np.array(["b", "a", "é"], dtype=object), np.array(["2020-02-28", "2020-03-01"], "datetime64[s]"), np.array([3, 7])]
-ROLES = {suffix: {} if suffix in (".nc", ".zarr") else {"modes": MODES} for suffix in io.FORMATS}
+ROLES: dict[str, dict[str, Any]] = {suffix: {} if suffix in (".nc", ".zarr") else {"modes": MODES} for suffix in io.FORMATS}
 ROLES |= {suffix: {"modes": MODES, "value": "rain"} for suffix in (".csv", ".parquet")}
 
 
@@ -30,9 +31,9 @@ def put(tmp_path, suffix: str):
     return path
 
 
-def sites(obs: Observations) -> list[str] | None:
-    """The labels of the first mode, where the format carried them."""
-    return None if obs.labels[0] is None or obs.labels[0].dtype.kind in "iu" else list(map(str, labels_of(obs, 0)))
+def sites(obs: Observations) -> list[str]:
+    """The labels of the first mode, none where the format did not carry them."""
+    return [] if obs.labels[0] is None or obs.labels[0].dtype.kind in "iu" else list(map(str, labels_of(obs, 0)))
 
 
 @pytest.mark.parametrize(("source", "target"), list(itertools.product(io.FORMATS, io.FORMATS)))
@@ -46,8 +47,8 @@ def test_from_every_format_to_every_format(tmp_path, source, target):
 
     io.write(path, done)
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([f"in{source}", path.name])
-    roles = ROLES[target] and {**ROLES[target], "modes": came.modes}
-    again = io.read(path, **(roles | {"value": came.value_name} if "value" in roles else roles))
+    known = {"modes": came.modes, "value": came.value_name}
+    again = io.read(path, **{role: known[role] for role in ROLES[target]})
     if sites(came) and target not in (".npy", ".tns"):
         assert sorted(sites(again)) == sorted(sites(came)), "labels are carried"
         order = [sites(came).index(name) for name in sites(again)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
 import os
 from collections.abc import Iterator
@@ -25,7 +26,8 @@ def named(path: str | os.PathLike, mend: str) -> Iterator[None]:
     except (Unclear, MemoryError):
         raise
     except Exception as problem:
-        if isinstance(problem, OSError) and problem.errno is not None:  # no such file, no permission
+        # no such file, no permission; to seek where a broken archive points is an invalid argument
+        if isinstance(problem, OSError) and problem.errno not in (None, errno.EINVAL):
             raise
         said = str(problem).strip().splitlines()
         reason = said[0] if said else type(problem).__name__
