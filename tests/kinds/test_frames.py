@@ -136,6 +136,13 @@ def test_levels_of_an_index_are_modes():
     pd.testing.assert_frame_equal(done.filled, expected)
 
 
+def test_columns_of_pandas_may_be_called_anything():
+    table = pd.DataFrame({0: ["a", "b", "a"], ("x", 1): [1, 1, 2], 7: [1.0, 2.0, 3.0]})
+    filled = filled_by(table, modes=[0, ("x", 1)], value=7).filled
+    expected = pd.DataFrame({0: ["a", "a", "b", "b"], ("x", 1): [1, 2, 1, 2], 7: [1.0, 3.0, 2.0, 2.25]})
+    pd.testing.assert_frame_equal(filled, expected, check_column_type=False)
+
+
 def test_rows_without_labels_are_numbered():
     done = filled_by(pl.DataFrame({"a": [1, None], "b": [None, 2]}), wide=True)
     assert done.observations.modes == ("row", "column")
@@ -183,6 +190,7 @@ LONG = pd.DataFrame({"a": ["x", "y", "y"], "b": [1, 2, 3], "v": [1.0, 2.0, np.na
         ({}, {"wide": True, "value": "v"}, r"value='v' goes with a long table"),
         ({}, {"wide": True, "modes": ["z"]}, r"no column 'z' in the table"),
         ({}, {"wide": True, "modes": ["a"]}, r"cell \(y, b\) of the wide table is there twice; label every row once"),
+        ({"v": [1.0, 2.0, 3.0]}, {"wide": True, "modes": ["a", "b", "v"]}, r"no column of numbers beside its labels"),
         ({"a": ["x", None, "y"]}, {"modes": ["a", "b"], "value": "v"}, r"row 1 of the table has no 'a'"),
         ({"v": ["1", "2", "3"]}, {"modes": ["a", "b"], "value": "v"}, r"column 'v' has dtype .*(cast it to a number|pandas.to_numeric)"),
         ({"v": [2**60, 1, 2]}, {"modes": ["a", "b"], "value": "v"}, r"column 'v' holds whole numbers beyond 2\*\*53"),

@@ -23,7 +23,8 @@ class LongTable(Given):
 
     def back(self, done: Filled) -> pd.DataFrame:
         *modes, value = self.columns
-        table = done.table()[list(map(str, self.columns))].set_axis(list(self.columns), axis=1)
+        obs = self.observations
+        table = done.table()[[*obs.modes, obs.value_name]].set_axis(list(self.columns), axis=1)
         table = table.astype({mode: self.columns[mode] for mode in modes})
         table[value] = _in_dtype(table[value].to_numpy(), self.columns[value])
         return table

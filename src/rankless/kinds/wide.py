@@ -35,6 +35,10 @@ class Wide:
         cls, rows: Sequence[Axis], columns: Sequence[Axis], cells: Sequence[np.ndarray], dtypes: Sequence[Any]
     ) -> tuple[Observations, Wide]:
         """From the cells of each column, NaN where nothing was observed, and the dtypes in which they are to come back."""
+        if not cells:
+            raise ValueError(
+                "the wide table has no column of numbers beside its labels; name fewer modes, or pass value='...' of a long one"
+            )
         values = np.stack(cells, axis=1)
         holes = np.isnan(values)
         wide = cls(tuple(rows), tuple(columns), tuple(map(np.dtype, dtypes)), holes)
