@@ -107,7 +107,7 @@ def _firsts(codes: np.ndarray) -> np.ndarray:
 
 
 def _take(column: Any, rows: np.ndarray) -> Any:
-    return column[rows.tolist()]
+    return column[rows]
 
 
 def _is_number(column: Any) -> bool:

@@ -43,7 +43,7 @@ class Wide:
         holes = np.isnan(values)
         wide = cls(tuple(rows), tuple(columns), tuple(map(np.dtype, dtypes)), holes)
         axes = [*rows, *columns]
-        at = wide._cells(~holes)
+        at = wide._cells(*np.nonzero(~holes))
         _check_once(at, axes, len(rows))
         shape = [int(axis.codes.max()) + 1 if axis.labels is None else len(axis.labels) for axis in axes]
         labels = [axis.labels for axis in axes]
@@ -52,17 +52,14 @@ class Wide:
 
     def filled(self, done: Filled, column: int, cells: np.ndarray) -> np.ndarray:
         """The cells of a column with its holes filled, in its dtype."""
-        empty = self.holes[:, column]
-        one = np.zeros_like(self.holes)
-        one[:, column] = empty
+        rows = np.flatnonzero(self.holes[:, column])
         cells = cells.copy()
-        if empty.any():
-            cells[empty] = done.predict(self._cells(one))
+        if len(rows):
+            cells[rows] = done.predict(self._cells(rows, np.full(len(rows), column)))
         return in_dtype(cells, self.dtypes[column])
 
-    def _cells(self, mask: np.ndarray) -> np.ndarray:
-        """Coordinates of the cells where `mask` is True, shape ``(n, order)``."""
-        row, column = np.nonzero(mask)
+    def _cells(self, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+        """Coordinates of cells by their rows and columns, shape ``(n, order)``."""
         return np.column_stack([*(axis.codes[row] for axis in self.rows), *(axis.codes[column] for axis in self.columns)])
 
 
