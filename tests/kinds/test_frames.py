@@ -189,7 +189,7 @@ LONG = pd.DataFrame({"a": ["x", "y", "y"], "b": [1, 2, 3], "v": [1.0, 2.0, np.na
         ({}, {"wide": True}, r"column 'a' has dtype .* pass modes=\['a'\] if it labels the rows, or drop it"),
         ({}, {"wide": True, "value": "v"}, r"value='v' goes with a long table"),
         ({}, {"wide": True, "modes": ["z"]}, r"no column 'z' in the table"),
-        ({}, {"wide": True, "modes": ["a"]}, r"cell \(y, b\) of the wide table is there twice; label every row once"),
+        ({}, {"wide": True, "modes": ["a"]}, r"row \(y\) of the wide table is there twice; label each once"),
         ({"v": [1.0, 2.0, 3.0]}, {"wide": True, "modes": ["a", "b", "v"]}, r"no column of numbers beside its labels"),
         ({"a": ["x", None, "y"]}, {"modes": ["a", "b"], "value": "v"}, r"row 1 of the table has no 'a'"),
         ({"v": ["1", "2", "3"]}, {"modes": ["a", "b"], "value": "v"}, r"column 'v' has dtype .*(cast it to a number|pandas.to_numeric)"),

@@ -39,12 +39,13 @@ class Wide:
             raise ValueError(
                 "the wide table has no column of numbers beside its labels; name fewer modes, or pass value='...' of a long one"
             )
+        _check_once(rows, "row")
+        _check_once(columns, "column")
         values = np.stack(cells, axis=1)
         holes = np.isnan(values)
         wide = cls(tuple(rows), tuple(columns), tuple(map(np.dtype, dtypes)), holes)
         axes = [*rows, *columns]
         at = wide._cells(*np.nonzero(~holes))
-        _check_once(at, axes, len(rows))
         shape = [int(axis.codes.max()) + 1 if axis.labels is None else len(axis.labels) for axis in axes]
         labels = [axis.labels for axis in axes]
         names = _distinct([axis.name for axis in axes])
@@ -80,14 +81,14 @@ def no_number(name: Any, dtype: Any) -> ValueError:
     )
 
 
-def _check_once(cells: np.ndarray, axes: Sequence[Axis], of_rows: int) -> None:
-    """Rows that are labelled alike would be one slice."""
-    order = np.lexsort(cells.T[::-1])
-    same = (cells[order][1:] == cells[order][:-1]).all(axis=1)
-    if same.any():
-        cell = cells[order][np.flatnonzero(same)[0]]
-        what = ", ".join(str(k if axis.labels is None else axis.labels[k]) for axis, k in zip(axes, cell, strict=True))
-        raise ValueError(f"cell ({what}) of the wide table is there twice; label every row once, for example table.groupby(...).mean()")
+def _check_once(axes: Sequence[Axis], what: str) -> None:
+    """Rows, or columns, that are labelled alike would be one slice."""
+    codes = np.column_stack([axis.codes for axis in axes])
+    _, first, count = np.unique(codes, axis=0, return_index=True, return_counts=True)
+    if (count > 1).any():
+        code = codes[first[count > 1].min()]
+        name = ", ".join(str(k if axis.labels is None else axis.labels[k]) for axis, k in zip(axes, code, strict=True))
+        raise ValueError(f"{what} ({name}) of the wide table is there twice; label each once, for example table.groupby(...).mean()")
 
 
 def _distinct(names: list[str]) -> list[str]:
