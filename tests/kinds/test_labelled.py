@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 from filled import filled_by, labels_of, sums
 from labelled_data import floats, holed, integers, labels, shapes
 from rankless.completion import complete
+from rankless.cp_tensor import CPTensor
 
 xr = pytest.importorskip("xarray")
 
@@ -106,6 +107,22 @@ def test_a_unit_of_measurement_counts_for_nothing():
     two = complete(xr.Dataset({"t": kelvin, "r": 1024 * wet + 4096}), **options).filled
     np.testing.assert_allclose(two.r, 1024 * one.r + 4096, rtol=1e-9)
     np.testing.assert_allclose(two.t, one.t, rtol=1e-9)
+
+
+def test_a_saved_model_of_several_variables_says_their_units(tmp_path):
+    rng = np.random.default_rng(1)
+    data = xr.Dataset({name: (("day", "site"), 5 + scale * rng.normal(size=(8, 7))) for name, scale in {"t": 1.0, "r": 90.0}.items()})
+    data["t"][0, 0] = np.nan
+    done = complete(data, **FAST, random_state=0)
+    done.save(tmp_path / "model.npz")
+    cells = np.argwhere(np.ones((8, 7, 2)))
+    with np.load(tmp_path / "model.npz") as saved:
+        values = saved["mean"][cells[:, 2]] + saved["deviation"][cells[:, 2]] * CPTensor.load(tmp_path / "model.npz").at(cells)
+    np.testing.assert_allclose(done.predict(cells), values)
+    np.testing.assert_allclose(done.predict(cells[0]), values[:1])
+    assert "each over its standard deviation (variable)" in done.summary()
+    assert done.filled.t.values[0, 0] == pytest.approx(values[0])
+    assert done.table().query("not observed").value.tolist() == pytest.approx([values[0]])
 
 
 def test_what_the_packed_type_cannot_hold_is_not_promised():
