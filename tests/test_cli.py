@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.io import loadmat, savemat
+from scipy.sparse import coo_array
 from typer.testing import CliRunner
 
 from rankless.cli import app
@@ -217,6 +219,34 @@ def test_options_fix_what_they_name(tmp_path, planted):
     assert "depth 0" in run.stdout
 
 
+FIXED = ["--depth", 0, "--penalty", 0.5, "--max-rank", 2, "--effects", "off", "--noise", "none", "--n-fits", 1, "--transform", "none"]
+
+
+def test_a_tns_counted_from_zero_is_answered_with_one(tmp_path, planted):
+    given = np.load(tmp_path / "data.npy")
+    lines = [f"{i} {j} {k} {float(v)!r}" for (i, j, k), v in np.ndenumerate(given.tolist()) if v == v]
+    (tmp_path / "data.tns").write_text("\n".join(lines))
+    assert_refused(rankless("complete", "data.tns", "-o", "out.tns", cwd=tmp_path), "has coordinate 0", "--index-base 0")
+    run = rankless("complete", "data.tns", "-o", "out.tns", "--index-base", 0, *FIXED, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    rows = np.loadtxt(tmp_path / "out.tns")
+    assert rows[0, :3].tolist() == [0, 0, 0]
+    filled, seen = rows[:, 3].reshape(given.shape), np.isfinite(given)
+    np.testing.assert_array_equal(filled[seen], given[seen])
+
+
+def test_of_a_sparse_matrix_absence_must_be_said(tmp_path):
+    values = np.outer(np.arange(1.0, 9.0), np.arange(1.0, 8.0))
+    seen = np.random.default_rng(0).random(values.shape) < 0.8
+    savemat(tmp_path / "t.mat", {"ratings": coo_array((values[seen], np.nonzero(seen)), shape=values.shape)})
+    assert_refused(rankless("inspect", "t.mat", cwd=tmp_path), "missing is not zero", "--absent missing")
+    run = rankless("inspect", "t.mat", "--absent", "missing", cwd=tmp_path)
+    assert f"{seen.sum()} of 56 cells" in run.stdout
+    run = rankless("complete", "t.mat", "-o", "out.mat", "--absent", "missing", *FIXED, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    np.testing.assert_array_equal(loadmat(tmp_path / "out.mat")["tensor"][seen], values[seen])
+
+
 # --- evaluate ---------------------------------------------------------------------------------------
 
 
@@ -299,3 +329,25 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path, planted, monkeypatc
     )
     assert kept.exists()
     assert_refused(rankless("complete", "data.npy", "-o", "out.npy", "--checkpoint-every", -1, cwd=tmp_path), "every=-1.0 is not a number")
+
+
+def test_coverage_writes_the_ends_of_intervals(tmp_path):
+    rng = np.random.default_rng(0)
+    array = np.multiply.outer(np.outer(rng.normal(size=12), rng.normal(size=11)), rng.normal(size=10)) + 0.1 * rng.normal(size=(12, 11, 10))
+    array[rng.random(array.shape) < 0.3] = np.nan
+    np.save(tmp_path / "data.npy", array)
+    options = ["--coverage", "0.8", "--depth", "0", "--penalty", "1", "--noise", "none", "--transform", "none"]
+    for name in ("filled.npz", "filled.csv"):
+        result = rankless("complete", "data.npy", "-o", name, *options, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+    with np.load(tmp_path / "filled.npz") as stored:
+        lower, upper, filled, seen = (stored[name] for name in ("lower", "upper", "tensor", "observed"))
+    assert (lower <= filled).all() and (filled <= upper).all()
+    assert (lower < upper)[~seen].all() and (lower == upper)[seen].all()
+    table = pd.read_csv(tmp_path / "filled.csv")
+    np.testing.assert_allclose(table["upper"].to_numpy().reshape(upper.shape), upper)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    for name, coverage, words in (("a.npy", "0.8", "has no place for intervals"), ("a.npz", "8", "is not a probability")):
+        result = rankless("complete", "data.npy", "-o", name, "--coverage", coverage, cwd=tmp_path)
+        assert result.returncode == 2 and words in result.stderr
+    assert before == sorted(path.name for path in tmp_path.iterdir())

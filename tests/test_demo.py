@@ -14,6 +14,7 @@ from rankless import demo
 from rankless.completion import complete
 from rankless.cp_tensor import CPTensor
 from rankless.demo import weather, words
+from rankless.kinds.standard import Standard
 from rankless.observations import Observations
 
 AIRPORTS = ["EWR", "JFK", "LGA"]
@@ -75,7 +76,7 @@ def test_the_weather_comes_without_the_impossible_gust():
 
 def test_standardising_goes_there_and_back():
     recorded = weather.load()
-    units = weather.Standard.of(recorded)
+    units = Standard.of(recorded)
     plain = units.apply(recorded)
     for v in range(7):
         part = plain.values[plain.coords[3] == v]

@@ -18,7 +18,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # A module may import from its own part and from parts of a lower layer.
 LAYERS = {
     **dict.fromkeys(["_files", "_memory", "checkpoint", "depth", "canonical", "observations", "cp_tensor"], 0),
-    **dict.fromkeys(["als", "dynamics", "effects", "inspection", "difficulty", "diagnostics"], 1),
+    **dict.fromkeys(["als", "dynamics", "effects", "inspection", "difficulty", "diagnostics", "kinds"], 1),
     "frame": 2,
     "kriging": 2,
     "scoring": 3,
@@ -44,7 +44,12 @@ HOMES = {
     "equinox": ["dynamics/"],
     "optax": ["dynamics/", "figures/"],
     "sklearn": ["completer.py", "difficulty.py"],
-    "pandas": ["observations.py", "selection.py", "completer.py", "completion.py", "diagnostics.py", "io/tables.py"],
+    "pandas": ["observations.py", "selection.py", "completer.py", "completion.py", "diagnostics.py", "io/tables.py", "kinds/tables.py"],
+    "xarray": ["kinds/labelled.py", "io/labelled.py"],
+    "h5py": ["io/labelled.py", "io/matlab.py"],
+    "zarr": ["io/labelled.py"],
+    "narwhals": ["kinds/frames.py"],
+    "sparse": ["kinds/sparse.py"],
     "matplotlib": ["figures/", "demo/picture.py"],
     "plotly": ["report/"],
     "typer": ["cli.py", "figures/command.py"],
@@ -117,6 +122,7 @@ def loaded_after(code: str) -> set[str]:
 
 
 HEAVY = {"numba", "jax", "pandas", "matplotlib", "plotly", "sklearn", "scipy", "equinox", "diffrax", "optax", "pyarrow"}
+HEAVY |= {"xarray", "zarr", "h5py", "narwhals", "polars", "sparse"}
 
 
 def test_import_is_light():

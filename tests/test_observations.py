@@ -286,3 +286,11 @@ def test_bad_tables(table, modes, value, message):
 def test_bad_holdout(holdout):
     with pytest.raises(ValueError, match=r"holdout=.* is not a share between 0 and 1; pass holdout=0.1"):
         Observations.from_array(np.ones((2, 2))).split(holdout)
+
+
+def test_labels_are_shown_as_people_write_them():
+    days = np.array(["2020-01-01", "2020-01-02T05"], "datetime64[ns]")
+    obs = Observations.from_array(np.ones((2, 2)), labels=[days, np.array(["a", "longer"], np.dtypes.StringDType())])
+    assert [obs.label(0, i) for i in range(2)] == ["2020-01-01", "2020-01-02T05:00"]
+    assert [obs.label(1, i) for i in range(2)] == ["a", "longer"]
+    assert [getattr(label, "dtype", None) for label in obs.labels] == [days.dtype, object]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rankless.checkpoint import Journal
     from rankless.completion import Completion
     from rankless.evaluation import Score
+    from rankless.kinds import Given
     from rankless.observations import Observations
 
 app = typer.Typer(
@@ -32,11 +33,17 @@ app = typer.Typer(
 )
 
 Input = Annotated[
-    Path, typer.Argument(metavar="INPUT", help="A .npy, .npz, .csv or .parquet file. NaN or an empty cell is not observed; 0 is a value.")
+    Path,
+    typer.Argument(
+        metavar="INPUT",
+        help="A .npy, .npz, .csv, .parquet, .nc, .zarr, .mat or .tns file. NaN or an empty cell is not observed; 0 is a value.",
+    ),
 ]
 Modes = Annotated[str | None, typer.Option(help="Names of the modes, by commas; for a table its columns: station,year,month.")]
-Value = Annotated[str | None, typer.Option(help="The column of a table, or the array of an .npz, that holds the values.")]
+Value = Annotated[str | None, typer.Option(help="The column of a table, or the array of a file of several, that holds the values.")]
 Duplicates = Annotated[str, typer.Option(help="A coordinate given twice in a table: error, mean or last.")]
+IndexBase = Annotated[int | None, typer.Option(help="The first number in a .tns: 1, unless the file says otherwise; or 0.")]
+Absent = Annotated[str | None, typer.Option(help="Pass missing where what a sparse matrix doesn't list was not observed.")]
 Seed = Annotated[int, typer.Option(help="Same seed, same numbers.")]
 
 
@@ -78,7 +85,10 @@ def _say(text: str) -> None:
 @_plainly
 def complete(
     source: Input,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Filled array (.npy, .npz) or long table (.csv, .parquet).")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Where to write all cells, in the format that its suffix names."),
+    ],
     modes: Modes = None,
     value: Value = None,
     seed: Seed = 0,
@@ -90,13 +100,21 @@ def complete(
     n_fits: Annotated[str, typer.Option(help="auto, or the most fits whose weighted sum may be the answer.")] = "auto",
     transform: Annotated[str, typer.Option(help="Fit square roots or logarithms of counts and amounts: auto, none, sqrt or log.")] = "auto",
     duplicates: Duplicates = "error",
+    coverage: Annotated[float | None, typer.Option(help="Write intervals that hold a missing value this often, such as 0.9.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a fit of the same INPUT and options that was cut short.")] = False,
     checkpoint_every: Annotated[float, typer.Option(help="Seconds between writes of the file --resume goes on from.")] = 10.0,
+    index_base: IndexBase = None,
+    absent: Absent = None,
 ) -> None:
     """Fill the holes of INPUT and write the result; nothing needs to be chosen."""
     from rankless import io
 
     io.check_output(output, source)
+    if coverage is not None:
+        from rankless.intervals import check_coverage
+
+        check_coverage(coverage)
+        io.check_ends(output)
     options = {
         "depth": _number(depth, "depth"),
         "penalty": _number(penalty, "penalty"),
@@ -106,20 +124,20 @@ def complete(
         "n_fits": _number(n_fits, "n-fits", int),
         "transform": _choice(transform, "transform", {"auto": "auto", "none": None, "sqrt": "sqrt", "log": "log"}),
     }
-    obs = _read(source, modes, value, duplicates)
-    io.check_size(output, obs)
+    given = _load(source, modes, value, duplicates=duplicates, index_base=index_base, absent=absent)
+    io.check_size(output, given.observations)
     from rankless.completer import TensorCompleter
     from rankless.completion import Completion
 
-    done = Completion(TensorCompleter(random_state=seed, **options), obs, "array")
+    done = Completion(TensorCompleter(random_state=seed, **options), given)
     with _checkpoint(output, checkpoint_every, resume) as journal, _progress() as callback:
         try:
-            done.estimator.fit(obs, callback=callback, checkpoint=journal)
+            done.estimator.fit(given.fitted, callback=callback, checkpoint=journal)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_so_far(done, output, journal)) from None
         callback(f"writing {output}", None)
         try:
-            io.write(output, done)
+            io.write(output, done, index_base=index_base, coverage=coverage)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_how_to_go_on(journal)) from None
     print(done.summary())
@@ -135,9 +153,11 @@ def evaluate(
     value: Value = None,
     seed: Seed = 0,
     duplicates: Duplicates = "error",
+    index_base: IndexBase = None,
+    absent: Absent = None,
 ) -> None:
     """Hide observed entries of INPUT and score how well they are found again."""
-    obs = _read(source, modes, value, duplicates)
+    obs = _load(source, modes, value, duplicates=duplicates, index_base=index_base, absent=absent).fitted
     from rankless.evaluation import evaluate as score
 
     with _progress() as callback:
@@ -147,9 +167,16 @@ def evaluate(
 
 @app.command()
 @_plainly
-def inspect(source: Input, modes: Modes = None, value: Value = None, duplicates: Duplicates = "error") -> None:
+def inspect(
+    source: Input,
+    modes: Modes = None,
+    value: Value = None,
+    duplicates: Duplicates = "error",
+    index_base: IndexBase = None,
+    absent: Absent = None,
+) -> None:
     """Show what INPUT holds: shape, labels, share observed, empty slices, suspicious zeros."""
-    obs = _read(source, modes, value, duplicates)
+    obs = _load(source, modes, value, duplicates=duplicates, index_base=index_base, absent=absent).observations
     for name, text in _facts(obs):
         print(f"{name:10s}{text}")
 
@@ -174,11 +201,11 @@ app.command("reproduce")(_plainly(reproduce))
 # --- helpers --------------------------------------------------------------------------------------
 
 
-def _read(source: Path, modes: str | None, value: str | None, duplicates: str) -> Observations:
+def _load(source: Path, modes: str | None, value: str | None, **options) -> Given:
     from rankless import io
 
     names = None if modes is None else [name.strip() for name in modes.split(",")]
-    return io.read(source, modes=names, value=value, duplicates=duplicates)  # pyright: ignore[reportArgumentType]
+    return io.load(source, modes=names, value=value, **options)
 
 
 def _checkpoint(output: Path, every: float, resume: bool) -> Journal:

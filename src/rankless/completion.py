@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from rankless.completer import TensorCompleter, unseen_text
 from rankless.cp_tensor import CPTensor
 from rankless.effects import MainEffects
 from rankless.intervals import TooFew
+from rankless.kinds import Given, Roles, understand
 from rankless.kriging import Kriging
 from rankless.observations import Observations
 from rankless.transforms import Transform
@@ -32,10 +33,14 @@ _CELLS_AT_ONCE = 1_000_000
 class Completion:
     """What `complete` found: the filled data, the model behind it, and how it was chosen."""
 
-    def __init__(self, estimator: TensorCompleter, observations: Observations, kind: str):
+    def __init__(self, estimator: TensorCompleter, given: Given):
         self.estimator = estimator
-        self.observations = observations
-        self._kind = kind
+        self.given = given
+
+    @property
+    def observations(self) -> Observations:
+        """What was observed, as it was fitted."""
+        return self.given.observations
 
     @property
     def rank(self) -> int:
@@ -82,15 +87,15 @@ class Completion:
 
     @cached_property
     def filled(self) -> Any:
-        """What came in, its holes filled: an array for an array, a long table of all cells for a table."""
-        if self._kind == "table":
-            columns = [*self.observations.modes, self.observations.value_name]
-            return self.table(coverage=None)[columns]
-        return self.array()
+        """What came in, its holes filled: the same type, labels and dtype; for a long table one of all cells.
+
+        Whole numbers come back as whole numbers: `table`, `array` and `predict` have them unrounded.
+        """
+        return self.given.back(self)
 
     def predict(self, indices) -> np.ndarray:
         """Values at coordinates, shape ``(n, order)``."""
-        return self.estimator._values_at(check_indices(indices, self.observations.shape))
+        return self.given.from_fitted(self.estimator._values_at(check_indices(indices, self.observations.shape)), indices)
 
     def array(self) -> np.ndarray:
         """The filled array, observed cells as they came, in the dtype of the data."""
@@ -101,7 +106,11 @@ class Completion:
 
         Observed cells are their own ends. What is promised, and for which cells, is said in `TensorCompleter.predict_interval`.
         """
-        lower, upper = self._at_all_cells(lambda indices: self.estimator._ends_at(indices, coverage), 2)
+
+        def ends(indices: np.ndarray) -> tuple[np.ndarray, ...]:
+            return tuple(self.given.from_fitted(end, indices) for end in self.estimator._ends_at(indices, coverage))
+
+        lower, upper = self._at_all_cells(ends, 2)
         return lower, upper
 
     def score(self, by: str | int | None = None) -> pd.DataFrame:
@@ -112,14 +121,14 @@ class Completion:
         """
         import pandas as pd
 
-        entries, errors = self.estimator.calibration_errors()
-        obs = self.observations
+        obs, (entries, errors) = self.observations, self.estimator.calibration_errors()
+        values, said = (self.given.from_fitted(v, entries.indices) for v in (entries.values, entries.values - errors))
         if by is None:
             codes, labels = np.zeros(entries.size, np.intp), ["all"]
         else:
             mode = obs.mode_index(by)
             codes, labels = entries.coords[mode], [obs.label(mode, i) for i in range(obs.shape[mode])]
-        table = pd.DataFrame({"error": errors, "value": entries.values, "slice": codes}).groupby("slice")
+        table = pd.DataFrame({"error": values - said, "value": values, "slice": codes}).groupby("slice")
         scores = pd.DataFrame(
             {
                 "entries": table.size(),
@@ -177,9 +186,11 @@ class Completion:
 
     def summary(self) -> str:
         """What was found, in a few lines."""
-        obs, est = self.observations, self.estimator
+        obs, fitted, est = self.observations, self.given.fitted, self.estimator
         if est.path_.empty:
-            return f"{obs.size:,} of {obs.cells:,} cells observed, all equal to {obs.values[0]:g}: filled with it, rank 0."
+            constant = f"all equal to {obs.values[0]:g}" if self.given.units is None else "each variable constant"
+            return f"{obs.size:,} of {obs.cells:,} cells observed, {constant}: filled with it, rank 0."
+        spread = diagnostics.spread(fitted.values)
         lines = [
             f"{obs.size:,} of {obs.cells:,} cells observed; the other {obs.cells - obs.size:,} are filled.",
             f"rank {est.rank_}{_of_fits(est.fits_)} depth {est.depth_:g}, penalty {est.penalty_:.3g}"
@@ -189,22 +200,26 @@ class Completion:
             + f" (found among {len(est.path_)} fits).",
             *([] if est.drawn_ is None else ["a mean of draws from the posterior is part of the answer."]),
             *_of_neighbours(est.nearby_, obs),
-            f"error on held-out entries: {est.holdout_rmse_:.4g} (standard deviation of the data: {diagnostics.spread(obs.values):.4g}).",
+            f"error on held-out entries: {est.holdout_rmse_:.4g} (standard deviation of the data: {spread:.4g}).",
+            *([] if self.given.units is None else [f"variables were fitted together, each over its standard deviation ({obs.modes[-1]})."]),
         ]
-        if est.holdout_rmse_ >= diagnostics.spread(obs.values):
+        if est.holdout_rmse_ >= spread:
             lines.append("that is no better than the mean of the data does: don't trust what was filled.")
         lines += [unseen_text(obs, mode, mask) for mode, mask in enumerate(est._unseen) if mask.any()]
-        lines += diagnostics.of_values(obs) if est.transform_.name == "none" else []
+        lines += diagnostics.of_values(fitted) if est.transform_.name == "none" else []
         lines += diagnostics.in_words(self.fits, self._in_fitted_units())
         return "\n".join(lines)
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the model as .npz: the components and the main effects, as one CP tensor, and the transform where there is one.
 
-        What was saved is ``Transform.load(path).inverse(CPTensor.load(path).at(indices))``. What close
+        What was saved is ``Transform.load(path).inverse(CPTensor.load(path).at(indices))``; of several variables of
+        a Dataset, over their standard deviations, which are saved beside it with their means. What close
         cells add is no part of the model and is not in it: write the filled array to keep that.
         """
         beside = {} if self.transform.name == "none" else self.transform.arrays()
+        if self.given.units is not None:
+            beside |= {"mean": self.given.units.mean, "deviation": self.given.units.deviation}
         self.whole_model().save(path, **beside)
 
     def whole_model(self) -> CPTensor:
@@ -222,7 +237,8 @@ class Completion:
         return CPTensor([np.column_stack([f, *(e[m] for e in extra)]) for m, f in enumerate(est.model_.factors)])
 
     def _in_fitted_units(self) -> Observations:
-        return self.observations.with_values(self.transform.forward(self.observations.values))
+        fitted = self.given.fitted
+        return fitted.with_values(self.transform.forward(fitted.values))
 
     def __repr__(self) -> str:
         return f"Completion(shape={self.observations.shape}, rank={self.rank}, depth={self.depth:g})"
@@ -232,16 +248,21 @@ def complete(
     data: Any,
     *,
     modes: Sequence[str] | None = None,
-    value: str | None = None,
+    value: str | Sequence[str] | None = None,
+    wide: bool = False,
+    absent: Literal["missing"] | None = None,
     callback: Say | None = None,
     checkpoint: Journal | str | os.PathLike | None = None,
     **options,
 ) -> Completion:
     """Fill the holes of `data`; nothing needs to be chosen.
 
-    `data` is an array with NaN where nothing was observed, a pandas long table (name its `modes` and
-    its `value` column), or Observations. `callback` and `checkpoint`, a file from which a fit that was cut short
-    goes on, are those of `TensorCompleter.fit`; `options` are those of `TensorCompleter`.
+    `data` is an array with NaN where nothing was observed, a masked one, an xarray DataArray or Dataset (`value` names
+    the variables to fill, if not all), a table of pandas, polars, pyarrow or whatever else narwhals reads, a sparse array,
+    or Observations. A long table has a row an entry: name the columns that are its `modes` and its `value`. A wide one has
+    a mode in its rows and one in its columns: ``wide=True``, and `modes` names the columns that label its rows, if any
+    do. Of a sparse array say ``absent="missing"``. `callback` and `checkpoint`,
+    a file from which a fit that was cut short goes on, are those of `TensorCompleter.fit`; `options` are those of `TensorCompleter`.
 
     >>> import numpy as np, rankless
     >>> array = np.outer(np.arange(1.0, 9.0), [1.0, 2.0, -1.0, 4.0, 0.5, 3.0, 2.0])
@@ -250,20 +271,9 @@ def complete(
     >>> done.rank, round(float(done.filled[2, 3]), 1)
     (1, 12.0)
     """
-    obs, kind = _read(data, modes, value)
-    estimator = TensorCompleter(**options).fit(obs, callback=callback, checkpoint=checkpoint)
-    return Completion(estimator, obs, kind)
-
-
-def _read(data: Any, modes: Sequence[str] | None, value: str | None) -> tuple[Observations, str]:
-    if isinstance(data, Observations):
-        return data, "array"
-    if hasattr(data, "columns") and hasattr(data, "iloc"):
-        if modes is None or value is None:
-            columns = ", ".join(map(repr, data.columns))
-            raise ValueError(f"a table needs its roles named; it has {columns}: pass modes=[...] and value='...'")
-        return Observations.from_table(data, modes, value), "table"
-    return Observations.from_array(data, modes=modes), "array"
+    known = understand(data, Roles(modes, value, wide, absent))
+    estimator = TensorCompleter(**options).fit(known.fitted, callback=callback, checkpoint=checkpoint)
+    return Completion(estimator, known)
 
 
 def _free(name: str, columns: Mapping[str, Any]) -> str:

@@ -138,14 +138,7 @@ class Observations:
 
         modes = list(modes)
         wanted = [*modes, value] + ([] if weight is None else [weight])
-        absent = [name for name in wanted if name not in table.columns]
-        if absent:
-            raise ValueError(f"no column {absent[0]!r} in the table; it has {', '.join(map(repr, table.columns))}")
-        twice = [name for name in wanted if list(table.columns).count(name) > 1]
-        if twice:
-            raise ValueError(f"column {twice[0]!r} stands twice in the table; rename one of them")
-        if len(set(wanted)) != len(wanted):
-            raise ValueError(f"columns {wanted} name one twice; each mode and the value need a column of their own")
+        check_columns(list(table.columns), wanted)
         _check_order(len(modes), f"a table with modes {modes}")
         codes, labels = [], []
         for name in modes:
@@ -202,6 +195,8 @@ class Observations:
     def label(self, mode: int, index: int) -> str:
         """The label of a slice, or its number where it has none."""
         names = self.labels[mode]
+        if names is not None and names.dtype.kind == "M":
+            return str(np.datetime_as_string(names[index], unit="auto"))  # a day without its midnight
         return str(index if names is None else names[index])
 
     def mode_index(self, mode: str | int) -> int:
@@ -292,6 +287,18 @@ def slices_of(coords: np.ndarray, shape: Sequence[int], mode: int | None) -> tup
 # --- checks ---------------------------------------------------------------------------------------
 
 
+def check_columns(columns: Sequence[Any], wanted: Sequence[Any]) -> None:
+    """Raise ValueError unless each of the `wanted` columns is there, once, and none is wanted twice."""
+    absent = [name for name in wanted if name not in columns]
+    if absent:
+        raise ValueError(f"no column {absent[0]!r} in the table; it has {', '.join(map(repr, columns))}")
+    twice = [name for name in wanted if list(columns).count(name) > 1]
+    if twice:
+        raise ValueError(f"column {twice[0]!r} stands twice in the table; rename one of them")
+    if len(set(wanted)) != len(wanted):
+        raise ValueError(f"columns {wanted} name one twice; each mode and the value need a column of their own")
+
+
 def _check_order(order: int, what: str) -> None:
     if order < 2:
         raise ValueError(
@@ -330,11 +337,16 @@ def _checked_modes(modes: Sequence[str] | None, order: int) -> tuple[str, ...]:
 def _checked_labels(labels, shape: tuple[int, ...]) -> tuple[np.ndarray | None, ...]:
     if labels is None:
         return (None,) * len(shape)
-    checked = tuple(None if label is None else np.asarray(label) for label in labels)
+    checked = tuple(None if label is None else _plain(np.asarray(label)) for label in labels)
     sizes = tuple(None if label is None else len(label) for label in checked)
     if len(checked) != len(shape) or any(s is not None and s != d for s, d in zip(sizes, shape, strict=True)):
         raise ValueError(f"labels of lengths {sizes} do not fit shape {shape}; pass one label a slice")
     return checked
+
+
+def _plain(label: np.ndarray) -> np.ndarray:
+    """NumPy's strings of any length as Python's, which every writer takes."""
+    return label.astype(object) if label.dtype.kind == "T" else label
 
 
 def _numeric_column(table: pd.DataFrame, name: str) -> np.ndarray:

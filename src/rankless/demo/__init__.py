@@ -16,7 +16,8 @@ import numpy as np
 from rankless import evaluation
 from rankless.completion import complete
 from rankless.demo import words
-from rankless.demo.weather import Standard, load, names
+from rankless.demo.weather import load, names
+from rankless.kinds.standard import Standard
 from rankless.observations import Observations
 
 if TYPE_CHECKING:

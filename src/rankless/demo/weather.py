@@ -1,8 +1,7 @@
-"""The demo's data, and the scale of each variable."""
+"""The demo's data."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import resources
 
 import numpy as np
@@ -27,24 +26,3 @@ def load() -> Observations:
 def names(obs: Observations) -> list[list[str]]:
     """The labels of every mode as text."""
     return [[obs.label(mode, i) for i in range(size)] for mode, size in enumerate(obs.shape)]
-
-
-@dataclass(frozen=True)
-class Standard:
-    """Mean and standard deviation of each variable, and the way there and back."""
-
-    mean: np.ndarray
-    deviation: np.ndarray
-
-    @classmethod
-    def of(cls, obs: Observations) -> Standard:
-        variable = obs.coords[-1]
-        groups = [obs.values[variable == v] for v in range(obs.shape[-1])]
-        return cls(np.array([g.mean() for g in groups]), np.array([g.std() for g in groups]))
-
-    def apply(self, obs: Observations) -> Observations:
-        variable = obs.coords[-1]
-        return obs.with_values((obs.values - self.mean[variable]) / self.deviation[variable])
-
-    def undo(self, values: np.ndarray, variable: np.ndarray) -> np.ndarray:
-        return values * self.deviation[variable] + self.mean[variable]

@@ -5,6 +5,9 @@ suffix                  read                                             written
 ======================  ===============================================  ===============================
 ``.npy``, ``.npz``      a dense array, NaN where nothing was observed    the filled array
 ``.csv``, ``.parquet``  a long table: one row an entry                   the filled table
+``.nc``, ``.zarr``      variables of NetCDF or Zarr, with their labels   the same file, its holes filled
+``.mat``                an array of MATLAB, NaN where not observed       the filled array
+``.tns``                FROSTT: coordinates and value, line by line      all cells, line by line
 ======================  ===============================================  ===============================
 
 Missing is not zero: a 0 in a file is a value. Which columns of a table are its modes is never
@@ -13,21 +16,44 @@ guessed. No pickle is ever loaded.
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from rankless._files import is_store
 from rankless._memory import check_fits
+from rankless.kinds import Given, Roles, understand
 from rankless.observations import Duplicates, Observations
 
 if TYPE_CHECKING:
     from rankless.completion import Completion
 
-ARRAYS = (".npy", ".npz")
-TABLES = (".csv", ".parquet")
+
+@dataclass(frozen=True)
+class Format:
+    """The module here that has ``read(path, modes=, value=)`` and ``save(path, done)``, and what it takes besides."""
+
+    module: str
+    reads_with: tuple[str, ...] = ()
+    saves_with: tuple[str, ...] = ()
+    long: bool = False  # a line a cell
+    folder: bool = False
+
+
+# The one list of what can be read, and written.
+FORMATS = {
+    ".npy": Format("arrays"),
+    ".npz": Format("arrays", saves_with=("coverage",)),
+    ".csv": Format("tables", reads_with=("duplicates",), saves_with=("coverage",), long=True),
+    ".parquet": Format("tables", reads_with=("duplicates",), saves_with=("coverage",), long=True),
+    ".nc": Format("labelled"),
+    ".zarr": Format("labelled", folder=True),
+    ".mat": Format("matlab", reads_with=("absent",)),
+    ".tns": Format("tns", reads_with=("duplicates", "index_base"), saves_with=("index_base",), long=True),
+}
 
 
 def suffix_of(path: str | os.PathLike) -> str:
@@ -37,17 +63,19 @@ def suffix_of(path: str | os.PathLike) -> str:
     '.csv'
     """
     suffix = Path(path).suffix.lower()
-    if suffix not in ARRAYS + TABLES:
-        raise ValueError(f"{str(path)!r} has suffix {suffix!r}; rankless knows {', '.join(ARRAYS + TABLES)}: convert or rename it")
+    if suffix not in FORMATS:
+        raise ValueError(f"{str(path)!r} has suffix {suffix!r}; rankless knows {', '.join(FORMATS)}: convert or rename it")
     return suffix
 
 
 def check_output(path: str | os.PathLike, source: str | os.PathLike) -> None:
     """Raise ValueError for an output that could not be written, before any work is done for it."""
-    suffix_of(path)
+    folder = FORMATS[suffix_of(path)].folder
     target = Path(path)
-    if target.is_dir():
+    if target.is_dir() and not folder:
         raise ValueError(f"the output {str(path)!r} is a folder; name a file in it")
+    if folder and target.exists() and not is_store(target):
+        raise ValueError(f"the output {str(path)!r} is there and is no {suffix_of(path)} store; choose another name, so that it is kept")
     if not target.parent.is_dir():
         raise ValueError(f"cannot write {str(path)!r}: {str(target.parent)!r} is no folder; create it or choose another")
     if target.exists() and Path(source).exists() and target.samefile(source):
@@ -56,8 +84,8 @@ def check_output(path: str | os.PathLike, source: str | os.PathLike) -> None:
 
 def check_size(path: str | os.PathLike, obs: Observations) -> None:
     """Raise ValueError if all cells of `obs`, filled, would not fit in memory on their way to `path`."""
-    table = suffix_of(path) in TABLES
-    check_fits(obs.shape, 8 * (obs.order + 1) if table else obs.values.dtype.itemsize)
+    long = FORMATS[suffix_of(path)].long
+    check_fits(obs.shape, 8 * (obs.order + 1) if long else obs.values.dtype.itemsize)
 
 
 def read(
@@ -66,39 +94,56 @@ def read(
     modes: Sequence[str] | None = None,
     value: str | None = None,
     duplicates: Duplicates = "error",
+    index_base: int | None = None,
+    absent: str | None = None,
 ) -> Observations:
-    """Observations from a .npy, .npz, .csv or .parquet file.
+    """Observations from a .npy, .npz, .csv, .parquet, .nc, .zarr, .mat or .tns file.
 
     Parameters
     ----------
     modes : names of the modes. In a table these are columns, and needed; a mode named like a flat
-        array of an .npz takes its labels from it.
-    value : the column of a table that holds the values, needed; the array of an .npz, needed where
-        it holds several and none is called ``tensor``.
-    duplicates : what to do with a coordinate that stands twice in a table: 'error', 'mean', 'last'.
+        array of an .npz or .mat takes its labels from it; .nc and .zarr name their modes themselves.
+    value : the column of a table that holds the values, needed; the array of an .npz or .mat, needed where
+        it holds several and none is called ``tensor``; the variables of .nc or .zarr, by commas, if not all.
+    duplicates : what to do with a coordinate that stands twice in a table or .tns: 'error', 'mean', 'last'.
+    index_base : the number of the first slice in a .tns: 1, as FROSTT has it, unless the file says
+        ``# index_base: 0`` or you do.
+    absent : 'missing' says that what a sparse matrix of a .mat doesn't list was not observed.
 
     Raises ValueError, naming the file and the mend, for anything that is not such a file.
     """
-    if suffix_of(path) in ARRAYS:
-        from rankless.io import arrays
-
-        return arrays.read(path, modes=modes, value=value)
-    from rankless.io import tables
-
-    return tables.read(path, modes=modes, value=value, duplicates=duplicates)
+    options: dict[str, Any] = {"duplicates": duplicates, "index_base": index_base, "absent": absent}
+    return load(path, modes=modes, value=value, **options).observations
 
 
-def write(path: str | os.PathLike, done: Completion) -> None:
-    """Write a filled result: all cells as an array, or as a long table with a column that says which were observed."""
-    if suffix_of(path) in TABLES:
-        from rankless.io import tables
+def load(path: str | os.PathLike, *, modes: Sequence[str] | None = None, value: str | None = None, **options) -> Given:
+    """What `read` gives, with the way back: `complete` takes it, and `write` then keeps all else that the file holds."""
+    suffix = suffix_of(path)
+    return understand(_module(suffix).read(path, modes=modes, value=value, **_taken(suffix, "reads_with", options)), Roles())
 
-        tables.write(path, done.table(coverage=None))
-        return
-    from rankless.io import arrays
 
-    obs = done.observations
-    observed = np.zeros(obs.shape, dtype=bool)
-    observed[tuple(obs.coords)] = True
-    beside = {name: label for name, label in zip(obs.modes, obs.labels, strict=True) if label is not None}
-    arrays.write(path, done.array(), observed, beside)
+def check_ends(path: str | os.PathLike) -> None:
+    """Raise ValueError for an output that has no place for intervals."""
+    if "coverage" not in FORMATS[suffix_of(path)].saves_with:
+        able = ", ".join(suffix for suffix, how in FORMATS.items() if "coverage" in how.saves_with)
+        raise ValueError(f"{str(path)!r} has no place for intervals; leave out --coverage, or write one of {able}")
+
+
+def write(path: str | os.PathLike, done: Completion, *, index_base: int | None = None, coverage: float | None = None) -> None:
+    """Write a filled result: all cells as an array, or as a long table with a column that says which were observed.
+
+    With `coverage` the ends of every cell's interval are written too, in ``lower`` and ``upper``.
+
+    A .nc or .zarr that was read by `load` is copied and its holes are filled: nothing else in it changes.
+    """
+    suffix = suffix_of(path)
+    _module(suffix).save(path, done, **_taken(suffix, "saves_with", {"index_base": index_base, "coverage": coverage}))
+
+
+def _module(suffix: str) -> Any:
+    return importlib.import_module(f"rankless.io.{FORMATS[suffix].module}")
+
+
+def _taken(suffix: str, by: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Those of the options that a format takes."""
+    return {name: option for name, option in options.items() if name in getattr(FORMATS[suffix], by)}

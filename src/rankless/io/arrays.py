@@ -6,12 +6,16 @@ import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rankless._files import write_beside
 from rankless.io.broken import Unclear, named
 from rankless.observations import Observations
+
+if TYPE_CHECKING:
+    from rankless.completion import Completion
 
 _USUAL_KEY = "tensor"
 
@@ -32,6 +36,17 @@ def read(path: str | os.PathLike, *, modes: Sequence[str] | None = None, value: 
         return Observations.from_array(array, modes=modes, labels=labels, value_name=value or "value")
     except ValueError as problem:
         raise ValueError(f"{path}: {problem}") from None
+
+
+def save(path: str | os.PathLike, done: Completion, *, coverage: float | None = None) -> None:
+    """Write all cells, observed and filled; an .npz also takes the ends of their intervals."""
+    obs = done.observations
+    observed = np.zeros(obs.shape, dtype=bool)
+    observed[tuple(obs.coords)] = True
+    beside = {name: label for name, label in zip(obs.modes, obs.labels, strict=True) if label is not None}
+    if coverage is not None:
+        beside |= dict(zip(("lower", "upper"), done.interval(coverage), strict=True))
+    write(path, done.array(), observed, beside)
 
 
 def write(path: str | os.PathLike, array: np.ndarray, observed: np.ndarray, beside: Mapping[str, np.ndarray]) -> None:

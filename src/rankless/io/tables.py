@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from rankless._files import write_beside
-from rankless.io.broken import Unclear, named
+from rankless.io.broken import Unclear, named, need
 from rankless.observations import Duplicates, Observations
+
+if TYPE_CHECKING:
+    from rankless.completion import Completion
 
 # What stands for "no value" in a value column. In a mode's column only an empty cell does: a country may be called NA.
 _NO_VALUE = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]
@@ -30,6 +32,11 @@ def read(path: str | os.PathLike, *, modes: Sequence[str] | None, value: str | N
         return Observations.from_table(table, modes, value, duplicates=duplicates)
     except ValueError as problem:
         raise ValueError(f"{path}: {problem}") from None
+
+
+def save(path: str | os.PathLike, done: Completion, *, coverage: float | None = None) -> None:
+    """Write all cells, observed and filled, with a column that says which were observed, and the ends of intervals where asked for."""
+    write(path, done.table(coverage))
 
 
 def write(path: str | os.PathLike, table: pd.DataFrame) -> None:
@@ -103,8 +110,7 @@ def _numbers(path, column: Any) -> pd.Series:
 
 
 def _need_pyarrow(path) -> None:
-    if importlib.util.find_spec("pyarrow") is None:
-        raise Unclear(f"{path} needs pyarrow, which is not installed; run: pip install 'rankless[parquet]'")
+    need(path, "parquet", "pyarrow")
 
 
 def _parquet_columns(path) -> list[str]:

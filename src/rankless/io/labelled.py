@@ -1,0 +1,246 @@
+"""``.nc`` and ``.zarr``: variables with dims, coordinates and attributes.
+
+What is written is a copy of what was read with the values of the holes overwritten, packed as the rest is: other
+variables, groups, attributes, compression, units of time and every observed cell stay as they are, to the byte.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rankless._files import folder_beside, write_beside
+from rankless._memory import check_fits
+from rankless.io.broken import Unclear, named, need
+from rankless.kinds.given import Given, Roles
+from rankless.kinds.labelled import check_unnamed, chosen, filled_fields, filled_set, observations_of, units_of
+from rankless.kinds.packing import packed
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from rankless.completion import Completion
+
+_NEVER_WRITTEN = 9.969209968386869e36
+_MEND = "write it again with xarray"
+
+
+@dataclass(frozen=True, eq=False)
+class Stored(Given):
+    """Variables of a file, which is opened again when its holes are to be filled."""
+
+    path: Path
+    names: tuple[Hashable, ...]
+    stamp: tuple[int, ...]  # what shows that the file is no longer the one that was read
+
+    def back(self, done: Completion) -> xr.Dataset:
+        """The whole file as a Dataset, the holes of its variables filled."""
+        self.check_unchanged()
+        with _opened(self.path) as stored:
+            data = _decoded(stored).load()
+        return filled_set(data, filled_fields(data, self.names, done))
+
+    def check_unchanged(self) -> None:
+        if _stamp(self.path) != self.stamp:
+            raise ValueError(f"{self.path} changed after it was read, so its holes cannot be filled in it; run again")
+
+
+def read(path: str | os.PathLike, *, modes: Sequence[str] | None = None, value: str | None = None) -> Stored:
+    """Observations of the variables of a file that share their dims, or of those that `value` names."""
+    path = Path(path)
+    _need(path)
+    with named(path, _MEND):
+        stamp = _stamp(path)
+        with _opened(path) as stored:
+            data = _decoded(stored)
+            with _blaming(path):
+                names = chosen(data, value)
+                check_unnamed(Roles(modes), "the file", data[names[0]].dims)
+                for name in names:
+                    check_fits(data[name].shape, 8)
+                    _check_written(stored[name])
+            data = data[list(names)].load()
+    with _blaming(path):
+        obs = observations_of(data, names)
+    return Stored(obs, path, names, stamp, units=units_of(obs, names))
+
+
+def save(path: str | os.PathLike, done: Completion) -> None:
+    """Write a filled copy of the file that was read, or a new file of a name, dims and coordinates."""
+    path = Path(path)
+    _need(path)
+    given = done.given
+    beside = folder_beside if _is_zarr(path) else write_beside
+    with beside(path) as temporary:
+        if isinstance(given, Stored) and _is_zarr(given.path) == _is_zarr(path):
+            given.check_unchanged()
+            (shutil.copytree if _is_zarr(path) else shutil.copyfile)(given.path, temporary)
+            _fill(temporary, given.names, done)
+        else:
+            _write(temporary, _dataset(done))
+
+
+# --- a copy with its holes filled -------------------------------------------------------------------
+
+
+def _fill(path: Path, names: Sequence[Hashable], done: Completion) -> None:
+    """Overwrite the holes of the variables `names`, packed as the file packs them."""
+    with _opened(path) as stored:
+        data = _decoded(stored)
+        fields = filled_fields(data, names, done)
+        filled = {}
+        for name, field in fields.items():
+            raw, holes = stored[name].values.copy(), np.isnan(data[name].values)
+            raw[holes] = packed(field[holes], raw.dtype, stored[name].attrs)
+            filled[name] = raw
+    if _is_zarr(path):
+        import zarr
+
+        _overwrite(zarr.open_group(path, mode="r+", use_consolidated=False), filled)
+    elif _is_hdf5(path):
+        import h5py
+
+        with h5py.File(path, "r+") as file:
+            # a variable named like a dimension that it is not the coordinate of is stored under this name
+            _overwrite(file, {known if (known := f"_nc4_non_coord_{name}") in file else name: raw for name, raw in filled.items()})
+    else:
+        from scipy.io import netcdf_file
+
+        with netcdf_file(path, "a", mmap=False) as file:
+            _overwrite(file.variables, filled)
+
+
+def _overwrite(target: Any, values: Mapping[Any, np.ndarray]) -> None:
+    for name, raw in values.items():
+        target[name][...] = raw
+
+
+# --- a new file -------------------------------------------------------------------------------------
+
+
+def _dataset(done: Completion) -> xr.Dataset:
+    """What `done` holds as a Dataset: what came in where it was of xarray, else one variable."""
+    import xarray as xr
+
+    filled = done.filled
+    if isinstance(filled, xr.Dataset):
+        return filled
+    obs = done.observations
+    if isinstance(filled, xr.DataArray):
+        return filled.to_dataset(name=obs.value_name)
+    labels = {mode: _plain(label) for mode, label in zip(obs.modes, obs.labels, strict=True) if label is not None}
+    name = obs.value_name if obs.value_name not in obs.modes else "value"
+    return xr.Dataset({name: (obs.modes, done.array())}, coords=labels)
+
+
+def _plain(labels: np.ndarray) -> np.ndarray:
+    return labels.astype(str) if labels.dtype.kind == "O" else labels
+
+
+def _write(path: Path, data: xr.Dataset) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of zarr, on what its third format doesn't yet promise
+        if _is_zarr(path):
+            data.to_zarr(path, mode="w")
+        else:
+            data.to_netcdf(path, engine="h5netcdf")
+
+
+# --- opening ----------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[xr.Dataset]:
+    """A file as it is stored: numbers packed, times counted."""
+    import xarray as xr
+
+    options: dict[str, Any] = {"decode_cf": False, "cache": False}
+    if _is_zarr(path):
+        _check_no_pickle(path)
+        options |= {"engine": "zarr", "consolidated": False, "chunks": None}
+    elif _is_hdf5(path):
+        import h5py
+
+        with h5py.File(path, "r") as file:
+            file.attrs.get("_nc3_strict")  # fails here in one error; h5netcdf would leave a file half open that complains when it goes
+        options |= {"engine": "h5netcdf"}
+    else:
+        options |= {"engine": "scipy"}
+    with xr.open_dataset(path, **options) as stored:
+        yield stored
+
+
+def _decoded(stored: xr.Dataset) -> xr.Dataset:
+    """What is stored as what it means; times stay numbers where their calendar needs what isn't installed."""
+    import xarray as xr
+
+    for times in (True, False):
+        try:
+            return xr.decode_cf(stored, decode_coords="all", decode_times=times, decode_timedelta=False)
+        except (ValueError, ImportError):
+            if not times:
+                raise
+    raise AssertionError
+
+
+def _check_written(variable: xr.DataArray) -> None:
+    """NetCDF's mark of cells never written is a number; where a file doesn't name it as such, it would be fitted."""
+    unmarked = variable.dtype in (np.float32, np.float64) and not {"_FillValue", "missing_value"} & set(variable.attrs)
+    if unmarked and (variable.values == variable.dtype.type(_NEVER_WRITTEN)).any():
+        raise ValueError(
+            f"variable {variable.name!r} holds {_NEVER_WRITTEN:.3g}, NetCDF's mark of what was never written, as a value; "
+            f"give it an attribute _FillValue = {_NEVER_WRITTEN}"
+        )
+
+
+def _is_zarr(path: Path) -> bool:
+    return path.suffix.lower() == ".zarr"
+
+
+def _is_hdf5(path: Path) -> bool:
+    with open(path, "rb") as stream:
+        return stream.read(4) == b"\x89HDF"
+
+
+def _check_no_pickle(path: Path) -> None:
+    """A Zarr store may name a pickle as the filter of an array: reading it would run whatever is in it."""
+    for name in ("zarr.json", ".zarray"):
+        for described in path.rglob(name):
+            if _names_pickle(json.loads(described.read_text(encoding="utf-8"))):
+                raise ValueError("Python objects in dtype")
+
+
+def _names_pickle(described: Any) -> bool:
+    if isinstance(described, Mapping):
+        named = any("pickle" in str(described.get(key, "")) for key in ("id", "name"))
+        return named or any(_names_pickle(part) for part in described.values())
+    return isinstance(described, list) and any(_names_pickle(part) for part in described)
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Size and time of the last change; of a folder, those of all its files."""
+    files = [path] if path.is_file() else sorted(part for part in path.rglob("*") if part.is_file())
+    stats = [file.stat() for file in files or [path]]
+    return len(stats), sum(stat.st_size for stat in stats), max(stat.st_mtime_ns for stat in stats)
+
+
+@contextlib.contextmanager
+def _blaming(path: Path) -> Iterator[None]:
+    """What is wrong with the contents is said with the name of the file."""
+    try:
+        yield
+    except ValueError as problem:
+        raise Unclear(f"{path}: {problem}") from None
+
+
+def _need(path: Path) -> None:
+    need(path, "labelled", "xarray", *(["zarr"] if _is_zarr(path) else ["h5netcdf", "h5py"]))

@@ -1,0 +1,155 @@
+"""MATLAB's ``.mat``: version 5 by SciPy, version 7.3, which is HDF5, by h5py. NaN was not observed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rankless._files import write_beside
+from rankless.io.broken import Unclear, named, need
+from rankless.kinds.given import Given, Roles
+from rankless.observations import Observations
+
+if TYPE_CHECKING:
+    from rankless.completion import Completion
+
+_USUAL_KEY = "tensor"
+_NUMBERS = {"double", "single", "logical", "sparse", *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64))}
+
+
+def read(
+    path: str | os.PathLike, *, modes: Sequence[str] | None = None, value: str | None = None, absent: str | None = None
+) -> Observations | Given:
+    """Observations of an array of `path`; a mode named like a vector or a cell of texts takes its labels from it."""
+    with named(path, "write it again with save in MATLAB, or scipy.io.savemat"):
+        with open(path, "rb") as stream:
+            start = stream.read(128)
+        is_hdf5 = b"MATLAB 7.3" in start[:116] or start.startswith(b"\x89HDF")
+        array, labels = (_read_hdf5 if is_hdf5 else _read_five)(path, modes, value)
+    try:
+        if hasattr(array, "tocoo"):
+            from rankless.kinds.sparse import from_scipy
+
+            return from_scipy(array, Roles(modes, absent=absent))
+        return Observations.from_array(array, modes=modes, labels=_fitting(labels, array.shape), value_name=value or "value")
+    except ValueError as problem:
+        raise ValueError(f"{path}: {problem}") from None
+
+
+def save(path: str | os.PathLike, done: Completion) -> None:
+    """Write the filled array, which cells were observed, and the labels of the modes whose names MATLAB can take."""
+    from scipy.io import savemat
+    from scipy.io.matlab import MatWriteError
+
+    obs = done.observations
+    observed = np.zeros(obs.shape, dtype=bool)
+    observed[tuple(obs.coords)] = True
+    beside = {name: _plain(label) for name, label in zip(obs.modes, obs.labels, strict=True) if label is not None and _can_be_named(name)}
+    arrays = {**beside, _USUAL_KEY: done.array(), "observed": observed}
+    with write_beside(path) as temporary:
+        try:
+            savemat(temporary, arrays, appendmat=False, do_compression=True, oned_as="column")
+        except MatWriteError as problem:
+            raise ValueError(f"cannot write {str(path)!r}: {problem}; choose .nc, .npz or .zarr") from None
+
+
+# --- version 5 --------------------------------------------------------------------------------------
+
+
+def _read_five(path, modes: Sequence[str] | None, value: str | None) -> tuple[Any, list[np.ndarray | None]]:
+    from scipy.io import loadmat, whosmat
+
+    with open(path, "rb") as stream:
+        held = {name: (shape, kind) for name, shape, kind in whosmat(stream, appendmat=False)}
+        chosen = _chosen(path, held, value)
+        wanted = [chosen, *(name for name in modes or [] if name in held)]
+        stream.seek(0)
+        loaded = loadmat(stream, appendmat=False, variable_names=wanted, mat_dtype=True)
+    return loaded[chosen], [_label(loaded.get(name)) for name in modes or []]
+
+
+def _label(found: Any) -> np.ndarray | None:
+    """Labels from a vector of numbers, a cell of texts or a matrix of characters; None from anything else."""
+    if not isinstance(found, np.ndarray) or (found.dtype.kind != "U" and max(found.shape, default=0) != found.size):
+        return None
+    if found.dtype.kind == "O":
+        texts = [cell.item() if isinstance(cell, np.ndarray) and cell.size == 1 else "" for cell in found.ravel()]
+        return np.array(texts) if all(isinstance(text, str) for text in texts) else None
+    if found.dtype.kind == "U":
+        return np.char.rstrip(found.ravel())
+    return found.ravel() if found.dtype.kind in "fiu" else None
+
+
+# --- version 7.3 ------------------------------------------------------------------------------------
+
+
+def _read_hdf5(path, modes: Sequence[str] | None, value: str | None) -> tuple[np.ndarray, list[np.ndarray | None]]:
+    need(path, "labelled", "h5py")
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        held = {}
+        for name, part in file.items():
+            if not name.startswith("#"):
+                kind = "sparse" if "MATLAB_sparse" in part.attrs else _text(part.attrs.get("MATLAB_class", b""))
+                held[name] = (tuple(reversed(getattr(part, "shape", ()))), kind)
+        chosen = _chosen(path, held, value)
+        if held[chosen][1] == "sparse":
+            raise Unclear(f"{chosen!r} of {path} is a sparse matrix of a version 7.3 file; save it with save(..., '-v7')")
+        array = np.asarray(file[chosen]).T  # MATLAB's first mode varies fastest
+        return array, [_label_hdf5(file, held, name) for name in modes or []]
+
+
+def _label_hdf5(file: Any, held: Mapping[str, tuple], name: str) -> np.ndarray | None:
+    if name not in held:
+        return None
+    found = np.asarray(file[name]).ravel()
+    if held[name][1] == "cell":
+        cells = [file[reference] for reference in found]
+        if not all(_text(cell.attrs.get("MATLAB_class", b"")) == "char" for cell in cells):
+            return None
+        return np.array(["".join(map(chr, np.asarray(cell).ravel())) for cell in cells])
+    return found if found.dtype.kind in "fiu" and held[name][1] in _NUMBERS else None
+
+
+def _text(name: Any) -> str:
+    return name.decode() if isinstance(name, bytes) else str(name)
+
+
+# --- both -------------------------------------------------------------------------------------------
+
+
+def _chosen(path, held: Mapping[str, tuple[tuple[int, ...], str]], value: str | None) -> str:
+    listing = ", ".join(f"{name!r} ({' x '.join(map(str, shape))} {kind})" for name, (shape, kind) in held.items()) or "nothing"
+    if value is not None:
+        if value not in held:
+            raise Unclear(f"no array {value!r} in {path}; it holds {listing}")
+        if held[value][1] not in _NUMBERS:
+            raise Unclear(f"{value!r} of {path} is no array of numbers; it holds {listing}")
+        return value
+    if _USUAL_KEY in held and held[_USUAL_KEY][1] in _NUMBERS:
+        return _USUAL_KEY
+    arrays = [name for name, (shape, kind) in held.items() if kind in _NUMBERS and sorted(shape)[-2:-1] > [1]]
+    if len(arrays) != 1:
+        example = arrays[0] if arrays else "name"
+        raise Unclear(f"{path} holds {listing}; say which to fill, for example value={example!r} (--value {example})")
+    return arrays[0]
+
+
+def _fitting(labels: Sequence[np.ndarray | None], shape: tuple[int, ...]):
+    """Labels of the modes, where there are as many as slices."""
+    if len(labels) != len(shape):
+        return None
+    return [label if label is not None and len(label) == size else None for label, size in zip(labels, shape, strict=True)]
+
+
+def _plain(labels: np.ndarray) -> np.ndarray:
+    """Numbers as they are, all else as a cell of texts."""
+    return labels if labels.dtype.kind in "fiu" else labels.astype(str).astype(object)
+
+
+def _can_be_named(name: str) -> bool:
+    return name.isascii() and name.isidentifier() and not name.startswith("_") and len(name) <= 31 and name not in (_USUAL_KEY, "observed")
