@@ -351,3 +351,16 @@ def test_coverage_writes_the_ends_of_intervals(tmp_path):
         result = rankless("complete", "data.npy", "-o", name, "--coverage", coverage, cwd=tmp_path)
         assert result.returncode == 2 and words in result.stderr
     assert before == sorted(path.name for path in tmp_path.iterdir())
+
+
+def test_evaluate_by_a_mode_shows_the_worst_slices_first(tmp_path):
+    rng = np.random.default_rng(0)
+    array = np.multiply.outer(np.outer(rng.normal(size=25), rng.normal(size=11)), rng.normal(size=10))
+    array += np.where(np.arange(25) == 7, 2.0, 0.05)[:, None, None] * rng.normal(size=array.shape)
+    np.save(tmp_path / "data.npy", array)
+    result = rankless("evaluate", "data.npy", "--by", "station", "--modes", "station,day,hour", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    below = result.stdout.split("by station, the worst first")[1].splitlines()
+    first = next(line for line in below if line.startswith("│"))
+    assert first.split("│")[1].strip() == "7" and "and 5 more" in below[-1]
+    assert rankless("evaluate", "data.npy", "--by", "hours", cwd=tmp_path).stderr.startswith("error: no mode 'hours'")

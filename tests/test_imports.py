@@ -18,7 +18,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # A module may import from its own part and from parts of a lower layer.
 LAYERS = {
     **dict.fromkeys(["_files", "_memory", "checkpoint", "depth", "canonical", "observations", "cp_tensor"], 0),
-    **dict.fromkeys(["als", "dynamics", "effects", "inspection", "difficulty", "diagnostics", "kinds"], 1),
+    **dict.fromkeys(["als", "dynamics", "effects", "inspection", "difficulty", "diagnostics", "kinds", "scores"], 1),
     "frame": 2,
     "kriging": 2,
     "scoring": 3,
@@ -44,7 +44,16 @@ HOMES = {
     "equinox": ["dynamics/"],
     "optax": ["dynamics/", "figures/"],
     "sklearn": ["completer.py", "difficulty.py"],
-    "pandas": ["observations.py", "selection.py", "completer.py", "completion.py", "diagnostics.py", "io/tables.py", "kinds/tables.py"],
+    "pandas": [
+        "observations.py",
+        "selection.py",
+        "completer.py",
+        "completion.py",
+        "diagnostics.py",
+        "scores.py",
+        "io/tables.py",
+        "kinds/tables.py",
+    ],
     "xarray": ["kinds/labelled.py", "io/labelled.py"],
     "h5py": ["io/labelled.py", "io/matlab.py"],
     "zarr": ["io/labelled.py"],

@@ -47,6 +47,9 @@ Absent = Annotated[str | None, typer.Option(help="Pass missing where what a spar
 Seed = Annotated[int, typer.Option(help="Same seed, same numbers.")]
 
 
+_SLICES_SHOWN = 20
+
+
 def main() -> None:
     """Entry point of the ``rankless`` script."""
     app()
@@ -152,17 +155,21 @@ def evaluate(
     modes: Modes = None,
     value: Value = None,
     seed: Seed = 0,
+    by: Annotated[str | None, typer.Option(help="Name or number of a mode: show its slices too, the worst filled first.")] = None,
     duplicates: Duplicates = "error",
     index_base: IndexBase = None,
     absent: Absent = None,
 ) -> None:
     """Hide observed entries of INPUT and score how well they are found again."""
     obs = _load(source, modes, value, duplicates=duplicates, index_base=index_base, absent=absent).fitted
+    mode = None if by is None else obs.mode_index(int(by) if by.isdigit() else by)
     from rankless.evaluation import evaluate as score
 
     with _progress() as callback:
         scores = score(obs, hide=hide, seed=seed, callback=callback)
     _print_scores(scores, f"{source}: {hide:.0%} of the observed entries hidden, seed {seed}")
+    if mode is not None:
+        _print_slices(scores[-1], mode)
 
 
 @app.command()
@@ -317,3 +324,20 @@ def _print_scores(scores: list[Score], title: str) -> None:
             *("" if number is None else f"{number:g}" for number in (score.rank, score.depth, score.penalty)),
         )
     Console().print(table)
+
+
+def _print_slices(score: Score, mode: int) -> None:
+    """The slices of a mode, those filled worst first; NRMSE is over the slice's own standard deviation."""
+    from rich.console import Console
+    from rich.table import Table
+
+    slices = score.by_slice(mode).sort_values("rmse", ascending=False, na_position="last")
+    table = Table(title=f"{score.name}, by {slices.index.name}, the worst first")
+    for name in (str(slices.index.name), "hidden entries", "NRMSE", "RMSE"):
+        table.add_column(name, justify="right")
+    for label, row in list(slices.iterrows())[:_SLICES_SHOWN]:
+        nrmse = f"{row['rmse'] / row['std']:.4f}" if row["std"] else ""
+        table.add_row(str(label), f"{row['entries']:.0f}", nrmse, f"{row['rmse']:.4g}")
+    Console().print(table)
+    if len(slices) > _SLICES_SHOWN:
+        print(f"and {len(slices) - _SLICES_SHOWN} more")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +22,7 @@ from rankless.intervals import TooFew
 from rankless.kinds import Given, Roles, understand
 from rankless.kriging import Kriging
 from rankless.observations import Observations
+from rankless.scores import table_of
 from rankless.transforms import Transform
 from rankless.walks import Say
 
@@ -119,26 +121,10 @@ class Completion:
         Columns: the entries scored, root mean square error, mean absolute error, and the standard deviation
         of their values. They are those that calibrate intervals; the fits scored were made without them.
         """
-        import pandas as pd
-
-        obs, (entries, errors) = self.observations, self.estimator.calibration_errors()
+        entries, errors = self.estimator.calibration_errors()
         values, said = (self.given.from_fitted(v, entries.indices) for v in (entries.values, entries.values - errors))
-        if by is None:
-            codes, labels = np.zeros(entries.size, np.intp), ["all"]
-        else:
-            mode = obs.mode_index(by)
-            codes, labels = entries.coords[mode], [obs.label(mode, i) for i in range(obs.shape[mode])]
-        table = pd.DataFrame({"error": values - said, "value": values, "slice": codes}).groupby("slice")
-        scores = pd.DataFrame(
-            {
-                "entries": table.size(),
-                "rmse": table["error"].agg(lambda error: np.sqrt(np.mean(error**2))),
-                "mae": table["error"].agg(lambda error: np.mean(np.abs(error))),
-                "std": table["value"].agg(lambda value: np.std(value)),
-            }
-        ).reindex(range(len(labels)))
-        scores["entries"] = scores["entries"].fillna(0).astype(int)
-        return scores.set_axis(pd.Index(labels, name=None if by is None else obs.modes[obs.mode_index(by)]))
+        obs = self.observations
+        return table_of(replace(entries, values=values, modes=obs.modes, labels=obs.labels), values - said, by)
 
     def table(self, coverage: float | None = 0.9) -> pd.DataFrame:
         """All cells as a long table: a column a mode, the value, the ends of its interval, and whether it was observed.

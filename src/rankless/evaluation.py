@@ -11,6 +11,7 @@ import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,13 +19,17 @@ from rankless import als
 from rankless.completion import complete
 from rankless.effects import MainEffects
 from rankless.observations import Observations
+from rankless.scores import table_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Callback = Callable[[str, float | None], None]
 
 _TINY = 1e-3  # penalty of plain CP at unit root mean square: enough to keep each solve well posed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Score:
     """One method's error on the hidden entries, and what it chose."""
 
@@ -35,6 +40,14 @@ class Score:
     rank: int | None = None
     depth: float | None = None
     penalty: float | None = None
+    hidden: Observations | None = None  # the entries that were hidden ...
+    errors: np.ndarray | None = None  # ... and the errors there
+
+    def by_slice(self, mode: str | int) -> pd.DataFrame:
+        """Errors slice by slice of a mode: which sensor is badly filled? Columns as in `rankless.scores.table_of`."""
+        if self.hidden is None or self.errors is None:
+            raise ValueError(f"the score of {self.name!r} was made without its errors; take one that `evaluate` returns")
+        return table_of(self.hidden, self.errors, mode)
 
 
 def nrmse(truth: np.ndarray, prediction: np.ndarray) -> float:
@@ -92,5 +105,6 @@ def evaluate(
 
 
 def _score(name: str, hidden: Observations, prediction: np.ndarray, start: float) -> Score:
-    rmse = float(np.sqrt(np.mean((hidden.values - prediction) ** 2)))
-    return Score(name, rmse, nrmse(hidden.values, prediction), time.perf_counter() - start)
+    errors = hidden.values - prediction
+    rmse = float(np.sqrt(np.mean(errors**2)))
+    return Score(name, rmse, nrmse(hidden.values, prediction), time.perf_counter() - start, hidden=hidden, errors=errors)
