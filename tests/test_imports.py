@@ -51,6 +51,7 @@ HOMES = {
         "completion.py",
         "diagnostics.py",
         "scores.py",
+        "evaluation.py",
         "io/tables.py",
         "kinds/tables.py",
     ],

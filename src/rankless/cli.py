@@ -336,8 +336,8 @@ def _print_slices(score: Score, mode: int) -> None:
     for name in (str(slices.index.name), "hidden entries", "NRMSE", "RMSE"):
         table.add_column(name, justify="right")
     for label, row in list(slices.iterrows())[:_SLICES_SHOWN]:
-        nrmse = f"{row['rmse'] / row['std']:.4f}" if row["std"] else ""
-        table.add_row(str(label), f"{row['entries']:.0f}", nrmse, f"{row['rmse']:.4g}")
+        count, rmse, std = (float(row[name]) for name in ("entries", "rmse", "std"))
+        table.add_row(str(label), f"{count:.0f}", f"{rmse / std:.4f}" if std > 0 else "", f"{rmse:.4g}")
     Console().print(table)
     if len(slices) > _SLICES_SHOWN:
         print(f"and {len(slices) - _SLICES_SHOWN} more")
