@@ -335,8 +335,7 @@ def _print_slices(score: Score, mode: int) -> None:
     table = Table(title=f"{score.name}, by {slices.index.name}, the worst first")
     for name in (str(slices.index.name), "hidden entries", "NRMSE", "RMSE"):
         table.add_column(name, justify="right")
-    for label, row in list(slices.iterrows())[:_SLICES_SHOWN]:
-        count, rmse, std = (float(row[name]) for name in ("entries", "rmse", "std"))
+    for label, count, rmse, std in slices[["entries", "rmse", "std"]].head(_SLICES_SHOWN).itertuples(name=None):
         table.add_row(str(label), f"{count:.0f}", f"{rmse / std:.4f}" if std > 0 else "", f"{rmse:.4g}")
     Console().print(table)
     if len(slices) > _SLICES_SHOWN:
