@@ -288,16 +288,15 @@ def data(tmp_path) -> Path:
     return tmp_path
 
 
+# jobs in the background of a shell begin deaf to ctrl-C
+HEARING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from rankless.cli import main; main()"
+
+
 def start(folder: Path, *options: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "rankless", "complete", "data.npy", "-o", "out.npy", "--checkpoint-every", "0", *options]
+    command = [sys.executable, "-c", HEARING, "complete", "data.npy", "-o", "out.npy", "--checkpoint-every", "0", *options]
     environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True, preexec_fn=hear_ctrl_c)
-
-
-def hear_ctrl_c() -> None:
-    """Jobs in the background of a shell begin deaf to it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True)
 
 
 def wait_for(path: Path, run: subprocess.Popen) -> None:

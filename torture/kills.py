@@ -26,6 +26,8 @@ from torture import record
 SOURCES = tuple(f"src/rankless/{name}.py" for name in ("checkpoint", "cli", "als/workers", "als/settle", "als/gibbs"))
 YEARS = 3
 KILLS, STOPS = 50, 10
+# jobs in the background of a shell begin deaf to ctrl-C
+HEARING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from rankless.cli import main; main()"
 CHECKPOINT = ".filled.npy.checkpoint"
 
 
@@ -119,15 +121,10 @@ def ended(folder: Path, ending: signal.Signals, after: float, whole: str) -> tup
 
 
 def begun(folder: Path, *options: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "rankless", "complete", "data.npy", "-o", "filled.npy", "--checkpoint-every", "0", *options]
+    command = [sys.executable, "-c", HEARING, "complete", "data.npy", "-o", "filled.npy", "--checkpoint-every", "0", *options]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True, preexec_fn=hear_ctrl_c)
-
-
-def hear_ctrl_c() -> None:
-    """Jobs in the background of a shell begin deaf to it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True)
 
 
 def taken(folder: Path) -> str:

@@ -13,10 +13,10 @@ from time import perf_counter
 import numpy as np
 
 from rankless.als.annealing import empty, with_random
-from rankless.als.gibbs import mean_of_draws
+from rankless.als.gibbs import KEPT, mean_of_draws
 from rankless.als.settle import settle
 from rankless.als.solver import Entries, Problem, State, component_sizes
-from rankless.blend import lone
+from rankless.blend import lone, total
 from rankless.cp_tensor import CPTensor
 from rankless.effects import MainEffects
 from rankless.observations import Observations
@@ -31,6 +31,7 @@ EXACT_STEP, EXACT_STEPS = 1e-2, 6  # ratio and number of the penalties then trie
 DRAWN_RANK, DRAWN_MOST = 1.4, (50, 100)  # components of draws, as many times the best fit's; at least, at most
 DRAWS, FEWEST_DRAWS = 200, 30  # sweeps of drawing, at most; below the second number it isn't tried
 DRAWN_WORK = 1e11  # multiply-adds that drawing may take
+CHAINS, CHAINS_WORK = 4, 3.5e10  # chains that the last draws may come from, and multiply-adds they may take
 FINAL = Problem(0.0, 1.0, tol=1e-5, max_sweeps=60, forgiving=True)  # how far the refit is
 UTMOST = Problem(0.0, 1.0, tol=1e-6, max_sweeps=200, forgiving=True)  # ... where data are noiseless
 
@@ -137,9 +138,7 @@ def refit(hunt: Search, best: Point, offset: MainEffects | None, obs: Observatio
     frame, state = replace(best.frame, offset=offset), best.state.copy()
     entries = Entries(frame.to_units(obs))
     if best.drawn is not None:
-        sweeps = max(FEWEST_DRAWS, _sweeps_of(obs, state.rank))
-        noise = best.penalty  # where the chain starts; it soon forgets
-        return frame.to_data(_finite_draws(hunt, entries, state, next(hunt.streams), noise, sweeps) or best.drawn)
+        return frame.to_data(_drawn_again(hunt, best, entries, state, obs))
     state.stack = state.stack.astype(np.float64)
     # held-out entries need not lie where a component runs away: the guard has to know the noise it leaves
     guard = max(best.guard, guard_at(best.penalty, hunt.train, unit_noise(best.frame, best, hunt.held)))
@@ -148,10 +147,31 @@ def refit(hunt: Search, best: Point, offset: MainEffects | None, obs: Observatio
     return frame.to_data(state.model())
 
 
-def _finite_draws(hunt: Search, entries: Entries, state: State, rng: np.random.Generator, noise: float, sweeps: int) -> CPTensor | None:
+def _drawn_again(hunt: Search, best: Point, entries: Entries, state: State, obs: Observations) -> CPTensor:
+    """The mean of draws given all entries `obs`: of the chain that `best` ended, and of others where they are cheap.
+
+    One chain stays near where it started; a mean over several, each with fewer draws, errs 3 to 6 % less where little is seen.
+    """
+    rank, means = state.rank, []
+    sweeps = max(FEWEST_DRAWS, _sweeps_of(obs, rank))
+    chains = int(np.clip(CHAINS_WORK / (sweeps * _work_of(obs, rank)), 1, CHAINS))
+    for chain in range(chains):
+        rng = next(hunt.streams)
+        start = with_random(entries, empty(entries), rank, rng) if chain else state
+        noise = best.penalty  # where the chain starts; it soon forgets
+        drawn = _finite_draws(hunt, entries, start, rng, noise, sweeps, KEPT // chains)
+        means += [] if drawn is None else [drawn]
+    if not means:
+        return best.drawn or state.model()
+    return total([CPTensor([factor if mode else factor / len(means) for mode, factor in enumerate(mean.factors)]) for mean in means])
+
+
+def _finite_draws(
+    hunt: Search, entries: Entries, state: State, rng: np.random.Generator, noise: float, sweeps: int, kept: int = KEPT
+) -> CPTensor | None:
     """The mean of draws, or None, with a warning, where they overflow."""
     try:
-        drawn = mean_of_draws(entries, state, rng, hunt.workers, noise=noise, sweeps=sweeps)
+        drawn = mean_of_draws(entries, state, rng, hunt.workers, noise=noise, sweeps=sweeps, kept=kept)
         if all(np.isfinite(factor).all() for factor in drawn.factors):
             return drawn
     except np.linalg.LinAlgError:
@@ -162,5 +182,9 @@ def _finite_draws(hunt: Search, entries: Entries, state: State, rng: np.random.G
 
 def _sweeps_of(obs: Observations, rank: int) -> int:
     """Sweeps of drawing that the work allows."""
-    solves = sum(obs.shape) * rank**3 / 3
-    return int(min(DRAWS, DRAWN_WORK / (obs.order * obs.size * rank**2 / 2 + solves)))
+    return int(min(DRAWS, DRAWN_WORK / _work_of(obs, rank)))
+
+
+def _work_of(obs: Observations, rank: int) -> float:
+    """Multiply-adds of one sweep of drawing."""
+    return obs.order * obs.size * rank**2 / 2 + sum(obs.shape) * rank**3 / 3
