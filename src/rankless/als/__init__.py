@@ -27,6 +27,7 @@ posterior; `workers` hands blocks of rows to threads.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +62,7 @@ def solve(
     penalty: float = 1.0,
     max_rank: int = 40,
     guard: float = 0.0,
+    smooth: Mapping[int | str, float] | None = None,
     anneal_rounds: int = 10,
     tol: float = 1e-7,
     max_sweeps: int = 500,
@@ -76,6 +78,8 @@ def solve(
     penalty : weight decay > 0, in squared units of the values (scale them to unit RMS first).
     max_rank : components to start from; how many stay is the answer's.
     guard : charge on the squared values of all cells, seen or not; see `rankless.als.solver`.
+    smooth : of each mode whose slices have an order, by name or number, tau > 0: what a step between
+        neighbouring slices costs more than their size; see `rankless.als.solver`.
     anneal_rounds : times random components are offered again; a round that does not lower the
         objective ends the rounds.
     tol, max_sweeps : a run of sweeps ends when the objective falls by less than `tol`, relatively.
@@ -83,7 +87,11 @@ def solve(
     Raises ValueError for parameters out of range, FloatingPointError if the objective overflows.
     The objective recorded never rises; sweeps that annealing tried and dropped are not in it.
     """
-    problem = Problem(check_depth(depth), _positive("penalty", penalty), _not_negative("guard", guard), tol, max_sweeps)
+    taus = [0.0] * obs.order
+    for mode, tau in (smooth or {}).items():
+        taus[obs.mode_index(mode)] = _not_negative(f"smooth[{mode!r}]", tau)
+    order = tuple(taus) if any(taus) else ()
+    problem = Problem(check_depth(depth), _positive("penalty", penalty), _not_negative("guard", guard), tol, max_sweeps, order)
     if not (isinstance(max_rank, (int, np.integer)) and max_rank >= 1):
         raise ValueError(f"max_rank={max_rank!r} is not a number of components; pass max_rank=40 or another integer >= 1")
     rng = np.random.default_rng(random_state)

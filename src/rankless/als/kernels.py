@@ -6,7 +6,8 @@ Row `i` of mode `n` solves, with ``h_e`` the product of the other modes' rows at
 
 where ``D = |u_r|^(k/(k+1))`` is the square root of the mobility: in these coordinates the
 reweighted ridge of any depth is the plain one, and a dead component (D = 0) stays dead without a
-division by zero.
+division by zero. A smooth mode adds ``stiffness/2 |v_i - v_j|^2`` for each neighbour `j` of the row,
+which is held still meanwhile.
 
 All modes' factors live stacked in one ``(sum d_n, R)`` array and all other modes' coordinates in
 one ``(N-1, n)`` array, so one compilation serves every order. Kernels release the GIL and touch
@@ -87,27 +88,41 @@ def _room_for(stack):
 
 
 @jit
-def _finish_row(row, room, penalty, eps, stack, energies):
+def _pull(row, r, base, end, stack):
+    """Sum of component `r` over the neighbours of a row of the mode whose rows are base..end."""
+    pull = stack.dtype.type(0)
+    if row > base:
+        pull += stack[row - 1, r]
+    if row + 1 < end:
+        pull += stack[row + 1, r]
+    return pull
+
+
+@jit
+def _finish_row(row, base, end, room, penalty, stiffness, eps, stack, energies):
     """Solve one row's ridge regression and store it; `energies` gets ``gram_rr row_r^2``."""
     gram, right, roots, scaled, attempt, unit, half, v = room
     rank, width, step = stack.shape[1], gram.shape[1], lanes(stack)
     shift = penalty * 0
+    ridge = penalty + stiffness * stack.dtype.type((row > base) + (row + 1 < end))
     while True:
         for r in range(rank):
             for j in range(r - r % step, width, step):
                 both = times(splat(roots[r]), load(roots, j))
                 store(scaled, r * width + j, times(both, load(gram, r * width + j)))
-            scaled[r, r] += penalty + shift
+            scaled[r, r] += ridge + shift
             attempt[r] = right[r] * roots[r]
+            if stiffness > 0 and roots[r] > 0:
+                attempt[r] += stiffness * (_pull(row, r, base, end, stack) / roots[r])
             if shift > 0 and roots[r] > 0:
                 attempt[r] += shift * (stack[row, r] / roots[r])
         if solve(scaled, rank, attempt, unit, half, v):
             break
         # Too ill-conditioned for the precision. A proximal term on the present row mends it, and
         # a proximal step cannot raise the objective either.
-        top = penalty
+        top = ridge
         for r in range(rank):
-            top = max(top, gram[r, r] * roots[r] * roots[r] + penalty)
+            top = max(top, gram[r, r] * roots[r] * roots[r] + ridge)
         if not shift <= top < np.inf:  # overflow: no number, and the caller's non-finite check speaks up
             stack[row, :] = np.nan
             energies[:] = np.nan
@@ -145,14 +160,31 @@ def _squared_residual(lo, hi, row, others, offsets, stack, values, weights, pane
 
 @jit
 def update_rows(
-    first, last, starts, base, others, offsets, stack, values, weights, guard, mobility_root, penalty, eps, measure, losses, energies
+    first,
+    last,
+    starts,
+    base,
+    others,
+    offsets,
+    stack,
+    values,
+    weights,
+    step,
+    guard,
+    mobility_root,
+    penalty,
+    stiffness,
+    eps,
+    measure,
+    losses,
+    energies,
 ):
-    """Update rows first..last of the mode whose rows begin at `base` in the stack.
+    """Update every `step`-th of the rows first..last of the mode whose rows begin at `base` in the stack.
 
     With `measure`, ``losses[row]`` gets the row's squared residual after the update and
     ``energies[row]`` each component's squared norm over the row's entries.
     """
-    rank, spare = stack.shape[1], np.empty(stack.shape[1], stack.dtype)
+    rank, spare, end = stack.shape[1], np.empty(stack.shape[1], stack.dtype), base + len(starts) - 1
     panel, targets = _panel_for(stack)
     room = _room_for(stack)
     gram, right, roots = room[:3]
@@ -161,16 +193,16 @@ def update_rows(
         roots[r] = mobility_root[r]
         for s in range(rank):
             start[r, s] = guard[r, s]
-    for row in range(first, last):
+    for row in range(first, last, step):
         lo, hi = starts[row], starts[row + 1]
-        if lo == hi:  # nothing seen: the penalty alone decides
+        if lo == hi and not stiffness > 0:  # nothing seen: the penalty alone decides
             stack[base + row, :] = 0
             continue
         for k in range(0, gram.size, lanes(gram)):
             store(gram, k, load(start, k))
         right[:] = 0
         _accumulate(lo, hi, others, offsets, stack, values, weights, panel, targets, gram, right)
-        _finish_row(base + row, room, penalty, eps, stack, spare)
+        _finish_row(base + row, base, end, room, penalty, stiffness, eps, stack, spare)
         if measure:
             for r in range(rank):
                 energies[row, r] = spare[r]
@@ -238,7 +270,7 @@ def accumulate_segment(lo, hi, others, offsets, stack, values, weights, gram, ri
 
 
 @jit
-def finish_row(row, gram, right, mobility_root, penalty, eps, stack, energies):
+def finish_row(row, base, end, gram, right, mobility_root, penalty, stiffness, eps, stack, energies):
     """Solve one long row from its summed normal equations."""
     rank = stack.shape[1]
     room = _room_for(stack)
@@ -246,7 +278,7 @@ def finish_row(row, gram, right, mobility_root, penalty, eps, stack, energies):
         room[1][r], room[2][r] = right[r], mobility_root[r]
         for s in range(rank):
             room[0][r, s] = gram[r, s]
-    _finish_row(row, room, penalty, eps, stack, energies)
+    _finish_row(row, base, end, room, penalty, stiffness, eps, stack, energies)
 
 
 @jit

@@ -103,7 +103,7 @@ class _Momentum:
             return
         ahead = State(here + here.dtype.type(self._pace) * (here - last), state.offsets)
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is not lower
-            balance(ahead)
+            balance(ahead, problem.smooth)
             measure_loss(entries, ahead, problem, workers)
             lower = objective(ahead, problem) < objective(state, problem)
         if lower:

@@ -7,13 +7,21 @@ Every step of a sweep is a descent step: a mode's update minimises a majoriser t
 objective at the present point; balancing spreads a component's norm over its modes, which lowers
 the penalty and leaves the tensor alone; pruning removes components whose removal pays.
 
+A mode may be smooth, its slices in order and neighbours alike: for its vectors ``|u|^2`` then reads
+
+    u' (I + tau L) u = |u|^2 + tau * sum_i (u_{i+1} - u_i)^2,
+
+`L` the Laplacian of the path through its slices. Every other row of it is updated, then
+the rest: each half is an exact minimum with the other held still, in whatever order its rows come.
+A slice without an entry lies between its neighbours instead of at zero.
+
 The guard is off by default. It charges for energy on cells that were not seen, where nothing else
 stops a component fitted to a spike from running away, and costs one small Gram matrix a mode.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,7 +39,7 @@ MEND = "scale the values to about 1 (Observations.scaled), use float64, or raise
 
 @dataclass(frozen=True)
 class Problem:
-    """What is minimised: depth `k`, penalty, guard; and when `settle` stops."""
+    """What is minimised: depth `k`, penalty, guard, smoothness; and when `settle` stops."""
 
     depth: float
     penalty: float
@@ -39,6 +47,10 @@ class Problem:
     tol: float = 1e-6  # relative fall of the objective in one sweep, below which a fit has converged
     max_sweeps: int = 500
     forgiving: bool = False  # whether a fit that overflows ends at its last finite state, with a warning, instead of raising
+    smooth: tuple[float, ...] = ()  # tau of each mode, 0 where its slices have no order; () where none has
+
+    def tau(self, mode: int) -> float:
+        return self.smooth[mode] if self.smooth else 0.0
 
 
 class Entries:
@@ -82,9 +94,9 @@ class State:
     def factor(self, mode: int) -> np.ndarray:
         return self.stack[self.offsets[mode] : self.offsets[mode + 1]]
 
-    def norms(self) -> np.ndarray:
-        """Norms of all vectors, shape ``(N, R)``."""
-        return np.stack([np.linalg.norm(self.factor(m), axis=0) for m in range(self.order)])
+    def norms(self, smooth: Sequence[float] = ()) -> np.ndarray:
+        """Norms of all vectors, shape ``(N, R)``; roughness counts in `smooth` modes."""
+        return np.stack([norms_of(self.factor(m), tau) for m, tau in enumerate(smooth or (0.0,) * self.order)])
 
     def copy(self) -> State:
         return State(self.stack.copy(), self.offsets, self.loss, self.gains.copy(), self.energies.copy())
@@ -106,35 +118,59 @@ class State:
         return CPTensor([self.factor(m).copy() for m in range(self.order)]).balanced()
 
 
+def norms_of(factor: np.ndarray, tau: float = 0.0) -> np.ndarray:
+    """``sqrt(u' (I + tau L) u)`` of each column."""
+    plain = np.linalg.norm(factor, axis=0)
+    return np.hypot(plain, np.sqrt(factor.dtype.type(tau)) * np.linalg.norm(np.diff(factor, axis=0), axis=0)) if tau else plain
+
+
 def sweep(entries: Entries, state: State, problem: Problem, workers: Workers) -> None:
     """Update every mode once, then balance. Leaves loss, gains and energies of the new point in `state`."""
     for own in entries.modes:
         update_mode(entries, state, own, problem, workers, measure=own.mode == entries.order - 1)
-    balance(state)
+    balance(state, problem.smooth)
 
 
 def update_mode(entries: Entries, state: State, own: SortedMode, problem: Problem, workers: Workers, *, measure: bool) -> None:
     """Minimise the majoriser over one mode's rows."""
     rank, rows, base = state.rank, len(own.starts) - 1, int(entries.offsets[own.mode])
     dtype = entries.dtype
-    root = np.sqrt(mobility(np.linalg.norm(state.factor(own.mode), axis=0), problem.depth)).astype(dtype)
+    tau, factor = problem.tau(own.mode), state.factor(own.mode)
+    root = np.sqrt(mobility(norms_of(factor, tau), problem.depth)).astype(dtype)
     losses = np.zeros(rows if measure else 0)
     energies = np.zeros((rows if measure else 0, rank), dtype)
     data = read_by_kernels(entries, state, own)
     eps = dtype.type(np.finfo(dtype).eps)
     guard_gram = dtype.type(problem.guard) * gram_of_others(state, own.mode) if problem.guard else np.zeros((rank, rank), dtype)
-    ridge = root, dtype.type(problem.penalty), eps
-    rest = guard_gram, *ridge, measure, losses, energies
-    over_rows(kernels.update_rows, own, base, data, rest, rank * rank / 2, workers)
-    for row in own.long_rows:
-        _update_long_row(row, own, base, data, guard_gram, ridge, losses, energies, workers)
+    ridge = root, dtype.type(problem.penalty), dtype.type(problem.penalty * tau), eps
+    step, pulls = (2, np.empty_like(factor)) if tau else (1, factor)
+    for start in range(step):
+        if tau:
+            pulls[start::step] = _neighbours(factor)[start::step]
+        rest = step, guard_gram, *ridge, measure, losses, energies
+        over_rows(kernels.update_rows, own, base, data, rest, rank * rank / 2, workers, start=start, step=step)
+        for row in own.long_rows:
+            if row % step == start:
+                _update_long_row(row, own, base, data, guard_gram, ridge, losses, energies, workers)
     if measure:
         state.loss = _with_guard(state, losses, problem)
         state.energies = energies.sum(axis=0, dtype=np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
-            scaled = np.where(root > 0, np.linalg.norm(state.factor(own.mode), axis=0) / root, 0.0)
-        # a minimised row leaves (residual, component) = penalty * |v|^2 in the kernel's coordinates
-        state.gains = problem.penalty * scaled.astype(np.float64) ** 2
+            scaled = np.where(root > 0, np.linalg.norm(factor, axis=0) / root, 0.0)
+            # a minimised row leaves (residual, component) = penalty * |v|^2 in the kernel's coordinates ...
+            state.gains = problem.penalty * scaled.astype(np.float64) ** 2
+            if tau:  # ... and as much as its neighbours, as they then were, pulled at it
+                degrees = np.minimum(np.arange(rows), 1) + np.minimum(np.arange(rows)[::-1], 1)
+                pulled = np.einsum("ir,ir->r", factor, degrees[:, None] * factor - pulls, dtype=np.float64)
+                state.gains += problem.penalty * tau * np.where(root > 0, pulled / root.astype(np.float64) ** 2, 0.0)
+
+
+def _neighbours(factor: np.ndarray) -> np.ndarray:
+    """Sum of the rows before and after each row."""
+    total = np.zeros_like(factor)
+    total[1:] += factor[:-1]
+    total[:-1] += factor[1:]
+    return total
 
 
 def measure_loss(entries: Entries, state: State, problem: Problem, workers: Workers) -> None:
@@ -154,14 +190,28 @@ def read_by_kernels(entries: Entries, state: State, own: SortedMode) -> tuple[np
 
 
 def over_rows(
-    kernel: Callable, own: SortedMode, base: int, data, rest: tuple, each: float, workers: Workers, *, long_too: bool = False
+    kernel: Callable,
+    own: SortedMode,
+    base: int,
+    data,
+    rest: tuple,
+    each: float,
+    workers: Workers,
+    *,
+    start: int = 0,
+    step: int = 1,
+    long_too: bool = False,
 ) -> None:
-    """`kernel` over all but the long rows, or over these too, where an entry takes `each` multiply-adds once it is gathered."""
-    work = own.size * (each + _GATHER)
+    """`kernel` over all but the long rows, or over these too, where an entry takes `each` multiply-adds once it is gathered.
+
+    With `step` 2, which the kernel has to be told as well, it runs over every other row: from `start` 0 or 1.
+    """
+    work = own.size * (each + _GATHER) / step
     ranges = own.blocks if workers.pay(work) else own.runs
     if long_too:
         ranges = (*((row, row + 1) for row in own.long_rows), *ranges)
-    workers.run(kernel, [(first, last, own.starts, base, *data, *rest) for first, last in ranges], work)
+    calls = [(first + (start - first) % step, last, own.starts, base, *data, *rest) for first, last in ranges]
+    workers.run(kernel, calls, work)
 
 
 def _with_guard(state: State, losses: np.ndarray, problem: Problem) -> float:
@@ -188,7 +238,8 @@ def _update_long_row(row, own: SortedMode, base: int, data, guard_gram, ridge, l
     workers.run(kernels.accumulate_segment, calls, work)
     spare = np.zeros(rank, dtype)
     gram, right = grams.sum(axis=0) + guard_gram, rights.sum(axis=0)
-    kernels.finish_row(base + row, gram, right, *ridge, data[2], spare)  # pyright: ignore[reportCallIssue]
+    end = base + len(own.starts) - 1
+    kernels.finish_row(base + row, base, end, gram, right, *ridge, data[2], spare)  # pyright: ignore[reportCallIssue]
     if len(losses):
         energies[row] = spare
         losses[row] = _long_row_loss(row, own, base, data, workers)
@@ -208,9 +259,9 @@ def whole_energy(state: State) -> float:
     return float(gram_of_others(state, None).sum(dtype=np.float64))
 
 
-def balance(state: State) -> None:
+def balance(state: State, smooth: Sequence[float] = ()) -> None:
     """Spread each component's norm evenly over its modes: same tensor, least penalty."""
-    norms = state.norms().astype(np.float64)
+    norms = state.norms(smooth).astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         target = np.exp(np.mean(np.log(norms), axis=0))
         scales = np.where(norms > 0, target / norms, 0.0)
@@ -218,14 +269,14 @@ def balance(state: State) -> None:
         state.factor(mode)[:] *= scales[mode].astype(state.stack.dtype)
 
 
-def component_sizes(state: State) -> np.ndarray:
-    """Norm of each component over the whole tensor."""
-    return np.prod(state.norms().astype(np.float64), axis=0)
+def component_sizes(state: State, smooth: Sequence[float] = ()) -> np.ndarray:
+    """Norm of each component over the whole tensor; roughness counts in `smooth` modes."""
+    return np.prod(state.norms(smooth).astype(np.float64), axis=0)
 
 
 def prices(state: State, problem: Problem) -> np.ndarray:
     """What each component pays in penalty."""
-    return problem.penalty * component_penalty(component_sizes(state), problem.depth, state.order)
+    return problem.penalty * component_penalty(component_sizes(state, problem.smooth), problem.depth, state.order)
 
 
 def objective(state: State, problem: Problem) -> float:
