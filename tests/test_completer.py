@@ -57,6 +57,7 @@ def test_parameters_have_the_names_and_defaults_of_the_contract():
         "n_fits": "auto",
         "local": "auto",
         "transform": "auto",
+        "smooth": "auto",
         "loss": "gaussian",
         "holdout": 0.1,
         "shape": None,
@@ -298,6 +299,42 @@ def test_a_slice_never_seen_is_its_main_effects_with_a_warning_by_label(effects)
     assert "1 slice(s) of sensor" in done.summary()
 
 
+def waves(*, noise: float = 0.05) -> np.ndarray:
+    """Sensors x days x hours, three components whose days are slow waves."""
+    rng, days = np.random.default_rng(0), np.arange(60)
+    slow = np.stack([np.sin(days / 9), np.cos(days / 14), 1 + days / 60], axis=1)
+    whole = np.einsum("ar,br,cr->abc", rng.normal(size=(14, 3)), slow, rng.normal(size=(10, 3)))
+    return whole / whole.std() + noise * rng.normal(size=whole.shape)
+
+
+def test_days_never_seen_lie_between_their_neighbours_where_days_are_smooth():
+    truth = waves()
+    array = holed(truth, np.s_[:, 20], np.s_[:, 41])
+    obs = Observations.from_array(array, modes=["sensor", "day", "hour"])
+    with pytest.warns(UserWarning, match=r"2 slice\(s\) of day have no observed entry and are filled from their neighbours: 20, 41"):
+        done = complete(obs, smooth=["day"], effects=False, random_state=0)
+    assert done.estimator.smooth_[1] > 0
+    assert done.estimator.smooth_[0] == done.estimator.smooth_[2] == 0
+    gap = np.isnan(array)
+    assert np.sqrt(np.mean((done.filled - truth)[gap] ** 2)) < 0.25
+    assert "smooth along day" in done.summary()
+    assert "filled from their neighbours" in done.summary()
+
+
+def test_where_whole_fibres_are_missing_the_error_said_is_that_of_whole_fibres():
+    """Three in five days of a sensor gone, a noisy tensor: smoothness is found without being asked for, and pays."""
+    truth = waves(noise=0.3)
+    gone = np.random.default_rng(1).random((14, 60, 1)) < 0.6
+    gap = np.broadcast_to(gone, truth.shape)
+    array = np.where(gap, np.nan, truth)
+    smooth, plain = (complete(array, smooth=how, random_state=0) for how in ("auto", None))
+    errors = [np.sqrt(np.mean((done.filled - truth)[gap] ** 2)) for done in (smooth, plain)]
+    assert smooth.estimator.holdout_rmse_ == pytest.approx(errors[0], rel=0.3)
+    assert smooth.estimator.smooth_[1] > 0
+    assert errors[0] < errors[1]
+    assert not any(plain.estimator.smooth_)
+
+
 # --- options --------------------------------------------------------------------------------------
 
 
@@ -320,6 +357,8 @@ def test_the_search_reports_while_it_runs():
         ({"noise": "hour"}, r"no mode 'hour'; the modes are 'mode_0', 'mode_1', 'mode_2'"),
         ({"noise": 3}, r"no mode 3; the modes are"),
         ({"noise": False}, r"noise=False is not known; pass 'auto', None"),
+        ({"smooth": "hour"}, r"smooth='hour' is not known; pass 'auto', None, or a list of modes: smooth=\['hour'\]"),
+        ({"smooth": ["hour"]}, r"no mode 'hour'; the modes are"),
         ({"loss": "poisson"}, r"loss='poisson' is not known; pass loss='gaussian'"),
         ({"holdout": 0}, r"holdout=0 is not a share between 0 and 1; pass holdout=0\.1"),
         ({"holdout": 1.5}, r"holdout=1\.5 is not a share"),

@@ -18,13 +18,13 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # A module may import from its own part and from parts of a lower layer.
 LAYERS = {
     **dict.fromkeys(["_files", "_memory", "checkpoint", "depth", "canonical", "observations", "cp_tensor"], 0),
-    **dict.fromkeys(["als", "dynamics", "effects", "inspection", "difficulty", "diagnostics", "kinds", "scores"], 1),
+    **dict.fromkeys(["als", "dynamics", "effects", "gaps", "inspection", "difficulty", "diagnostics", "kinds", "scores"], 1),
     "frame": 2,
     "kriging": 2,
     "scoring": 3,
     "blend": 4,
     **dict.fromkeys(["walks", "transforms"], 5),
-    "endings": 6,
+    **dict.fromkeys(["endings", "smoothing"], 6),
     "selection": 7,
     "intervals": 8,
     "completer": 9,

@@ -56,7 +56,8 @@ class Pool:
 
 
 def _alike(point: Point, best: Point) -> bool:
-    return point.frame.mode == best.frame.mode and (point.frame.offset is None) == (best.frame.offset is None)
+    smooth = [[tau > 0 for tau in p.smooth] for p in (point, best)]  # a fit that is not is zero in slices never seen
+    return point.frame.mode == best.frame.mode and (point.frame.offset is None) == (best.frame.offset is None) and smooth[0] == smooth[1]
 
 
 def blend(best: Point, others: Sequence[Point], held: Observations, *, most: int = MOST_FITS, max_rank: int | None = None) -> list[Part]:

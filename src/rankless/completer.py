@@ -55,8 +55,12 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
     transform : "auto", None, "sqrt" or "log": fit square roots or logarithms of counts and amounts, whose noise
         grows with their level; predictions come back in the data's units. "auto" tries one where no value
         is negative and the noise is seen to grow, and takes it where held-out entries are clearly better filled.
+    smooth : "auto", None, or the modes (names or numbers) whose slices have an order in which neighbours are alike:
+        steps between them are charged for, and slices never observed lie between their neighbours. How much is chosen
+        on held-out entries. "auto" tries it where whole fibres or runs of cells are missing.
     loss : "gaussian", the sum of squares.
-    holdout : share of the observed entries on which the choices are made; up to 0.3 of small data.
+    holdout : share of the observed entries on which the choices are made; up to 0.3 of small data. Where what is missing
+        comes in whole fibres or runs, some are held out in the same way besides, and holdout_rmse_ is the error on these.
     shape : sizes of the modes; None: one more than the largest coordinate. Cross-validation needs it: a fold
         may not hold the largest coordinate.
     duplicates : "error", or "mean" (an entry as heavy as those it is the mean of) or "last" where a coordinate may
@@ -72,9 +76,9 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
     ----------------------
     model_ (CPTensor, all that is summed, main effects left out), fits_ (the CPTensors of the fits in it, the best one
     first), rank_ (their components), drawn_ (the mean of draws from the posterior that is also in it, a CPTensor, or
-    None), depth_ and penalty_ of the best fit, effects_ (bool), noise_ (mode number or None), main_effects_, nearby_
-    (Kriging or None), transform_ (Transform), path_ (DataFrame: every fit of the search), holdout_rmse_, n_features_in_, and
-    feature_names_in_ where `X` is a table: its columns are then the names of the modes.
+    None), depth_ and penalty_ of the best fit, effects_ (bool), noise_ (mode number or None), smooth_ (the smoothness of
+    each mode, 0 for none), main_effects_, nearby_ (Kriging or None), transform_ (Transform), path_ (DataFrame: every fit of
+    the search), holdout_rmse_, n_features_in_, and feature_names_in_ where `X` is a table: its columns are then the names of the modes.
     All are in the data's units, except where transform_ is not the identity: model_, fits_ and main_effects_
     then make up the transformed values, and predict is transform_.inverse of their sum.
 
@@ -98,6 +102,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         n_fits: int | Literal["auto"] = "auto",
         local: Literal["auto"] | None = "auto",
         transform: str | None = "auto",
+        smooth: Sequence[int | str] | Literal["auto"] | None = "auto",
         loss: str = "gaussian",
         holdout: float = 0.1,
         shape: Sequence[int] | None = None,
@@ -113,6 +118,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self.n_fits = n_fits
         self.local = local
         self.transform = transform
+        self.smooth = smooth
         self.loss = loss
         self.holdout = holdout
         self.shape = shape
@@ -151,13 +157,13 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
             self._seed = seed
             if any(fit.found.unfinished for fit in tried):
                 raise KeyboardInterrupt
-        _warn_unseen(obs, self._unseen)
+        _warn_unseen(obs, self)
         if outlier and self.transform_.name == "none":
             warnings.warn(outlier, UserWarning, stacklevel=2)
         return self
 
     def predict(self, X) -> np.ndarray:
-        """Values at coordinates `X`, shape ``(n, order)``; in slices never observed, their main effects."""
+        """Values at coordinates `X`, shape ``(n, order)``; in slices never observed, their main effects, but of a smooth mode."""
         check_is_fitted(self)
         return self._values_at(self._checked(X))
 
@@ -315,6 +321,12 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
             raise ValueError(f"noise={self.noise!r} is not known; pass 'auto', None for the same noise everywhere, or a mode")
         if not (self.noise is None or _is_auto(self.noise)):
             obs.mode_index(self.noise)
+        if self.smooth is None:
+            given["smooth"] = ()
+        elif not _is_auto(self.smooth):
+            if isinstance(self.smooth, str) or not isinstance(self.smooth, Sequence):
+                raise ValueError(f"smooth={self.smooth!r} is not known; pass 'auto', None, or a list of modes: smooth=[{self.smooth!r}]")
+            given["smooth"] = tuple(dict.fromkeys(obs.mode_index(mode) for mode in self.smooth))
         return Limits(noise=self.noise, local=self.local is not None, **given)
 
     def _fit_constant(self, obs: Observations) -> None:
@@ -325,6 +337,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self.model_ = CPTensor([np.zeros((d, 0)) for d in obs.shape])
         self.fits_ = [self.model_]
         self.rank_, self.depth_, self.penalty_, self.effects_, self.noise_ = 0, 0.0, 0.0, True, None
+        self.smooth_, self._between = (0.0,) * obs.order, [np.zeros(d, dtype=bool) for d in obs.shape]
         self.path_, self.holdout_rmse_, self.transform_ = pd.DataFrame(), float("nan"), Transform()
         self.nearby_ = self.drawn_ = None
 
@@ -347,7 +360,12 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self.rank_ = sum(fit.rank for fit in self.fits_) or found.alone.state.rank
         self.depth_, self.penalty_ = found.point.depth, found.point.penalty
         self.effects_, self.noise_ = found.frame.offset is not None, found.frame.mode
-        self.holdout_rmse_ = rmse_of(best.residual, found.held) * 2.0**best.data_exponent
+        self.smooth_ = found.point.smooth or (0.0,) * obs.order
+        self._between = [
+            mask & (tau > 0 and mode != self.noise_) for mode, (mask, tau) in enumerate(zip(self._unseen, self.smooth_, strict=True))
+        ]
+        self._unseen = [mask & ~between for mask, between in zip(self._unseen, self._between, strict=True)]
+        self.holdout_rmse_ = rmse_of(best.residual, found.reported[1]) * 2.0**best.data_exponent
         self.path_ = pd.concat([pd.DataFrame(fit.path()) for fit in tried], ignore_index=True)
 
 
@@ -360,8 +378,8 @@ class _Fit:
     exponent: int  # ... by this power of two
     data_exponent: int  # the power of two that would bring the data near 1
     found: Found
-    residual: np.ndarray  # on the held-out entries, in the data's units brought near 1
-    alone: np.ndarray  # ... of the best fit before others were blended in
+    residual: np.ndarray  # of what is reported, in the data's units brought near 1
+    alone: np.ndarray  # ... of the best fit on single held-out cells before others were blended in
 
     @classmethod
     def of(cls, obs: Observations, name: Name, limits: Limits, *, say: Say, **options) -> _Fit:
@@ -382,9 +400,7 @@ class _Fit:
         found = search(near_one, limits, say=tell, error=None if name == "none" else error, **options)
         held = found.held.with_values(np.ldexp(found.held.values, exponent))
         calibrated = transform.calibrated(held, np.ldexp(found.point.residual, exponent))
-        return cls(
-            calibrated, near_one, exponent, data_exponent, found, residual(found.point, found.held), residual(found.alone, found.held)
-        )
+        return cls(calibrated, near_one, exponent, data_exponent, found, residual(*found.reported), residual(found.alone, found.led))
 
     @classmethod
     def best(cls, obs: Observations, name: Name | Literal["auto"], limits: Limits, **options) -> tuple[_Fit, list[_Fit]]:
@@ -392,13 +408,13 @@ class _Fit:
         first = cls.of(obs, "none" if name == "auto" else name, limits, **options)
         if name != "auto" or first.found.unfinished or not amounts(obs):
             return first, [first]
-        wanted, noise = asked_for(obs, first.found.alone, first.found.held)
+        wanted, noise = asked_for(obs, first.found.alone, first.found.led)
         if wanted == "none":
             return first, [first]
         second = cls.of(obs, wanted, limits, **options)
         if second.found.unfinished:
             return first, [first, second]
-        better = earns(second.alone, first.alone, first.found.frame, first.found.held, noise)
+        better = earns(second.alone, first.alone, first.found.alone.frame, first.found.led, noise)
         return second if better else first, [first, second]
 
     def path(self) -> list[dict]:
@@ -450,13 +466,18 @@ def _check_enough(obs: Observations) -> None:
         )
 
 
-def _warn_unseen(obs: Observations, unseen: list[np.ndarray]) -> None:
-    for mode, mask in enumerate(unseen):
-        if mask.any():
-            warnings.warn(unseen_text(obs, mode, mask), UserWarning, stacklevel=3)
+def _warn_unseen(obs: Observations, estimator: TensorCompleter) -> None:
+    for text in unseen_texts(obs, estimator):
+        warnings.warn(text, UserWarning, stacklevel=3)
 
 
-def unseen_text(obs: Observations, mode: int, mask: np.ndarray) -> str:
+def unseen_texts(obs: Observations, estimator: TensorCompleter) -> list[str]:
+    """A line for each mode with slices never observed, on what they are filled from."""
+    known = [(estimator._unseen, "main effects"), (estimator._between, "their neighbours")]
+    return [_unseen_text(obs, mode, mask, source) for masks, source in known for mode, mask in enumerate(masks) if mask.any()]
+
+
+def _unseen_text(obs: Observations, mode: int, mask: np.ndarray, source: str) -> str:
     found = np.flatnonzero(mask)
     names = ", ".join(obs.label(mode, int(i)) for i in found[:5]) + (", ..." if len(found) > 5 else "")
-    return f"{len(found)} slice(s) of {obs.modes[mode]} have no observed entry and are filled from main effects: {names} (extrapolation)"
+    return f"{len(found)} slice(s) of {obs.modes[mode]} have no observed entry and are filled from {source}: {names} (extrapolation)"

@@ -15,7 +15,7 @@ from rankless import diagnostics
 from rankless._memory import check_fits
 from rankless.canonical import check_indices
 from rankless.checkpoint import Journal
-from rankless.completer import TensorCompleter, unseen_text
+from rankless.completer import TensorCompleter, unseen_texts
 from rankless.cp_tensor import CPTensor
 from rankless.effects import MainEffects
 from rankless.intervals import TooFew
@@ -191,7 +191,9 @@ class Completion:
         ]
         if est.holdout_rmse_ >= spread:
             lines.append("that is no better than the mean of the data does: don't trust what was filled.")
-        lines += [unseen_text(obs, mode, mask) for mode, mask in enumerate(est._unseen) if mask.any()]
+        if any(est.smooth_):
+            lines.append(f"smooth along {', '.join(obs.modes[mode] for mode, tau in enumerate(est.smooth_) if tau)}.")
+        lines += unseen_texts(obs, est)
         lines += diagnostics.of_values(fitted) if est.transform_.name == "none" else []
         lines += diagnostics.in_words(self.fits, self._in_fitted_units())
         return "\n".join(lines)

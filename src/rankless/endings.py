@@ -59,7 +59,7 @@ def refined(hunt: Search, best: Point) -> Point:
     for direction in (1 / FINE, FINE):
         for _ in range(FINE_STEPS if best.state.rank else 0):
             clock, penalty = perf_counter(), best.penalty * direction
-            problem = problem_at(COARSE, best.depth, penalty, units, best.frame.noise)
+            problem = problem_at(COARSE, best.depth, penalty, units, best.frame.noise, best.smooth)
             state, sweeps = grow(entries, best.state, problem, OFFERED, hunt.limits.max_rank, rng, hunt.workers)
             trial = hunt.scored(best.frame, best.start, problem, state, sweeps, clock)
             if trial.score >= best.score:
@@ -98,7 +98,7 @@ def sharpened(hunt: Search, best: Point) -> Point:
     """
     units, state = best.frame.to_units(hunt.train), best.state.copy()
     entries, state.stack = Entries(units), state.stack.astype(np.float64)
-    problem = problem_at(UTMOST, best.depth, best.penalty, units, 0.0)
+    problem = problem_at(UTMOST, best.depth, best.penalty, units, 0.0, best.smooth)
     for _ in range(EXACT_STEPS if best.state.rank else 0):
         clock, state = perf_counter(), state.copy()
         problem = replace(problem, penalty=problem.penalty * EXACT_STEP, guard=problem.guard * EXACT_STEP)
@@ -143,7 +143,7 @@ def refit(hunt: Search, best: Point, offset: MainEffects | None, obs: Observatio
     # held-out entries need not lie where a component runs away: the guard has to know the noise it leaves
     guard = max(best.guard, guard_at(best.penalty, hunt.train, unit_noise(best.frame, best, hunt.held)))
     how = UTMOST if exact else FINAL
-    settle(entries, state, replace(how, depth=best.depth, penalty=best.penalty, guard=guard), hunt.workers)
+    settle(entries, state, replace(how, depth=best.depth, penalty=best.penalty, guard=guard, smooth=best.smooth), hunt.workers)
     return frame.to_data(state.model())
 
 

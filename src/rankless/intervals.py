@@ -47,11 +47,11 @@ class Calibration:
     def of(cls, found: Found, obs: Observations, *, seed: np.random.Generator, workers: Workers, say: Say) -> Calibration:
         """Calibrate `found`, the answer for `obs`."""
         share = min(max(SHARE, FEWEST / obs.size), MOST_SHARE, max(MOST / obs.size, 1e-9))
-        rest, entries = obs.split(share, seed=seed)
+        rest, entries = obs.split(share, seed=seed) if found.gaps is None else _parted(obs, found.gaps.mask(obs, share, seed))
         if not entries.size:
             raise TooFew(f"of {obs.size} observed entries none can be spared to calibrate intervals on; observe more a slice")
         say(f"calibrating on {entries.size} entries", None)
-        held, errors = found.held, found.point.residual
+        held, errors = found.reported[1], found.reported[0].residual
         train = obs.subset(~_among(obs, held))
         difficulty = Difficulty.of(held.coords, held.values - errors, errors, train)
         said = again(found, rest, seed, workers, say).at(entries.indices)
@@ -88,6 +88,10 @@ def check_coverage(coverage: float) -> None:
     """Raise ValueError unless `coverage` is a probability."""
     if isinstance(coverage, bool) or not (isinstance(coverage, (int, float, np.number)) and 0 < coverage < 1):
         raise ValueError(f"coverage={coverage!r} is not a probability between 0 and 1; pass coverage=0.9 for nine in ten")
+
+
+def _parted(obs: Observations, mask: np.ndarray) -> tuple[Observations, Observations]:
+    return obs.subset(~mask), obs.subset(mask)
 
 
 def _among(obs: Observations, part: Observations) -> np.ndarray:

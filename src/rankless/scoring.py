@@ -32,6 +32,7 @@ class Point:
     rmse: float  # root mean square error on the held-out entries
     residual: np.ndarray  # on the held-out entries, in the units of the data
     drawn: CPTensor | None = None  # the mean of draws of which `state` is the last, where it is no single fit
+    smooth: tuple[float, ...] = ()  # tau of each mode, or () where none is smooth
 
     def model(self) -> CPTensor:
         """The components in the frame's units."""
@@ -70,7 +71,8 @@ def scored(frame: Frame, start: str, problem: Problem, state: State, held: Obser
         fitted = fitted + frame.scale_at(held.coords) * (drawn or state.model()).at(held.indices)
     residual = held.values - fitted
     score = score_residual(frame, residual, held)
-    return Point(frame, start, problem.depth, problem.penalty, problem.guard, state, score, rmse_of(residual, held), residual, drawn)
+    rmse = rmse_of(residual, held)
+    return Point(frame, start, problem.depth, problem.penalty, problem.guard, state, score, rmse, residual, drawn, problem.smooth)
 
 
 def root_weights(held: Observations) -> np.ndarray | float:

@@ -5,6 +5,9 @@ main effects and noise by slice; `endings` then refines the winner. On large dat
 a part of the entries, and all of them are grown once, near what won. The best fits of all walks stay
 in a pool: the answer is the best, or a blend with others that pay. One of these is no fit but the mean
 of draws from the posterior, which knows what few entries leave open.
+
+Where whole fibres or runs of cells are missing (`gaps`), a second, short search leaves out some more like
+them: its error is the one reported, and its fits are the answer where smoothness along a mode pays there.
 """
 
 from __future__ import annotations
@@ -24,9 +27,11 @@ from rankless.blend import Part, Pool, blend, fitted, in_shares, total, whole
 from rankless.cp_tensor import CPTensor
 from rankless.effects import MainEffects
 from rankless.frame import Frame
+from rankless.gaps import Gaps
 from rankless.kriging import Kriging, Neighbours, choose, from_arrays, to_arrays
 from rankless.observations import Observations
-from rankless.scoring import Point, better_by_slice, frame_after, noise_mode, rmse_of, score_of
+from rankless.scoring import Point, better_by_slice, frame_after, noise_mode, rmse_of, score_of, score_residual
+from rankless.smoothing import smoothed
 from rankless.walks import COARSE, GRID, Limits, Say, Search, penalties_of, window
 
 START_RANK = 60  # components a pruned fit starts from: several times what real data keep
@@ -46,13 +51,23 @@ class Found:
     fits: list[CPTensor]  # the answer is their sum, the best fit first; in the units of the data, without the offset
     drawn: CPTensor | None  # ... and the mean of draws, where one is in it
     point: Point  # the best fit, with the held-out errors of the sum
-    alone: Point  # the best fit before others were blended in: shares were fitted to the held-out entries
     held: Observations  # the entries held out
+    alone: Point  # the best fit on single cells before others were blended in: shares were fitted to the held-out entries
+    led: Observations  # ... and these cells
     parts: list[Part]  # the fits of the sum and their shares, as they were before they were refitted
     exact: bool  # whether data are noiseless
     nearby: Kriging | None = None  # what close cells add, in the units of the data
+    gaps: Gaps | None = None  # how missing cells come, where not one by one
+    there: tuple[Point, Observations] | None = (
+        None  # held-out errors on entries that came like gaps, where `point` has those on single cells
+    )
     unfinished: bool = False  # ctrl-C: the best fit so far, as it stands
     path: list[dict] = field(default_factory=list)
+
+    @property
+    def reported(self) -> tuple[Point, Observations]:
+        """A point with the errors that are to be expected at missing cells, and the entries they were made on."""
+        return self.there or (self.point, self.held)
 
     @property
     def model(self) -> CPTensor:
@@ -79,7 +94,8 @@ def search(
     ctrl-C ends the search within a sweep: what is returned is then the best fit so far, if there is one.
     `error(point, held)` is what `path` calls the hold-out error, where that isn't the RMSE of the values as they are.
     """
-    streams = iter(np.random.default_rng(seed).spawn(64))
+    own = np.random.default_rng(seed).spawn(66)  # the 65th is that of intervals
+    streams = iter(own[:64])
     train, held = obs.split(holdout, seed=next(streams))
     if not held.size:
         raise ValueError(
@@ -88,7 +104,7 @@ def search(
         )
     hunt = Search(_scout(train, streams), held, limits, streams, workers, say, error)
     try:
-        return _found(hunt, obs, train)
+        return _found(hunt, obs, train, holdout, own[65])
     except KeyboardInterrupt:
         if not hunt.least:
             raise
@@ -99,10 +115,10 @@ def _so_far(hunt: Search) -> Found:
     """The best fit so far, not refitted."""
     best = hunt.least[0]
     model, parts = best.frame.to_data(best.model()), [Part(best, np.ones(1))]
-    return Found(best.frame, [model], None, best, best, hunt.held, parts, exact=False, path=hunt.path, unfinished=True)
+    return Found(best.frame, [model], None, best, hunt.held, best, hunt.held, parts, exact=False, path=hunt.path, unfinished=True)
 
 
-def _found(hunt: Search, obs: Observations, train: Observations) -> Found:
+def _found(hunt: Search, obs: Observations, train: Observations, holdout: float, rng: np.random.Generator) -> Found:
     """What `search` says, chosen on entries of `train` and refitted on `obs`."""
     held, limits = hunt.held, hunt.limits
     best = chosen(hunt)
@@ -119,15 +135,80 @@ def _found(hunt: Search, obs: Observations, train: Observations) -> Found:
     exact = endings.is_exact(hunt, best)
     if limits.penalties is None and exact:
         best = endings.sharpened(hunt, best)
-    others = hunt.pool.beside(best)
-    if limits.free and not exact:
-        others += endings.averaged(hunt, best)
-    parts = blend(best, others, held, most=limits.fits, max_rank=limits.max_rank)
+    gaps = None if exact else Gaps.of(obs)
+    across = None if gaps is None else Across.of(hunt, best, gaps, obs, holdout, rng)
+    alone, led = best, held
+    if across is not None and across.smooth is not None:
+        hunt, parts = across.hunt, across.smooth
+        train, held = hunt.train, hunt.held
+    else:
+        if limits.smooth and limits.smooth != "auto":
+            best = smoothed(hunt, best)
+        parts = _blended(hunt, best, _drawn(hunt, best, exact))
     offset = MainEffects.fit(obs) if best.frame.offset else None  # the parts share it
     models = in_shares(parts, [endings.refit(hunt, part.point, offset, obs, exact=exact) for part in parts])
     fits, drawn = _fits_and_draws(parts, models)
-    found = Found(replace(best.frame, offset=offset), fits, drawn, whole(parts, held), best, held, parts, exact, path=hunt.path)
-    return _with_neighbours(found, parts, obs, train, hunt.workers) if limits.local else found
+    frame = replace(parts[0].point.frame, offset=offset)
+    found = Found(frame, fits, drawn, whole(parts, held), held, alone, led, parts, exact, gaps=gaps, path=hunt.path)
+    found = _with_neighbours(found, parts, obs, train, hunt.workers) if limits.local else found
+    return found if across is None or across.smooth is not None else replace(found, there=across.errors(found))
+
+
+def _blended(hunt: Search, best: Point, drawn: list[Point]) -> list[Part]:
+    """`best`, and what pays beside it."""
+    return blend(best, hunt.pool.beside(best) + drawn, hunt.held, most=hunt.limits.fits, max_rank=hunt.limits.max_rank)
+
+
+def _drawn(hunt: Search, best: Point, exact: bool) -> list[Point]:
+    return endings.averaged(hunt, best) if hunt.limits.free and not exact and not _between(hunt.train, best) else []
+
+
+def _between(train: Observations, point: Point) -> bool:
+    """Whether slices never seen lie between their neighbours in `point`: draws are zero there."""
+    return any(tau and not train.counts(mode).all() for mode, tau in enumerate(point.smooth))
+
+
+@dataclass(eq=False)
+class Across:
+    """A search that leaves out entries which come as the missing ones do."""
+
+    hunt: Search
+    plain: list[Part]  # fits as the search on single cells chose
+    smooth: list[Part] | None  # smooth ones, where they err clearly less or were asked for
+
+    @classmethod
+    def of(cls, single: Search, best: Point, gaps: Gaps, obs: Observations, share: float, rng: np.random.Generator) -> Across | None:
+        """`best` of the search `single` on single cells, and a smooth one, on `share` of the entries left out as gaps.
+
+        All starts are fresh: components that had once seen these entries would remember them.
+        """
+        mask = gaps.mask(obs, share, rng)
+        if not mask.any():
+            return None
+        rest, over = obs.subset(~mask), obs.subset(mask)
+        hunt = replace(single, train=rest, held=over, streams=iter(rng.spawn(8)), pool=Pool(), least=[])
+        hunt.say(f"gaps: {over.size} entries left out as they come", None)
+        frame = frame_after(best, rest, single.held, best.frame.mode)
+        penalty = single.guess(best, frame)
+        free = pruned(hunt, hunt.walk("grow", frame, window(penalty, 3)))
+        like = hunt.moved(free, frame, best.depth, penalty)
+        drawn = _drawn(hunt, like, exact=False)
+        plain = _blended(hunt, like, drawn)
+        smoother = smoothed(hunt, free)
+        if not any(smoother.smooth):
+            return cls(hunt, plain, None)
+        smooth = _blended(hunt, smoother, [] if _between(rest, smoother) else drawn)
+        scores = [score_residual(frame, whole(parts, over).residual, over) for parts in (plain, smooth)]
+        return cls(hunt, plain, smooth if hunt.limits.smooth != "auto" or scores[1] < EARNED * scores[0] else None)
+
+    def errors(self, found: Found) -> tuple[Point, Observations]:
+        """Errors, on the entries left out, of the choices of `found`."""
+        rest, over, models = self.hunt.train, self.hunt.held, [part.point.frame.to_data(part.point.model()) for part in self.plain]
+        there = replace(found, frame=self.plain[0].point.frame, fits=in_shares(self.plain, models), drawn=None, nearby=None)
+        if found.nearby is not None:
+            there = _next_to(there, found.nearby.neighbours, rest)
+        residual = over.values - there.at(over.indices)
+        return replace(self.plain[0].point, residual=residual, rmse=rmse_of(residual, over)), over
 
 
 def again(found: Found, obs: Observations, rng: np.random.Generator, workers: Workers, say: Say) -> Found:

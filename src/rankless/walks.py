@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
+from typing import Literal
 
 import numpy as np
 
@@ -50,6 +51,7 @@ class Limits:
     noise: str | int | None = "auto"
     fits: int = MOST_FITS  # fits that may be blended
     local: bool = True  # whether neighbours may help
+    smooth: Literal["auto"] | tuple[int, ...] = "auto"  # modes that are smooth; "auto": those seen to be, where gaps are missing
 
     @property
     def free(self) -> bool:
@@ -81,6 +83,7 @@ class Search:
         *,
         how: Problem = COARSE,
         shallow: State | None = None,
+        smooth: tuple[float, ...] = (),
     ) -> Point:
         """One walk down the penalties, then deeper around its best point; every point's row goes to `path`.
 
@@ -92,11 +95,12 @@ class Search:
         start, patience = {"grow": (grow, GROW_PATIENCE), "prune": (prune, PRUNE_PATIENCE), "patient": (prune, GROW_PATIENCE)}[kind]
         first, *deeper = self.limits.depths
         trail, top, worse, shallow = [], 0, 0, empty(entries) if shallow is None else shallow.copy()
-        best = replace(scored(frame, kind, problem_at(how, first, penalties[0], units, frame.noise), shallow, self.held), score=np.inf)
+        nothing = problem_at(how, first, penalties[0], units, frame.noise, smooth)
+        best = replace(scored(frame, kind, nothing, shallow, self.held), score=np.inf)
         for step, penalty in enumerate(penalties):
             self.say(f"{kind} at penalty {penalty:.3g}, rank {best.state.rank} so far", None)
             clock = perf_counter()
-            problem = problem_at(how, 0.0, penalty, units, frame.noise)
+            problem = problem_at(how, 0.0, penalty, units, frame.noise, smooth)
             shallow, sweeps = start(entries, shallow, problem, count, self.limits.max_rank, rng, self.workers)
             trail.append((problem, shallow))
             point = self.deepened(frame, kind, entries, replace(problem, depth=first), shallow, sweeps, clock)
@@ -136,10 +140,11 @@ class Search:
             sweeps += len(settle(entries, state, problem, self.workers).objective)
         return self.scored(frame, start, problem, state, sweeps, clock)
 
-    def moved(self, point: Point, frame: Frame, depth: float, penalty: float) -> Point:
-        """The components of `point`, settled in another frame, or at another depth and penalty."""
+    def moved(self, point: Point, frame: Frame, depth: float, penalty: float, smooth: tuple[float, ...] | None = None) -> Point:
+        """The components of `point`, settled in another frame, or at another depth, penalty and smoothness."""
         units, clock, state = frame.to_units(self.train), perf_counter(), point.state.copy()
-        problem = replace(problem_at(COARSE, depth, penalty, units, frame.noise), max_sweeps=2 * COARSE.max_sweeps)
+        problem = problem_at(COARSE, depth, penalty, units, frame.noise, point.smooth if smooth is None else smooth)
+        problem = replace(problem, max_sweeps=2 * COARSE.max_sweeps)
         sweeps = len(settle(Entries(units, np.float32), state, problem, self.workers).objective)
         return self.scored(frame, point.start, problem, state, sweeps, clock)
 
@@ -175,9 +180,9 @@ def window(penalty: float, above: int) -> list[float]:
     return [penalty * GRID**j for j in range(-above, 12)]
 
 
-def problem_at(how: Problem, depth: float, penalty: float, units: Observations, noise: float) -> Problem:
-    """The problem at a depth and penalty, with the guard that goes with them and with the noise."""
-    return replace(how, depth=depth, penalty=penalty, guard=guard_at(penalty, units, noise))
+def problem_at(how: Problem, depth: float, penalty: float, units: Observations, noise: float, smooth: tuple[float, ...] = ()) -> Problem:
+    """The problem at a depth, penalty and smoothness, with the guard that goes with them and with the noise."""
+    return replace(how, depth=depth, penalty=penalty, guard=guard_at(penalty, units, noise), smooth=smooth)
 
 
 def guard_at(penalty: float, units: Observations, noise: float) -> float:

@@ -91,7 +91,7 @@ def solve(
     for mode, tau in (smooth or {}).items():
         taus[obs.mode_index(mode)] = _not_negative(f"smooth[{mode!r}]", tau)
     order = tuple(taus) if any(taus) else ()
-    problem = Problem(check_depth(depth), _positive("penalty", penalty), _not_negative("guard", guard), tol, max_sweeps, order)
+    problem = Problem(check_depth(depth), _positive("penalty", penalty), _not_negative("guard", guard), tol, max_sweeps, smooth=order)
     if not (isinstance(max_rank, (int, np.integer)) and max_rank >= 1):
         raise ValueError(f"max_rank={max_rank!r} is not a number of components; pass max_rank=40 or another integer >= 1")
     rng = np.random.default_rng(random_state)
