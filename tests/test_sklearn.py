@@ -89,6 +89,7 @@ class WithoutOption(TensorCompleter):
         noise=None,
         n_fits=1,
         local=None,
+        smooth=None,
         loss="gaussian",
         holdout=0.1,
         shape=None,
