@@ -19,9 +19,8 @@ FILES = sorted(SOURCE.rglob("*.py"))
 LAYERS = {
     **dict.fromkeys(["_files", "_memory", "checkpoint", "depth", "canonical", "observations", "cp_tensor"], 0),
     **dict.fromkeys(["als", "dynamics", "effects", "inspection", "difficulty", "diagnostics", "kinds", "scores"], 1),
-    "frame": 2,
-    "kriging": 2,
-    "scoring": 3,
+    **dict.fromkeys(["frame", "kriging", "views"], 2),
+    **dict.fromkeys(["scoring", "report"], 3),
     "blend": 4,
     **dict.fromkeys(["walks", "transforms"], 5),
     "endings": 6,
@@ -29,7 +28,7 @@ LAYERS = {
     "intervals": 8,
     "completer": 9,
     "completion": 10,
-    **dict.fromkeys(["io", "evaluation", "report", "figures"], 11),
+    **dict.fromkeys(["io", "evaluation", "figures"], 11),
     "demo": 12,
     "cli": 13,
     **dict.fromkeys(["__init__", "__main__"], 14),
@@ -54,6 +53,7 @@ HOMES = {
         "evaluation.py",
         "io/tables.py",
         "kinds/tables.py",
+        "views/",
     ],
     "xarray": ["kinds/labelled.py", "io/labelled.py"],
     "h5py": ["io/labelled.py", "io/matlab.py"],
@@ -62,6 +62,7 @@ HOMES = {
     "sparse": ["kinds/sparse.py"],
     "matplotlib": ["figures/", "demo/picture.py"],
     "plotly": ["report/"],
+    "jinja2": ["report/"],
     "typer": ["cli.py", "figures/command.py"],
     "rich": ["cli.py", "demo/"],
 }
@@ -132,7 +133,7 @@ def loaded_after(code: str) -> set[str]:
 
 
 HEAVY = {"numba", "jax", "pandas", "matplotlib", "plotly", "sklearn", "scipy", "equinox", "diffrax", "optax", "pyarrow"}
-HEAVY |= {"xarray", "zarr", "h5py", "narwhals", "polars", "sparse"}
+HEAVY |= {"xarray", "zarr", "h5py", "narwhals", "polars", "sparse", "jinja2"}
 
 
 def test_import_is_light():
