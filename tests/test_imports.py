@@ -18,9 +18,9 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # A module may import from its own part and from parts of a lower layer.
 LAYERS = {
     **dict.fromkeys(["_files", "_memory", "checkpoint", "depth", "canonical", "observations", "cp_tensor"], 0),
-    **dict.fromkeys(["als", "dynamics", "effects", "inspection", "difficulty", "diagnostics", "kinds", "scores"], 1),
+    **dict.fromkeys(["als", "dynamics", "effects", "inspection", "difficulty", "diagnostics", "kinds", "scores", "matching"], 1),
     **dict.fromkeys(["frame", "kriging", "views"], 2),
-    **dict.fromkeys(["scoring", "report"], 3),
+    **dict.fromkeys(["scoring", "report", "plots"], 3),
     "blend": 4,
     **dict.fromkeys(["walks", "transforms"], 5),
     "endings": 6,
@@ -60,7 +60,7 @@ HOMES = {
     "zarr": ["io/labelled.py"],
     "narwhals": ["kinds/frames.py"],
     "sparse": ["kinds/sparse.py"],
-    "matplotlib": ["figures/", "demo/picture.py"],
+    "matplotlib": ["figures/", "demo/picture.py", "plots.py"],
     "plotly": ["report/"],
     "jinja2": ["report/"],
     "typer": ["cli.py", "figures/command.py"],

@@ -214,7 +214,7 @@ def test_many_categories_are_shown_largest_first():
     obs = Observations.from_array(np.ones((200, 2)), labels=[[f"station {i}" for i in range(200)], None])
     (bars,) = profile(axis_of(obs, 0), {"loading": values}, title="loading")["data"]
     assert bars["y"][0] == f"station {which[0]}"
-    assert shortened("x" * 40 + "end") == "x" * 15 + "…" + "xxxxxend"
+    assert shortened("x" * 40 + "end", 24) == "x" * 15 + "…" + "xxxxxend"
 
 
 def test_nothing_is_left_where_a_page_cannot_be_written(tmp_path):

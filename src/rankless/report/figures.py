@@ -44,7 +44,7 @@ def gaps(done: Done, axes: Sequence[Axis]) -> Chooser:
         heat = {
             "type": "heatmap",
             "x": places(along, seen.columns),
-            "y": [f"{name} " for name in places(axis, seen.rows)] if axis.kind != "ordered" else places(axis, seen.rows),
+            "y": places(axis, seen.rows, most=16),
             "z": [numbers(row) for row in seen.share],
             "zmin": 0,
             "zmax": 1,
@@ -52,7 +52,7 @@ def gaps(done: Done, axes: Sequence[Axis]) -> Chooser:
             "colorbar": {"title": {"text": "observed", "side": "right"}, "tickformat": ".0%", "thickness": 12},
             "hovertemplate": "%{x}<br>%{y}<br>%{z:.0%} observed<extra></extra>",
         }
-        vertical = axis_layout(axis) | {"autorange": "reversed"}
+        vertical = axis_layout(axis) | {"autorange": "reversed", "title": {"text": ""}}
         if axis.kind == "time":
             vertical["type"] = "category"
         plot = drawn([heat], xaxis=axis_layout(along), yaxis=vertical, height=max(240, min(520, 120 + 22 * len(seen.rows))))
@@ -118,7 +118,7 @@ def spectrum(done: Done) -> Figure:
     traces = []
     spectra = [sizes(fit) for fit in done.fits]
     for number, found in enumerate(spectra):
-        ranks = list(range(len(found)))
+        ranks = list(range(1, len(found) + 1))
         name = "best fit" if number == 0 else f"fit {number + 1}"
         if number == 0:
             traces.append({"type": "bar", "x": ranks, "y": numbers(found), "name": name, "marker": {"color": BLUE}})
@@ -129,10 +129,11 @@ def spectrum(done: Done) -> Figure:
     enough = int(np.searchsorted(np.cumsum(squares), 0.9 * squares.sum())) + 1
     text = "One component."
     if len(squares) > 1:
-        text = f"The best fit has {len(squares)} components; the {enough} largest hold 90 % of their squares."
+        text = f"The best fit has {len(squares)} components; {enough} of them hold 90% of their squares."
     if len(done.fits) > 1:
         text += f" The answer sums {len(done.fits)} fits, {done.rank} components in all."
-    plot = drawn(traces, xaxis={"title": {"text": "component, largest first"}}, yaxis={"title": {"text": "norm"}}, bargap=0.1)
+    along = {"title": {"text": "components, largest first"}, "dtick": 1 if len(squares) <= 12 else None}
+    plot = drawn(traces, xaxis=along, yaxis={"title": {"text": "norm"}}, bargap=0.1)
     return Figure("spectrum", "Size of the components", text, plot, wide=True)
 
 
@@ -193,7 +194,9 @@ def _fibre(piece: Fibre, unit: str) -> Figure:
     filled = dots | {"y": numbers(np.where(seen, np.nan, piece.filled)), "name": "filled in", "marker": {"color": ORANGE, "size": 6}}
     if not piece.axis.runs:
         fit |= {"mode": "markers", "marker": {"symbol": "line-ew-open", "color": ORANGE, "size": 9}}
-    plot = drawn([*traces, fit, observed, filled], xaxis=axis_layout(piece.axis), yaxis={"title": {"text": safe(unit)}}, height=380)
+    upright = {"title": {"text": safe(unit)}}
+    traces += [fit, observed, filled]
+    plot = drawn(traces, xaxis=axis_layout(piece.axis), yaxis=upright, height=380, legend={"traceorder": "normal"})
     return Figure("filled", "Observed and filled in", _in_words(piece), plot, wide=True)
 
 

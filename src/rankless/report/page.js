@@ -17,8 +17,8 @@
     const axis = (given) => ({ gridcolor: grid, zerolinecolor: color("--line"), linecolor: color("--line"), tickcolor: color("--line"), automargin: true, ...given });
     const fine = matchMedia("(pointer: fine)").matches;
     return {
-      height: 300, margin: { l: 52, r: 12, t: 12, b: 44 }, legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0 },
-      ...layout,
+      height: 300, margin: { l: 52, r: 12, t: 12, b: 44 },
+      ...layout, legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, ...layout.legend },
       autosize: true, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", dragmode: fine ? "zoom" : false,
       font: { color: ink, size: narrow ? 11 : 12, family: getComputedStyle(document.body).fontFamily },
       hoverlabel: { bgcolor: color("--page"), bordercolor: color("--line"), font: { color: ink } },

@@ -87,7 +87,7 @@ def _map(axis: Axis, name: str, values: np.ndarray) -> dict[str, Any]:
         "line": {"width": 1, "color": GREY},
     }
     x, y = axis.values[which].T
-    names = [safe(shortened(axis.label(i))) for i in which]
+    names = [safe(shortened(axis.label(i), 40)) for i in which]
     hover = "%{text}<br>%{marker.color:.4g}<extra></extra>"
     return {
         "type": "scatter",

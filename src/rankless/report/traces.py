@@ -67,21 +67,21 @@ def safe(text: object) -> str:
     return html.escape(str(text), quote=False)
 
 
-def places(axis: Axis, which: np.ndarray) -> list:
+def places(axis: Axis, which: np.ndarray, *, most: int = 24) -> list:
     """Where slices lie on the axis."""
     if axis.kind == "time":
         return np.datetime_as_string(axis.values[which]).tolist()
     if axis.kind == "ordered":
         return np.asarray(axis.values[which]).tolist()
-    names = [shortened(axis.label(i)) for i in which]
+    names = [shortened(axis.label(i), most) for i in which]
     if len(set(names)) < len(names):  # Plotly would draw two slices of one name as one
         names = [f"{name} ({i})" for name, i in zip(names, which, strict=True)]
     return [safe(name) for name in names]
 
 
-def shortened(name: str, most: int = 24) -> str:
+def shortened(name: str, most: int) -> str:
     """A label short enough for an axis: its start and its end."""
-    return name if len(name) <= most else f"{name[: most - 9]}…{name[-8:]}"
+    return name if len(name) <= most else f"{name[: most - most // 3 - 1]}…{name[-(most // 3) :]}"
 
 
 def axis_layout(axis: Axis) -> dict[str, Any]:

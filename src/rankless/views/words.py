@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rankless import inspection
 from rankless.diagnostics import spread
 from rankless.observations import Observations
 from rankless.views import Done
@@ -31,9 +30,10 @@ def headline(done: Done) -> str:
     if done.path.empty:
         return f"{filled} Nothing varies in what was observed, so that is the answer, without a component."
     error, level = _error(done), spread(done.given.fitted.values)
+    units = "" if done.given.units is None else f" standard deviations of their {obs.modes[-1]}"
     explained = max(0.0, 1 - (error / level) ** 2)
     return (
-        f"{filled} On observed entries that were hidden from it the typical error is {error:.3g}, "
+        f"{filled} On observed entries that were hidden from it the typical error is {error:.3g}{units}, "
         f"where guessing the mean gives {level:.3g}: "
         f"{_percent(explained)} of the variance is found again. {_rank(done)}"
     )
@@ -60,7 +60,7 @@ def warnings(done: Done) -> list[str]:
     found = [f"{text[0].upper()}{text[1:].removesuffix('.')}." for text in done.cautions()]
     if not done.path.empty:
         found += [*_long_gaps(done), *_poor_slices(done)]
-    return [*found, *_thin(obs), *_zeros(obs)]
+    return [*found, *_thin(obs)]
 
 
 def _error(done: Done) -> float:
@@ -119,15 +119,6 @@ def _thin(obs: Observations) -> Iterator[str]:
             )
 
 
-def _zeros(obs: Observations) -> Iterator[str]:
-    zeros = inspection.suspicious_zeros(obs)
-    if zeros is not None and zeros.within >= _FEW and zeros.runs > 1:
-        yield (
-            f"{zeros.within:,} zeros come in {zeros.runs:,} whole runs along {zeros.mode}: "
-            "if 0 means 'not observed' there, set it to NaN and fill again."
-        )
-
-
 def _named(obs: Observations, mode: int, found: np.ndarray) -> str:
     return ", ".join(obs.label(mode, int(i)) for i in found[:_NAMES]) + (", ..." if len(found) > _NAMES else "")
 
@@ -137,4 +128,4 @@ def _count(number: int, what: str) -> str:
 
 
 def _percent(share: float) -> str:
-    return "more than 99.9 %" if share > 0.999 else f"{100 * share:.3g} %"
+    return "more than 99.9%" if share > 0.999 else f"{share:.1%}"
