@@ -114,6 +114,8 @@ def test_bad_files_are_refused_in_one_line(tmp_path, command):
         (["-o", "out.xlsx"], ["'out.xlsx' has suffix '.xlsx'"]),
         (["-o", "no/out.npy"], ["'no' is no folder"]),
         (["-o", "data.npy"], ["the output 'data.npy' is the input"]),
+        (["-o", "out.npy", "--report", "page.pdf"], ["--report 'page.pdf' has suffix '.pdf'; a page is written as .html"]),
+        (["-o", "out.npy", "--report", "no/page.html"], ["'no' is no folder"]),
         (["-o", "out.npy", "--depth", "deep"], ["--depth deep is neither auto nor a number"]),
         (["-o", "out.npy", "--depth", "-1"], ["depth=-1"]),
         (["-o", "out.npy", "--max-rank", "2.5"], ["--max-rank 2.5 is neither auto nor a whole number"]),
@@ -245,6 +247,14 @@ def test_of_a_sparse_matrix_absence_must_be_said(tmp_path):
     run = rankless("complete", "t.mat", "-o", "out.mat", "--absent", "missing", *FIXED, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     np.testing.assert_array_equal(loadmat(tmp_path / "out.mat")["tensor"][seen], values[seen])
+
+
+def test_a_page_is_written_beside_the_result(tmp_path, planted):
+    run = rankless("complete", "data.npy", "-o", "out.npy", "--report", "page.html", "--max-rank", "2", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.endswith("wrote out.npy\nwrote page.html\n")
+    assert "<title>data.npy, filled in</title>" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data.npy", "out.npy", "page.html"]
 
 
 # --- evaluate ---------------------------------------------------------------------------------------

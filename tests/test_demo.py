@@ -112,4 +112,4 @@ def test_a_small_run_from_end_to_end(tmp_path, monkeypatch, capsys):
     assert 0.75 < table["observed"].to_numpy().mean() < 0.81
     seen = table[table["observed"]].merge(part.to_table(), on=list(part.modes))
     np.testing.assert_allclose(seen["value_x"], seen["value_y"], atol=1e-3)
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["weather.png", "weather_filled.csv"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["report.html", "weather.png", "weather_filled.csv"]

@@ -18,10 +18,9 @@ FILES = sorted(SOURCE.rglob("*.py"))
 # A module may import from its own part and from parts of a lower layer.
 LAYERS = {
     **dict.fromkeys(["_files", "_memory", "checkpoint", "depth", "canonical", "observations", "cp_tensor"], 0),
-    **dict.fromkeys(["als", "dynamics", "effects", "gaps", "inspection", "difficulty", "diagnostics", "kinds", "scores"], 1),
-    "frame": 2,
-    "kriging": 2,
-    "scoring": 3,
+    **dict.fromkeys(["als", "dynamics", "effects", "gaps", "inspection", "difficulty", "diagnostics", "kinds", "scores", "matching"], 1),
+    **dict.fromkeys(["frame", "kriging", "views"], 2),
+    **dict.fromkeys(["scoring", "report", "plots"], 3),
     "blend": 4,
     **dict.fromkeys(["walks", "transforms"], 5),
     **dict.fromkeys(["endings", "smoothing"], 6),
@@ -29,7 +28,7 @@ LAYERS = {
     "intervals": 8,
     "completer": 9,
     "completion": 10,
-    **dict.fromkeys(["io", "evaluation", "report", "figures"], 11),
+    **dict.fromkeys(["io", "evaluation", "figures"], 11),
     "demo": 12,
     "cli": 13,
     **dict.fromkeys(["__init__", "__main__"], 14),
@@ -54,14 +53,16 @@ HOMES = {
         "evaluation.py",
         "io/tables.py",
         "kinds/tables.py",
+        "views/",
     ],
     "xarray": ["kinds/labelled.py", "io/labelled.py"],
     "h5py": ["io/labelled.py", "io/matlab.py"],
     "zarr": ["io/labelled.py"],
     "narwhals": ["kinds/frames.py"],
     "sparse": ["kinds/sparse.py"],
-    "matplotlib": ["figures/", "demo/picture.py"],
+    "matplotlib": ["figures/", "demo/picture.py", "plots.py"],
     "plotly": ["report/"],
+    "jinja2": ["report/"],
     "typer": ["cli.py", "figures/command.py"],
     "rich": ["cli.py", "demo/"],
 }
@@ -132,7 +133,7 @@ def loaded_after(code: str) -> set[str]:
 
 
 HEAVY = {"numba", "jax", "pandas", "matplotlib", "plotly", "sklearn", "scipy", "equinox", "diffrax", "optax", "pyarrow"}
-HEAVY |= {"xarray", "zarr", "h5py", "narwhals", "polars", "sparse"}
+HEAVY |= {"xarray", "zarr", "h5py", "narwhals", "polars", "sparse", "jinja2"}
 
 
 def test_import_is_light():

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rankless.completion import Completion, complete
     from rankless.cp_tensor import CPTensor
     from rankless.io import read
+    from rankless.matching import match
     from rankless.observations import Observations
 
 __version__ = "0.1.0"
@@ -30,18 +31,19 @@ _HOMES = {
     "Observations": "rankless.observations",
     "CPTensor": "rankless.cp_tensor",
     "read": "rankless.io",
+    "match": "rankless.matching",
 }
 
-__all__ = ["CPTensor", "Completion", "Observations", "TensorCompleter", "complete", "read"]
+__all__ = ["CPTensor", "Completion", "Observations", "TensorCompleter", "complete", "match", "read"]
 
 
 def __getattr__(name: str):
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
-    if name in ("als", "dynamics"):
+    if name in ("als", "dynamics", "plots"):
         return importlib.import_module(f"rankless.{name}")
     raise AttributeError(f"module 'rankless' has no attribute {name!r}; it has {', '.join(sorted(__all__))}")
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__", "als", "dynamics"]
+    return [*__all__, "__version__", "als", "dynamics", "plots"]

@@ -103,6 +103,7 @@ def complete(
     n_fits: Annotated[str, typer.Option(help="auto, or the most fits whose weighted sum may be the answer.")] = "auto",
     transform: Annotated[str, typer.Option(help="Fit square roots or logarithms of counts and amounts: auto, none, sqrt or log.")] = "auto",
     smooth: Annotated[str, typer.Option(help="Modes whose neighbouring slices are alike: auto, none, or their names, by commas.")] = "auto",
+    report: Annotated[Path | None, typer.Option(help="Also write a page to look at: one .html file.")] = None,
     duplicates: Duplicates = "error",
     coverage: Annotated[float | None, typer.Option(help="Write intervals that hold a missing value this often, such as 0.9.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a fit of the same INPUT and options that was cut short.")] = False,
@@ -119,6 +120,8 @@ def complete(
 
         check_coverage(coverage)
         io.check_ends(output)
+    if report is not None:
+        _check_page(report, source, output)
     options = {
         "depth": _number(depth, "depth"),
         "penalty": _number(penalty, "penalty"),
@@ -143,10 +146,15 @@ def complete(
         callback(f"writing {output}", None)
         try:
             io.write(output, done, index_base=index_base, coverage=coverage)
+            if report is not None:
+                callback(f"writing {report}", None)
+                done.report(report, title=f"{source.name}, filled in")
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_how_to_go_on(journal)) from None
     print(done.summary())
-    print(f"wrote {output}")
+    for path in (output, report):
+        if path is not None:
+            print(f"wrote {path}")
 
 
 @app.command()
@@ -193,7 +201,7 @@ def inspect(
 @app.command()
 @_plainly
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the filled table and the picture.")] = Path("out"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the filled table, the picture and the page.")] = Path("out"),
     seed: Seed = 0,
 ) -> None:
     """Real weather data: hide a fifth, fill it, score it, and say what the components are."""
@@ -245,6 +253,16 @@ def _so_far(done: Completion, output: Path, journal: Journal) -> str:
 
 def _how_to_go_on(journal: Journal) -> str:
     return f"the same command with --resume goes on from {journal.path}" if journal.kept else ""
+
+
+def _check_page(report: Path, *others: Path) -> None:
+    """Refuse a page that could not be written, before any work is done for it."""
+    if report.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"--report {str(report)!r} has suffix {report.suffix!r}; a page is written as .html")
+    if not report.parent.is_dir() or report.is_dir():
+        raise ValueError(f"cannot write --report {str(report)!r}: {str(report.parent)!r} is no folder, or it is one; choose another")
+    if any(report.exists() and other.exists() and report.samefile(other) for other in others):
+        raise ValueError(f"--report {str(report)!r} is the input or the output; choose another name")
 
 
 def _number(text: str, name: str, kind: type = float):

@@ -108,11 +108,13 @@ class Completion:
 
         Observed cells are their own ends. What is promised, and for which cells, is said in `TensorCompleter.predict_interval`.
         """
+        lower, upper = self._at_all_cells(lambda indices: self.predict_interval(indices, coverage), 2)
+        return lower, upper
 
-        def ends(indices: np.ndarray) -> tuple[np.ndarray, ...]:
-            return tuple(self.given.from_fitted(end, indices) for end in self.estimator._ends_at(indices, coverage))
-
-        lower, upper = self._at_all_cells(ends, 2)
+    def predict_interval(self, indices, coverage: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper ends at coordinates, shape ``(n, order)``: the same for a few cells."""
+        checked = check_indices(indices, self.observations.shape)
+        lower, upper = (self.given.from_fitted(end, checked) for end in self.estimator._ends_at(checked, coverage))
         return lower, upper
 
     def score(self, by: str | int | None = None) -> pd.DataFrame:
@@ -172,11 +174,11 @@ class Completion:
 
     def summary(self) -> str:
         """What was found, in a few lines."""
-        obs, fitted, est = self.observations, self.given.fitted, self.estimator
+        obs, est = self.observations, self.estimator
         if est.path_.empty:
             constant = f"all equal to {obs.values[0]:g}" if self.given.units is None else "each variable constant"
             return f"{obs.size:,} of {obs.cells:,} cells observed, {constant}: filled with it, rank 0."
-        spread = diagnostics.spread(fitted.values)
+        spread = diagnostics.spread(self.given.fitted.values)
         lines = [
             f"{obs.size:,} of {obs.cells:,} cells observed; the other {obs.cells - obs.size:,} are filled.",
             f"rank {est.rank_}{_of_fits(est.fits_)} depth {est.depth_:g}, penalty {est.penalty_:.3g}"
@@ -189,14 +191,22 @@ class Completion:
             f"error on held-out entries: {est.holdout_rmse_:.4g} (standard deviation of the data: {spread:.4g}).",
             *([] if self.given.units is None else [f"variables were fitted together, each over its standard deviation ({obs.modes[-1]})."]),
         ]
-        if est.holdout_rmse_ >= spread:
-            lines.append("that is no better than the mean of the data does: don't trust what was filled.")
         if any(est.smooth_):
             lines.append(f"smooth along {', '.join(obs.modes[mode] for mode, tau in enumerate(est.smooth_) if tau)}.")
-        lines += unseen_texts(obs, est)
-        lines += diagnostics.of_values(fitted) if est.transform_.name == "none" else []
-        lines += diagnostics.in_words(self.fits, self._in_fitted_units())
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.cautions()])
+
+    def cautions(self) -> list[str]:
+        """What to beware of, a line each; none where nothing was noticed."""
+        obs, fitted, est = self.observations, self.given.fitted, self.estimator
+        if est.path_.empty:
+            return []
+        poor = est.holdout_rmse_ >= diagnostics.spread(fitted.values)
+        return [
+            *(["the held-out error is no better than that of the mean of the data: don't trust what was filled."] if poor else []),
+            *unseen_texts(obs, est),
+            *(diagnostics.of_values(fitted) if est.transform_.name == "none" else []),
+            *diagnostics.in_words(self.fits, self._in_fitted_units()),
+        ]
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the model as .npz: the components and the main effects, as one CP tensor, and the transform where there is one.
@@ -209,6 +219,12 @@ class Completion:
         if self.given.units is not None:
             beside |= {"mean": self.given.units.mean, "deviation": self.given.units.deviation}
         self.whole_model().save(path, **beside)
+
+    def report(self, path: str | os.PathLike, **options: Any) -> None:
+        """Write a page to look at, one self-contained .html file; `options` are those of `rankless.report.write`."""
+        from rankless import report
+
+        report.write(self, path, **options)
 
     def whole_model(self) -> CPTensor:
         """Components and main effects as one CP tensor: each mode's effects are one component more.

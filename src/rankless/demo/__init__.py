@@ -9,19 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rankless import evaluation
-from rankless.completion import complete
+from rankless.completion import Completion, complete
 from rankless.demo import words
 from rankless.demo.weather import load, names
+from rankless.kinds.given import Dense
 from rankless.kinds.standard import Standard
 from rankless.observations import Observations
-
-if TYPE_CHECKING:
-    from rankless.completion import Completion
 
 HIDE = 0.2
 SHOWN_AIRPORT, SHOWN_VARIABLE, SHOWN_FROM, SHOWN_DAYS = "LGA", "temp", "2013-04-11", 10
@@ -38,10 +35,11 @@ class Result:
     components: list[tuple[float, str]]
     table: Path
     picture: Path
+    page: Path
 
 
 def run(folder: Path, *, seed: int = 0, callback: Callable[[str, float | None], None]) -> Result:
-    """Hide, fill, score; write the filled table (original units) and the picture into `folder`."""
+    """Hide, fill, score; write the filled table (original units), the picture and the page into `folder`."""
     recorded = load()
     train, hidden = recorded.split(HIDE, seed=seed)
     units = Standard.of(train)
@@ -59,11 +57,13 @@ def run(folder: Path, *, seed: int = 0, callback: Callable[[str, float | None], 
     components = words.describe(completion.fits[0], airports, months, variables)
 
     folder.mkdir(parents=True, exist_ok=True)
-    callback("writing the filled table and the picture", None)
-    table, picture = folder / "weather_filled.csv", folder / "weather.png"
+    callback("writing the filled table, the picture and the page", None)
+    table, picture, page = folder / "weather_filled.csv", folder / "weather.png", folder / "report.html"
     write_table(table, completion, units, variables)
     draw(picture, recorded, hidden, completion, units)
-    return Result(completion, variables, scores, components, table, picture)
+    in_own_units = Completion(completion.estimator, Dense(train, units=units))
+    in_own_units.report(page, title="A year of New York's weather, a fifth of it hidden and filled in")
+    return Result(completion, variables, scores, components, table, picture, page)
 
 
 def _by_variable(truth: Observations, guess: np.ndarray) -> list[float]:
@@ -129,4 +129,4 @@ def show(result: Result) -> None:
     rest = result.components[SHOWN_COMPONENTS:]
     if rest:
         print(f"  {sum(share for share, _ in rest):4.0%}  in {len(rest)} smaller ones")
-    print(f"\nwrote {result.table}\nwrote {result.picture}")
+    print(f"\nwrote {result.table}\nwrote {result.picture}\nwrote {result.page}")

@@ -1,0 +1,105 @@
+"""Modes as axes of a picture: in time, in order, as places, or a set of names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from rankless.observations import Observations
+
+Kind = Literal["time", "ordered", "category", "places"]
+Positions = Mapping[str, object]  # mode -> an array (slices, 2) of x and y, such as longitude and latitude
+
+FEW = 8  # slices up to which a numbered mode is drawn as bars
+_DATE = re.compile(r"\d{4}-\d{2}(-\d{2}([T ]\d{2}(:\d{2}(:\d{2}(\.\d+)?)?)?)?)?")
+
+
+@dataclass(frozen=True, eq=False)
+class Axis:
+    """A mode as it is drawn; what its slices are called is asked one by one, for there may be millions."""
+
+    obs: Observations
+    mode: int
+    kind: Kind
+    values: np.ndarray  # datetime64 or numbers in which the axis counts, x and y of places, shape (d,) or (d, 2)
+
+    @property
+    def name(self) -> str:
+        return self.obs.modes[self.mode]
+
+    @property
+    def size(self) -> int:
+        return self.obs.shape[self.mode]
+
+    def label(self, index: int | np.integer) -> str:
+        return self.obs.label(self.mode, int(index))
+
+    @property
+    def runs(self) -> bool:
+        """Whether neighbours on the axis are neighbours in what it stands for."""
+        return self.kind in ("time", "ordered")
+
+
+def axis_of(obs: Observations, mode: int, positions: Positions | None = None) -> Axis:
+    """The axis of one mode of `obs`.
+
+    >>> table = Observations.from_array(np.ones((2, 9)), labels=[["a", "b"], None])
+    >>> [axis_of(table, mode).kind for mode in range(2)]
+    ['category', 'ordered']
+    """
+    if positions and obs.modes[mode] in positions:
+        return Axis(obs, mode, "places", _checked(positions[obs.modes[mode]], obs, mode))
+    times = _times(obs.labels[mode])
+    if times is not None:
+        return Axis(obs, mode, "time", times)
+    numbers = _numbers(obs.labels[mode], obs.shape[mode])
+    if numbers is not None:
+        return Axis(obs, mode, "ordered", numbers)
+    return Axis(obs, mode, "category", np.arange(obs.shape[mode]))
+
+
+def axes_of(obs: Observations, positions: Positions | None = None) -> list[Axis]:
+    """All axes of `obs`; raises ValueError for positions of a mode that is not there."""
+    for name in positions or ():
+        obs.mode_index(name)
+    return [axis_of(obs, mode, positions) for mode in range(obs.order)]
+
+
+def longest(axes: Sequence[Axis]) -> Axis:
+    """The axis to look along: the longest that runs, or the longest of all where none does."""
+    return max([axis for axis in axes if axis.runs] or axes, key=lambda axis: axis.size)
+
+
+def _times(labels: np.ndarray | None) -> np.ndarray | None:
+    if labels is None:
+        return None
+    if labels.dtype.kind != "M":
+        if labels.dtype.kind not in "UO" or not all(_DATE.fullmatch(str(label)) for label in labels):
+            return None
+        try:
+            labels = np.array([str(label) for label in labels], dtype="datetime64")
+        except ValueError:  # 2013-02-31 looks like a date
+            return None
+    return None if np.isnat(labels).any() or (np.diff(labels) <= np.timedelta64(0)).any() else labels
+
+
+def _numbers(labels: np.ndarray | None, size: int) -> np.ndarray | None:
+    if labels is None:
+        return np.arange(size) if size > FEW else None
+    if labels.dtype.kind not in "iuf" or size <= FEW or not np.isfinite(labels).all():
+        return None
+    return labels if (np.diff(labels.astype(float)) > 0).all() else None
+
+
+def _checked(places: object, obs: Observations, mode: int) -> np.ndarray:
+    array = np.asarray(places, dtype=float)
+    if array.shape != (obs.shape[mode], 2) or not np.isfinite(array).all():
+        raise ValueError(
+            f"positions of {obs.modes[mode]!r} have shape {array.shape}; pass finite numbers of shape ({obs.shape[mode]}, 2): "
+            "x and y, or longitude and latitude, of each slice"
+        )
+    return array

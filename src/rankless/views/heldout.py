@@ -1,0 +1,52 @@
+"""How good the fill is, seen on entries that were observed but that no choice has seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from rankless.observations import Observations
+from rankless.views import Done
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Hidden entries and what was said of them, in the units of the fit."""
+
+    entries: Observations
+    predicted: np.ndarray
+
+    @classmethod
+    def of(cls, done: Done) -> HeldOut | None:
+        """Those that calibrate intervals, or None where none can be spared. The first call fits once more without them."""
+        try:
+            entries, errors = done.estimator.calibration_errors()
+        except ValueError:  # too few
+            return None
+        obs = done.observations
+        return cls(replace(entries, modes=obs.modes, labels=obs.labels), entries.values - errors) if entries.size else None
+
+    @property
+    def rmse(self) -> float:
+        return float(np.sqrt(np.mean((self.entries.values - self.predicted) ** 2)))
+
+    def by_slice(self, mode: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Root mean square error of each slice of `mode`, that of guessing the slice's own mean, and its hidden entries.
+
+        NaN where a slice has none.
+        """
+        where, size = self.entries.coords[mode], self.entries.shape[mode]
+        counts = np.bincount(where, minlength=size)
+        truth = self.entries.values.astype(float)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            errors = np.sqrt(np.bincount(where, (truth - self.predicted) ** 2, size) / counts)
+            means = np.bincount(where, truth, size) / counts
+        with np.errstate(invalid="ignore", divide="ignore"):
+            spread = np.sqrt(np.bincount(where, (truth - means[where]) ** 2, size) / counts)
+        return errors, spread, counts
+
+    def sample(self, most: int) -> tuple[np.ndarray, np.ndarray]:
+        """Truth and prediction of at most `most` entries, evenly spread."""
+        part = np.arange(0, self.entries.size, max(1, -(-self.entries.size // most)))
+        return self.entries.values[part], self.predicted[part]

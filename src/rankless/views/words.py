@@ -1,0 +1,131 @@
+"""What a colleague would want first: one paragraph, and what to beware of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from rankless.diagnostics import spread
+from rankless.observations import Observations
+from rankless.views import Done
+from rankless.views.axes import axes_of, longest
+from rankless.views.coverage import gap_length, run_length
+from rankless.views.heldout import HeldOut
+
+_THIN = 0.1  # of the median slice's entries, below which a slice is called thin
+_POOR = 0.9  # of the spread, above which an error is hardly better than the mean
+_FEW = 20  # hidden entries without which a slice is not judged
+_LONGER = 3.0  # times as long as hidden runs, from which gaps are another matter
+_NAMES = 5  # slices that are named
+
+
+def headline(done: Done) -> str:
+    """How much was filled, how good it is, and how many components it took."""
+    obs = done.observations
+    missing = obs.cells - obs.size
+    filled = f"{missing:,} of {obs.cells:,} cells ({missing / obs.cells:.0%}) were missing and are filled in."
+    if not missing:
+        filled = f"No cell was missing: all {obs.cells:,} were observed."
+    if done.path.empty:
+        return f"{filled} Nothing varies in what was observed, so that is the answer, without a component."
+    error, level = _error(done), spread(done.given.fitted.values)
+    units = "" if done.given.units is None else f" standard deviations of their {obs.modes[-1]}"
+    explained = max(0.0, 1 - (error / level) ** 2)
+    return (
+        f"{filled} On observed entries that were hidden from it the typical error is {error:.3g}{units}, "
+        f"where guessing the mean gives {level:.3g}: "
+        f"{_percent(explained)} of the variance is found again. {_rank(done)}"
+    )
+
+
+def facts(done: Done) -> list[tuple[str, str]]:
+    """The same as names and numbers."""
+    obs = done.observations
+    found = [("observed", f"{obs.share:.1%}"), ("filled in", f"{obs.cells - obs.size:,}")]
+    if not done.path.empty:
+        found += [
+            ("error when hidden", f"{_error(done):.3g}"),
+            ("spread of the data", f"{spread(done.given.fitted.values):.3g}"),
+            ("components", f"{done.fits[0].rank}"),
+            ("fits summed", f"{len(done.fits)}"),
+            ("depth", f"{done.depth:g}"),
+        ]
+    return found
+
+
+def warnings(done: Done) -> list[str]:
+    """What to beware of, the gravest first; empty where nothing was noticed."""
+    obs = done.observations
+    found = [f"{text[0].upper()}{text[1:].removesuffix('.')}." for text in done.cautions()]
+    if not done.path.empty:
+        found += [*_long_gaps(done), *_poor_slices(done)]
+    return [*found, *_thin(obs)]
+
+
+def _error(done: Done) -> float:
+    """Error on entries that no choice has seen; where none can be spared, on those of the search."""
+    held = HeldOut.of(done)
+    return done.estimator.holdout_rmse_ if held is None else held.rmse
+
+
+def _rank(done: Done) -> str:
+    main = ", on top of main effects" if done.estimator.effects_ else ""
+    own = done.fits[0].rank
+    if own == 0:
+        return f"No component was needed{main}."
+    found = f"{own} components at depth {done.depth:g} were found{main}" if own > 1 else f"One component was found{main}"
+    if len(done.fits) > 1:
+        found = f"{own} components at depth {done.depth:g} make up the best of {len(done.fits)} fits that are summed{main}"
+    return f"{found}; nobody chose that number."
+
+
+def _long_gaps(done: Done) -> Iterator[str]:
+    obs, held = done.observations, HeldOut.of(done)
+    axis = longest(axes_of(obs))
+    if held is None or not axis.runs:
+        return
+    gap, tried = gap_length(obs, axis.mode), run_length(held.entries, axis.mode)
+    if gap > _LONGER * tried:
+        yield (
+            f"A missing cell lies on average in a gap of {gap:.3g} cells along {axis.name}, a hidden entry in one of {tried:.3g}: "
+            "within long gaps expect larger errors than on hidden entries."
+        )
+
+
+def _poor_slices(done: Done) -> Iterator[str]:
+    held = HeldOut.of(done)
+    if held is None:
+        return
+    for mode, name in enumerate(held.entries.modes):
+        error, own, counts = held.by_slice(mode)
+        judged = counts >= _FEW
+        poor = np.flatnonzero(judged & (error > _POOR * own) & (own > 0))
+        if 0 < len(poor) <= max(_NAMES, 0.2 * judged.sum()):
+            yield (
+                f"In {_count(len(poor), 'slice')} of {name} the error on hidden entries is hardly below that of the slice's own mean: "
+                f"{_named(held.entries, mode, poor)}."
+            )
+
+
+def _thin(obs: Observations) -> Iterator[str]:
+    for mode, name in enumerate(obs.modes):
+        counts = obs.counts(mode)
+        thin = np.flatnonzero((counts >= obs.order) & (counts < _THIN * np.median(counts)))
+        if len(thin):
+            yield (
+                f"{_count(len(thin), 'slice')} of {name} {'has' if len(thin) == 1 else 'have'} under a tenth "
+                f"of the usual entries: {_named(obs, mode, thin)}."
+            )
+
+
+def _named(obs: Observations, mode: int, found: np.ndarray) -> str:
+    return ", ".join(obs.label(mode, int(i)) for i in found[:_NAMES]) + (", ..." if len(found) > _NAMES else "")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
+def _percent(share: float) -> str:
+    return "more than 99.9%" if share > 0.999 else f"{share:.1%}"

@@ -1,0 +1,113 @@
+"""Plots: each draws what the data say, into the axes it is given, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from pages import DAYS, SENSORS, finished, observations
+from rankless import plots
+from rankless.cp_tensor import CPTensor
+from rankless.observations import Observations
+from rankless.views.components import Components
+from test_views import stand_in
+
+
+@pytest.fixture
+def ax():
+    return Figure().subplots()
+
+
+def drawn(ax) -> None:
+    """Render, so that what matplotlib refuses only then is refused here."""
+    ax.figure.canvas.draw()
+
+
+def test_every_plot_returns_the_axes_it_was_given():
+    done = finished()
+    calls = [
+        lambda ax: plots.coverage(done, "day", ax=ax),
+        lambda ax: plots.pattern(done, ax=ax),
+        lambda ax: plots.spectrum(done, ax=ax),
+        lambda ax: plots.search_path(done, ax=ax),
+        lambda ax: plots.factor(done, "sensor", components=[0, 1], ax=ax),
+        lambda ax: plots.filled(done, ax=ax),
+        lambda ax: plots.hidden(done, ax=ax),
+        lambda ax: plots.errors(done, "hour", ax=ax),
+    ]
+    for call in calls:
+        ax = Figure().subplots()
+        assert call(ax) is ax
+        assert ax.get_xlabel() and ax.get_ylabel()
+        drawn(ax)
+
+
+def test_without_axes_the_current_ones_are_used():
+    with matplotlib.rc_context({"backend": "agg"}):
+        plt = pytest.importorskip("matplotlib.pyplot")
+        figure, (_, right) = plt.subplots(1, 2)
+        assert plots.spectrum(finished()) is right
+        plt.close(figure)
+
+
+def test_bars_have_the_shares_and_the_labels(ax):
+    plots.coverage(finished(), "sensor", ax=ax)
+    assert [bar.get_height() for bar in ax.patches] == pytest.approx(observations().counts(0) / 720)
+    assert [label.get_text() for label in ax.get_xticklabels()] == SENSORS
+
+
+def test_the_pattern_is_the_share_seen(ax):
+    plots.pattern(finished(), "sensor", "day", ax=ax)
+    (image,) = ax.images
+    dense = np.zeros(observations().shape)
+    dense[tuple(observations().coords)] = 1
+    np.testing.assert_allclose(image.get_array(), dense.mean(axis=2))
+    with pytest.raises(ValueError, match="down and along are both mode 'day'"):
+        plots.pattern(finished(), "day", ax=ax)
+
+
+def test_a_factor_is_the_vector_of_the_best_fit(ax):
+    done = finished()
+    plots.factor(done, "hour", components=[1], ax=ax)
+    vector = Components.of(done.fits[0]).vectors[2][:, 1]
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), vector)
+    np.testing.assert_array_equal(ax.lines[0].get_xdata(), np.arange(1, 13))
+    with pytest.raises(ValueError, match=r"no component 9; the best fit has \d, counted from 0"):
+        plots.factor(done, "hour", components=[9], ax=ax)
+    with pytest.raises(ValueError, match="no mode 'week'"):
+        plots.factor(done, "week", ax=ax)
+
+
+def test_filled_cells_and_their_band_are_those_of_the_completion(ax):
+    done = finished()
+    plots.filled(done, {"sensor": "plain", "hour": 7}, ax=ax)
+    lines: Any = {line.get_label(): line for line in ax.lines}
+    days = list(map(str, lines["filled in"].get_xdata()))
+    np.testing.assert_allclose(lines["filled in"].get_ydata(), done.array()[3, [DAYS.tolist().index(day) for day in days], 6])
+    assert len(lines["filled in"].get_ydata()) + len(lines["observed"].get_ydata()) == 60
+    assert [band.get_label() for band in ax.collections] == ["90% interval"]
+    assert ax.get_title() == "sensor plain, hour 7"
+
+
+def test_hidden_entries_need_entries(ax):
+    plots.hidden(finished(), most=100, ax=ax)
+    assert 50 <= len(ax.lines[0].get_xdata()) <= 100
+    done = stand_in(Observations.from_array(np.ones((3, 4))), CPTensor([np.ones((3, 1)), np.ones((4, 1))]))
+    with pytest.raises(ValueError, match="no entry can be spared"):
+        plots.hidden(done, ax=ax)
+
+
+def test_errors_are_the_scores(ax):
+    done = finished()
+    plots.errors(done, "sensor", ax=ax)
+    np.testing.assert_allclose([bar.get_height() for bar in ax.patches], done.score(by="sensor")["rmse"])
+
+
+def test_labels_with_dollars_are_no_formulas(ax):
+    obs = Observations.from_array(np.ones((2, 3)), labels=[["$x_$", "a$^$"], None], modes=["$bad_$", "b"])
+    plots.coverage(stand_in(obs, CPTensor([np.ones((2, 1)), np.ones((3, 1))])), 0, ax=ax)
+    drawn(ax)
