@@ -2,7 +2,7 @@
 (async () => {
   const root = document.documentElement;
   const { plots, choosers } = JSON.parse(document.getElementById("figures").textContent);
-  const MOST_ROWS = 500;
+  const MOST_ROWS = 500, HEIGHT = 300;
 
   // --- light and dark: what the system says, until the button says otherwise
   const button = document.getElementById("theme");
@@ -17,7 +17,7 @@
     const axis = (given) => ({ gridcolor: grid, zerolinecolor: color("--line"), linecolor: color("--line"), tickcolor: color("--line"), automargin: true, ...given });
     const fine = matchMedia("(pointer: fine)").matches;
     return {
-      height: 300, margin: { l: 52, r: 12, t: 12, b: 44 },
+      height: HEIGHT, margin: { l: 52, r: 12, t: 12, b: 44 },
       ...layout, legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, ...layout.legend },
       autosize: true, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", dragmode: fine ? "zoom" : false,
       font: { color: ink, size: narrow ? 11 : 12, family: getComputedStyle(document.body).fontFamily },
@@ -37,7 +37,23 @@
 
   // dark blue on black is hard to see
   const lit = (data) => (dark() ? JSON.parse(JSON.stringify(data).replaceAll("#0072B2", "#56B4E9")) : data);
-  const draw = (name) => Plotly.react(name, lit(plots[name].data), themed(plots[name].layout), { responsive: true, displaylogo: false, displayModeBar: false });
+  // on a phone the scale of colours lies above: beside it would leave no room for what it explains
+  const SCALE = 60; // pixels it takes there
+  const above = (bar) => ({ ...bar, orientation: "h", x: 0.5, y: 1.02, yanchor: "bottom", title: { ...bar.title, side: "top" } });
+  function fitting({ data, layout }) {
+    const bars = data.some((trace) => trace.colorbar || (trace.marker && trace.marker.colorbar));
+    if (innerWidth >= 600 || !bars) return { data, layout };
+    const moved = data.map((trace) => {
+      if (trace.colorbar) return { ...trace, colorbar: above(trace.colorbar) };
+      if (trace.marker && trace.marker.colorbar) return { ...trace, marker: { ...trace.marker, colorbar: above(trace.marker.colorbar) } };
+      return trace;
+    });
+    return { data: moved, layout: { ...layout, height: (layout.height || HEIGHT) + SCALE } };
+  }
+  function draw(name) {
+    const { data, layout } = fitting(plots[name]);
+    return Plotly.react(name, lit(data), themed(layout), { responsive: true, displaylogo: false, displayModeBar: false });
+  }
 
   async function setTheme() {
     root.dataset.theme = dark() ? "dark" : "light";
