@@ -143,6 +143,8 @@ def complete(
             io.write(output, done, index_base=index_base, coverage=coverage)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_how_to_go_on(journal)) from None
+        except (OSError, ValueError) as problem:
+            raise _not_written(problem, done, output, journal) from None
     print(done.summary())
     print(f"wrote {output}")
 
@@ -243,6 +245,30 @@ def _so_far(done: Completion, output: Path, journal: Journal) -> str:
 
 def _how_to_go_on(journal: Journal) -> str:
     return f"the same command with --resume goes on from {journal.path}" if journal.kept else ""
+
+
+def _not_written(problem: OSError | ValueError, done: Completion, output: Path, journal: Journal) -> Exception:
+    """What to say of an output that could not be written; a long fit is kept, somewhere else if its checkpoint went with the folder."""
+    said = problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)
+    if not journal.kept:
+        text = "the fit was a short one and is not kept: mend that and run the command again"
+    elif journal.path.exists():
+        text = f"mend that; {_how_to_go_on(journal)}"
+    else:
+        text = f"what was computed is in {_rescued(done, output)}"
+    whole = f"{said}; {text}"
+    return OSError(problem.errno, whole, str(output)) if isinstance(problem, OSError) else ValueError(whole)
+
+
+def _rescued(done: Completion, output: Path) -> Path:
+    """The result in a folder for temporary files."""
+    import tempfile
+
+    from rankless import io
+
+    path = Path(tempfile.mkdtemp(prefix="rankless-"), output.name)
+    io.write(path, done)
+    return path
 
 
 def _number(text: str, name: str, kind: type = float):
