@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from rankless import io
-from rankless.io import arrays, tables
+from rankless.io import arrays, npy, tables
+from rankless.observations import Observations
 
 HAS_PYARROW = importlib.util.find_spec("pyarrow") is not None
 TABLE_SUFFIXES = [".csv", pytest.param(".parquet", marks=pytest.mark.skipif(not HAS_PYARROW, reason="pyarrow is not installed"))]
@@ -68,7 +69,8 @@ def test_which_array_of_an_npz(tmp_path):
     assert io.read(path, value="other").value_name == "other"
 
 
-def test_a_file_larger_than_its_few_entries_is_mapped_not_loaded(tmp_path):
+def test_a_file_larger_than_its_few_entries_is_read_piece_by_piece(tmp_path, monkeypatch):
+    monkeypatch.setattr(npy, "_AT_ONCE", 4096)
     path = tmp_path / "a.npy"
     big = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(500, 1000))
     big[:] = np.nan
@@ -76,7 +78,18 @@ def test_a_file_larger_than_its_few_entries_is_mapped_not_loaded(tmp_path):
     big.flush()
     obs = io.read(path)
     assert obs.indices.tolist() == [[3, 7]]
-    assert not isinstance(obs.values, np.memmap)
+
+
+@given(holed, st.integers(1, 100), st.booleans(), st.sampled_from(["<", ">"]))
+def test_pieces_join_to_the_whole_in_either_order(array, at_once, fortran, byte_order):
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(npy, "_AT_ONCE", at_once)
+        np.save(f"{folder}/a.npy", np.asarray(array, array.dtype.newbyteorder(byte_order), order="F" if fortran else "C"))
+        read = io.read(f"{folder}/a.npy")
+    whole = Observations.from_array(array)
+    assert read.shape == whole.shape
+    assert read.coords.tobytes() == whole.coords.tobytes()
+    assert read.values.tobytes() == whole.values.astype(read.values.dtype).tobytes()
 
 
 # --- tables ---------------------------------------------------------------------------------------
@@ -138,6 +151,7 @@ def test_a_mode_that_pandas_keeps_as_index_is_a_column(tmp_path):
 
 
 def test_without_pyarrow_the_mend_is_named(tmp_path, monkeypatch):
+    (tmp_path / "t.parquet").touch()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     for call in (
         lambda: io.read(tmp_path / "t.parquet", modes=["a", "b"], value="v"),
@@ -145,7 +159,7 @@ def test_without_pyarrow_the_mend_is_named(tmp_path, monkeypatch):
     ):
         with pytest.raises(ValueError, match=r"needs pyarrow, which is not installed; run: pip install 'rankless\[parquet\]'"):
             call()
-    assert list(tmp_path.iterdir()) == []
+    assert [(p.name, p.stat().st_size) for p in tmp_path.iterdir()] == [("t.parquet", 0)]
 
 
 # --- files that are not what they say ---------------------------------------------------------------

@@ -22,10 +22,17 @@ class End:
     died: str = ""
 
 
-def over(function: Callable[[Any], Any], inputs: Iterable[Any], *, seconds: float = 20.0, memory: int = GIB) -> Iterator[End]:
+def over(
+    function: Callable[[Any], Any],
+    inputs: Iterable[Any],
+    *,
+    seconds: float = 20.0,
+    memory: int = GIB,
+    warm: Callable[[], object] | None = None,
+) -> Iterator[End]:
     """The end of ``function(input)`` for each of `inputs`, one after the other.
 
-    A call may take `seconds` and `memory` bytes more than the child had before its first; function and inputs are pickled.
+    A call may take `seconds` and `memory` bytes more than the child had after `warm`; functions and inputs are pickled.
     """
     context = multiprocessing.get_context("spawn")  # a fork would inherit the threads of BLAS and pyarrow in any state
     child: Any = None
@@ -34,7 +41,7 @@ def over(function: Callable[[Any], Any], inputs: Iterable[Any], *, seconds: floa
         for given in inputs:
             if child is None:
                 pipe, theirs = context.Pipe()
-                child = context.Process(target=_serve, args=(theirs, function, memory), daemon=True)
+                child = context.Process(target=_serve, args=(theirs, function, memory, warm), daemon=True)
                 child.start()
                 theirs.close()
                 pipe.poll(_START)
@@ -58,7 +65,9 @@ def over(function: Callable[[Any], Any], inputs: Iterable[Any], *, seconds: floa
             child.join()
 
 
-def _serve(pipe: Any, function: Callable[[Any], Any], memory: int) -> None:
+def _serve(pipe: Any, function: Callable[[Any], Any], memory: int, warm: Callable[[], object] | None) -> None:
+    if warm is not None:
+        warm()
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + memory
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+# How the name of an unfinished output begins; one is left only where the process is killed, and is refused as an input.
+PARTIAL = ".partial-"
+
 
 @contextlib.contextmanager
 def write_beside(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it into place on success, remove it on failure.
 
-    The temporary name keeps the suffix, so that writers which look at it behave the same.
+    The temporary name keeps the suffix, so that writers which look at it behave the same. An OSError names `path`.
     """
     target = _in_a_folder(path)
-    handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files private; a plain open() would not have
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _named(target):
+        # no part of the target's name in it: that may be as long as a name can be
+        handle, name = tempfile.mkstemp(prefix=PARTIAL, suffix=target.suffix, dir=target.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            temporary.chmod(0o666 & ~_umask())  # mkstemp makes files private; a plain open() would not have
+            _settle(temporary)
+            os.replace(temporary, target)
+        finally:
+            with contextlib.suppress(OSError):  # its folder may be gone or read-only by now: what went wrong first is said
+                temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -35,20 +43,29 @@ def folder_beside(path: str | os.PathLike) -> Iterator[Path]:
     Folders cannot be exchanged in one step: what was there is renamed away first, and back if anything fails.
     """
     target = _in_a_folder(path)
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.stem}-", dir=target.parent))
-    new, old = aside / f"new{target.suffix}", aside / f"old{target.suffix}"
-    try:
-        yield new
-        if target.exists():
-            os.rename(target, old)
+    with _named(target):
+        aside = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=target.parent))
+        new, old = aside / f"new{target.suffix}", aside / f"old{target.suffix}"
         try:
-            os.rename(new, target)
-        except BaseException:
-            if old.exists():
-                os.rename(old, target)
-            raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+            yield new
+            if target.exists():
+                os.rename(target, old)
+            try:
+                os.rename(new, target)
+            except BaseException:
+                if old.exists():
+                    os.rename(old, target)
+                raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def check_writable(path: str | os.PathLike) -> None:
+    """Raise OSError, naming `path`, unless a file of that name could be begun right now."""
+    target = Path(path)
+    with _named(target):
+        target.exists()  # raises where the name is too long
+        tempfile.TemporaryFile(prefix=PARTIAL, dir=target.parent).close()
 
 
 def is_store(path: Path) -> bool:
@@ -67,3 +84,20 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def _settle(path: Path) -> None:
+    """Have the file on the disk before its name changes: some disks say only now that they are full."""
+    with open(path, "rb") as stream:
+        os.fsync(stream.fileno())
+
+
+@contextlib.contextmanager
+def _named(target: Path) -> Iterator[None]:
+    """An OSError over a temporary file, told of the file that it was to become."""
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno is None:  # NumPy counts bytes and gives no reason
+            raise OSError(errno.EIO, f"not all of it could be written ({problem}); is the disk full?", str(target)) from problem
+        raise OSError(problem.errno, problem.strerror, str(target)) from problem

@@ -151,6 +151,8 @@ def complete(
                 done.report(report, title=f"{source.name}, filled in")
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_how_to_go_on(journal)) from None
+        except (OSError, ValueError) as problem:
+            raise _not_written(problem, done, output, journal) from None
     print(done.summary())
     for path in (output, report):
         if path is not None:
@@ -263,6 +265,30 @@ def _check_page(report: Path, *others: Path) -> None:
         raise ValueError(f"cannot write --report {str(report)!r}: {str(report.parent)!r} is no folder, or it is one; choose another")
     if any(report.exists() and other.exists() and report.samefile(other) for other in others):
         raise ValueError(f"--report {str(report)!r} is the input or the output; choose another name")
+
+
+def _not_written(problem: OSError | ValueError, done: Completion, output: Path, journal: Journal) -> Exception:
+    """What to say of an output that could not be written; a long fit is kept, somewhere else if its checkpoint went with the folder."""
+    said = problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)
+    if not journal.kept:
+        text = "the fit was a short one and is not kept: mend that and run the command again"
+    elif journal.path.exists():
+        text = f"mend that; {_how_to_go_on(journal)}"
+    else:
+        text = f"what was computed is in {_rescued(done, output)}"
+    whole = f"{said}; {text}"
+    return OSError(problem.errno, whole, str(output)) if isinstance(problem, OSError) else ValueError(whole)
+
+
+def _rescued(done: Completion, output: Path) -> Path:
+    """The result in a folder for temporary files."""
+    import tempfile
+
+    from rankless import io
+
+    path = Path(tempfile.mkdtemp(prefix="rankless-"), output.name)
+    io.write(path, done)
+    return path
 
 
 def _number(text: str, name: str, kind: type = float):

@@ -64,8 +64,8 @@ class Observations:
         Raises ValueError for complex, string or object dtype, infinities, and order below 2.
         """
         values = np.ma.getdata(array) if np.ma.isMaskedArray(array) else np.asarray(array)
-        values = _checked_dtype(values, "the array")
-        _check_order(values.ndim, f"an array of shape {values.shape}")
+        values = checked_dtype(values, "the array")
+        check_order(values.ndim, f"an array of shape {values.shape}")
         seen = ~np.isnan(values)
         if np.ma.isMaskedArray(array):
             seen &= ~np.ma.getmaskarray(array)
@@ -98,11 +98,11 @@ class Observations:
         values = np.asarray(values)
         if values.ndim != 1:
             raise ValueError(f"values have shape {values.shape}; pass a flat array, one value for each row of the indices")
-        values = _checked_dtype(values, "the values")
+        values = checked_dtype(values, "the values")
         indices = check_indices(indices, shape)
         if len(indices) != len(values):
             raise ValueError(f"{len(indices)} rows of indices but {len(values)} values; pass as many values as rows")
-        _check_order(indices.shape[1], f"indices of shape {indices.shape}")
+        check_order(indices.shape[1], f"indices of shape {indices.shape}")
         if shape is None:
             if not len(indices):
                 raise ValueError("no observed entry and no shape; pass shape=(...) and at least one entry")
@@ -139,7 +139,7 @@ class Observations:
         modes = list(modes)
         wanted = [*modes, value] + ([] if weight is None else [weight])
         check_columns(list(table.columns), wanted)
-        _check_order(len(modes), f"a table with modes {modes}")
+        check_order(len(modes), f"a table with modes {modes}")
         codes, labels = [], []
         for name in modes:
             code, label = pd.factorize(table[name], sort=True)
@@ -299,7 +299,7 @@ def check_columns(columns: Sequence[Any], wanted: Sequence[Any]) -> None:
         raise ValueError(f"columns {wanted} name one twice; each mode and the value need a column of their own")
 
 
-def _check_order(order: int, what: str) -> None:
+def check_order(order: int, what: str) -> None:
     if order < 2:
         raise ValueError(
             f"{what} has order {order}; low rank needs two modes or more: reshape it (hours into days x hours), "
@@ -307,7 +307,7 @@ def _check_order(order: int, what: str) -> None:
         )
 
 
-def _checked_dtype(values: np.ndarray, what: str) -> np.ndarray:
+def checked_dtype(values: np.ndarray, what: str) -> np.ndarray:
     if values.dtype.kind == "f":
         return values if values.dtype in (np.float32, np.float64) else values.astype(np.float64)
     if values.dtype.kind in "iub":

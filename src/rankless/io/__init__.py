@@ -23,8 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rankless._files import is_store
+from rankless._files import check_writable, is_store
 from rankless._memory import check_fits
+from rankless.io.broken import check_file
 from rankless.kinds import Given, Roles, understand
 from rankless.observations import Duplicates, Observations
 
@@ -80,6 +81,7 @@ def check_output(path: str | os.PathLike, source: str | os.PathLike) -> None:
         raise ValueError(f"cannot write {str(path)!r}: {str(target.parent)!r} is no folder; create it or choose another")
     if target.exists() and Path(source).exists() and target.samefile(source):
         raise ValueError(f"the output {str(path)!r} is the input; choose another name, so that what was observed is kept")
+    check_writable(target)
 
 
 def check_size(path: str | os.PathLike, obs: Observations) -> None:
@@ -119,6 +121,7 @@ def read(
 def load(path: str | os.PathLike, *, modes: Sequence[str] | None = None, value: str | None = None, **options) -> Given:
     """What `read` gives, with the way back: `complete` takes it, and `write` then keeps all else that the file holds."""
     suffix = suffix_of(path)
+    check_file(path, folder=FORMATS[suffix].folder)
     return understand(_module(suffix).read(path, modes=modes, value=value, **_taken(suffix, "reads_with", options)), Roles())
 
 

@@ -11,29 +11,32 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rankless._files import write_beside
-from rankless.io.broken import Unclear, named
+from rankless.io import npy
+from rankless.io.broken import Unclear, listing, named, short
 from rankless.observations import Observations
 
 if TYPE_CHECKING:
     from rankless.completion import Completion
 
 _USUAL_KEY = "tensor"
+_MEMBER = ".npy"
 
 
 def read(path: str | os.PathLike, *, modes: Sequence[str] | None = None, value: str | None = None) -> Observations:
     """Observations of the array in `path`; NaN is not observed, 0 is a value."""
     labels = None
-    with named(path, "write it again with numpy.save or numpy.savez"):
+    with named(path, "write it again with numpy.save or numpy.savez"), open(path, "rb") as stream:
         if Path(path).suffix.lower() == ".npy":
-            # mapped, so that a file larger than memory can still be read for its few entries
-            array = np.lib.format.open_memmap(path, mode="r")
+            coords, values, shape = npy.read_entries(path, stream, os.fstat(stream.fileno()).st_size)
         else:
-            # opened here, because np.load leaves a broken archive open
-            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
-                array = stored[_chosen_key(path, stored, value)]
-                labels = _labels(stored, modes, array.shape)
+            with zipfile.ZipFile(stream) as archive:
+                members = {i.filename.removesuffix(_MEMBER): i for i in archive.infolist() if i.filename.endswith(_MEMBER)}
+                chosen = members[_chosen_key(path, members, value)]
+                with archive.open(chosen) as member:
+                    coords, values, shape = npy.read_entries(path, member, chosen.file_size)  # pyright: ignore[reportArgumentType]
+                labels = _labels(archive, members, modes, shape)
     try:
-        return Observations.from_array(array, modes=modes, labels=labels, value_name=value or "value")
+        return Observations.from_indices(coords.T, values, shape=shape, modes=modes, labels=labels, value_name=value or "value")
     except ValueError as problem:
         raise ValueError(f"{path}: {problem}") from None
 
@@ -64,28 +67,33 @@ def _write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for key, array in arrays.items():
             plain = array.astype(str) if array.dtype.kind == "O" else array
-            with archive.open(f"{key}.npy", "w", force_zip64=True) as member:
+            with archive.open(f"{key}{_MEMBER}", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, plain, allow_pickle=False)
 
 
-def _chosen_key(path, stored: Mapping[str, np.ndarray], value: str | None) -> str:
+def _chosen_key(path, stored: Mapping[str, object], value: str | None) -> str:
     keys = list(stored)
-    listing = ", ".join(map(repr, keys)) or "nothing"
     if value is not None:
         if value not in keys:
-            raise Unclear(f"no array {value!r} in {path}; it holds {listing}")
+            raise Unclear(f"no array {value!r} in {path}; it holds {listing(keys)}")
         return value
     if _USUAL_KEY in keys:
         return _USUAL_KEY
     if len(keys) != 1:
-        example = keys[0] if keys else "name"
-        raise Unclear(f"{path} holds {listing}; say which to fill, for example value={example!r} (--value {example})")
+        example = short(keys[0] if keys else "name")
+        raise Unclear(f"{path} holds {listing(keys)}; say which to fill, for example value={example} (--value {example[1:-1]})")
     return keys[0]
 
 
-def _labels(stored: Mapping[str, np.ndarray], modes: Sequence[str] | None, shape: tuple[int, ...]):
+def _labels(archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], modes: Sequence[str] | None, shape: tuple[int, ...]):
     """Labels of each mode that is named like a flat array of its length."""
     if modes is None or len(modes) != len(shape):
         return None
-    found = [stored.get(name) for name in modes]
-    return [label if label is not None and label.shape == (size,) else None for label, size in zip(found, shape, strict=True)]
+    labels = []
+    for name, size in zip(modes, shape, strict=True):
+        label = None
+        if name in members:
+            with archive.open(members[name]) as member:
+                label = npy.read_flat(member, members[name].file_size, size)  # pyright: ignore[reportArgumentType]
+        labels.append(label)
+    return labels

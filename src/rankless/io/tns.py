@@ -73,8 +73,10 @@ def _base(path: str | os.PathLike, asked: int | None) -> int:
                 break
             if match := _SAYS_BASE.match(line):
                 said = int(match[1])
+    if said is not None and said not in (0, 1):
+        raise Unclear(f"{path} says '# index_base: {said}', but a .tns counts from 1, as FROSTT does, or from 0; correct that line")
     if asked is None:
-        return 1 if said is None else _checked(said)
+        return 1 if said is None else said
     if said is not None and said != asked:
         raise Unclear(f"{path} says '# index_base: {said}', but index_base={asked} was passed; leave it out")
     return _checked(asked)

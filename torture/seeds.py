@@ -1,0 +1,120 @@
+"""Small valid files of every format that rankless reads, for fuzzing to start from.
+
+A seed is a dictionary from file names to bytes: one file, or a folder with its files for a format that is one.
+"""
+
+from __future__ import annotations
+
+import io as streams
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rankless import Observations, complete, io
+
+Seed = dict[str, bytes]
+
+MODES, VALUE = ("site", "day"), "rain"
+NAME = "seed"
+
+
+def suffixes() -> tuple[str, ...]:
+    """Every suffix that rankless reads."""
+    return tuple(io.FORMATS)
+
+
+def roles(suffix: str) -> list[dict[str, Any]]:
+    """The options to read a seed with, by turns."""
+    named = {"modes": MODES, "value": VALUE}
+    return [named] if suffix in (".csv", ".parquet") else [{}, {"modes": MODES}, named]
+
+
+@cache
+def seeds(suffix: str) -> tuple[Seed, ...]:
+    """Valid files with that suffix: by hand where there is a maker below, and as rankless writes it."""
+    made = _MAKERS.get(suffix, lambda: ())()
+    try:
+        own = (_saved(f"{NAME}{suffix}", lambda path: io.write(path, _constant())),)
+    except ValueError:  # read only
+        own = ()
+    return (*({f"{NAME}{suffix}": content} for content in made), *own)
+
+
+def _constant():
+    labels = [np.array(["b", "ä", "a"]), np.array(["2020-01-01", "2020-01-02"], "datetime64[D]")]
+    array = np.array([[2.0, np.nan], [2.0, 2.0], [np.nan, 2.0]])
+    return complete(Observations.from_array(array, modes=MODES, labels=labels, value_name=VALUE))
+
+
+def _saved(name: str, save: Callable[[Path], object]) -> Seed:
+    with tempfile.TemporaryDirectory() as folder:
+        save(Path(folder, name))
+        return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(Path(folder).rglob("*")) if p.is_file()}
+
+
+# --- makers ---------------------------------------------------------------------------------------
+
+
+def npy(array: np.ndarray) -> bytes:
+    stream = streams.BytesIO()
+    np.save(stream, array, allow_pickle=False)
+    return stream.getvalue()
+
+
+def archive(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    stream = streams.BytesIO()
+    with zipfile.ZipFile(stream, "w", method) as made:
+        for name, content in members.items():
+            made.writestr(name, content)
+    return stream.getvalue()
+
+
+def _numbers() -> Iterator[np.ndarray]:
+    array = np.add.outer(np.arange(4.0), 10 * np.arange(3.0))
+    array[1, 2] = np.nan
+    yield array
+    yield np.asfortranarray(array.astype(np.float32))
+    yield array.astype(">f8")
+    yield array.astype(np.float16)
+    yield np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    yield np.eye(3, dtype=bool)
+
+
+def _npz() -> Iterator[bytes]:
+    array = next(_numbers())
+    labels = {"site.npy": npy(np.array(["a", "b", "ä", ""])), "day.npy": npy(np.arange(3))}
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        yield archive({"tensor.npy": npy(array), **labels}, method)
+    yield archive({"rain.npy": npy(np.asfortranarray(array))})
+
+
+def _csv() -> Iterator[bytes]:
+    yield b"site,day,rain\na,1,0.5\nb,2,\na,2,1e3\n"
+    yield '"site","day","rain"\r\n"k\u00f6ln, west",2020-01-01,1\r\n"a ""b""",2020-01-02,NA\r\n\r\n'.encode()
+    yield b"\xef\xbb\xbfjunk,day,site,rain\n?,007,9007199254740993,-0\n,7,2,0.1\n"
+
+
+def _parquet() -> Iterator[bytes]:
+    table = pd.DataFrame({"site": ["a", "b", "a", "c"] * 5, "day": np.arange(20) // 2, "rain": np.linspace(0, 1, 20), "junk": "x"})
+    for frame, options in (
+        (table, {}),
+        (table.astype({"site": "category", "rain": np.float32}), {"compression": "gzip"}),
+        (table.assign(day=pd.date_range("2020-01-01", periods=20)), {"compression": None, "row_group_size": 7}),
+    ):
+        stream = streams.BytesIO()
+        frame.to_parquet(stream, index=False, **options)
+        yield stream.getvalue()
+
+
+_MAKERS: dict[str, Callable[[], Any]] = {
+    ".npy": lambda: map(npy, _numbers()),
+    ".npz": _npz,
+    ".csv": _csv,
+    ".parquet": _parquet,
+}
