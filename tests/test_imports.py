@@ -24,15 +24,16 @@ LAYERS = {
     "scoring": 3,
     "blend": 4,
     **dict.fromkeys(["walks", "transforms"], 5),
-    "endings": 6,
+    **dict.fromkeys(["endings", "general"], 6),
     "selection": 7,
     "intervals": 8,
-    "completer": 9,
-    "completion": 10,
-    **dict.fromkeys(["io", "evaluation", "report", "figures"], 11),
-    "demo": 12,
-    "cli": 13,
-    **dict.fromkeys(["__init__", "__main__"], 14),
+    "answer": 9,
+    "completer": 10,
+    "completion": 11,
+    **dict.fromkeys(["io", "evaluation", "report", "figures"], 12),
+    "demo": 13,
+    "cli": 14,
+    **dict.fromkeys(["__init__", "__main__"], 15),
 }
 
 # Third-party package -> the only places that may import it.
@@ -47,6 +48,7 @@ HOMES = {
     "pandas": [
         "observations.py",
         "selection.py",
+        "answer.py",
         "completer.py",
         "completion.py",
         "diagnostics.py",

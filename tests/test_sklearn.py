@@ -90,6 +90,7 @@ class WithoutOption(TensorCompleter):
         n_fits=1,
         local=None,
         loss="gaussian",
+        nonnegative=False,
         holdout=0.1,
         shape=None,
         duplicates="mean",

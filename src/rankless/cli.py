@@ -102,6 +102,8 @@ def complete(
     noise: Annotated[str, typer.Option(help="Noise that differs by slice: auto, none, or the name of a mode.")] = "auto",
     n_fits: Annotated[str, typer.Option(help="auto, or the most fits whose weighted sum may be the answer.")] = "auto",
     transform: Annotated[str, typer.Option(help="Fit square roots or logarithms of counts and amounts: auto, none, sqrt or log.")] = "auto",
+    loss: Annotated[str, typer.Option(help="gaussian; huber for gross errors, poisson for counts, bernoulli for shares.")] = "gaussian",
+    nonnegative: Annotated[bool, typer.Option("--nonnegative", help="Components without negative numbers.")] = False,
     duplicates: Duplicates = "error",
     coverage: Annotated[float | None, typer.Option(help="Write intervals that hold a missing value this often, such as 0.9.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a fit of the same INPUT and options that was cut short.")] = False,
@@ -126,6 +128,8 @@ def complete(
         "noise": None if noise == "none" else noise,
         "n_fits": _number(n_fits, "n-fits", int),
         "transform": _choice(transform, "transform", {"auto": "auto", "none": None, "sqrt": "sqrt", "log": "log"}),
+        "loss": loss,
+        "nonnegative": nonnegative,
     }
     given = _load(source, modes, value, duplicates=duplicates, index_base=index_base, absent=absent)
     io.check_size(output, given.observations)

@@ -180,7 +180,7 @@ class Completion:
         lines = [
             f"{obs.size:,} of {obs.cells:,} cells observed; the other {obs.cells - obs.size:,} are filled.",
             f"rank {est.rank_}{_of_fits(est.fits_)} depth {est.depth_:g}, penalty {est.penalty_:.3g}"
-            + (", on top of main effects" if est.effects_ else "")
+            + _under(est)
             + ("" if est.transform_.name == "none" else f", fitted to {est.transform_.of_what}")
             + ("" if est.noise_ is None else f"; slices of {obs.modes[est.noise_]} weighed by their own noise")
             + f" (found among {len(est.path_)} fits).",
@@ -189,7 +189,12 @@ class Completion:
             f"error on held-out entries: {est.holdout_rmse_:.4g} (standard deviation of the data: {spread:.4g}).",
             *([] if self.given.units is None else [f"variables were fitted together, each over its standard deviation ({obs.modes[-1]})."]),
         ]
-        if est.holdout_rmse_ >= spread:
+        if est._general is not None:
+            found = est._general.found
+            lines[-1] = f"mean {est.loss} deviance of held-out entries: {found.deviance:.4g} (of no components: {found.nothing:.4g})."
+            if found.deviance >= found.nothing:
+                lines.append("that is no better than no components do: don't trust what was filled.")
+        elif est.holdout_rmse_ >= spread:
             lines.append("that is no better than the mean of the data does: don't trust what was filled.")
         lines += [unseen_text(obs, mode, mask) for mode, mask in enumerate(est._unseen) if mask.any()]
         lines += diagnostics.of_values(fitted) if est.transform_.name == "none" else []
@@ -274,6 +279,13 @@ def _of_neighbours(nearby: Kriging | None, obs: Observations) -> list[str]:
         return []
     names = " and ".join(obs.modes[mode] for mode in sorted(nearby.seen.groups.modes))
     return [f"close cells along {names} share what the components leave, and are filled with it."]
+
+
+def _under(est: TensorCompleter) -> str:
+    """What components lie on top of, in words."""
+    if not est.effects_:
+        return "" if est._general is None else ", nonnegative"
+    return ", on top of main effects" if any(effect.any() for effect in est.main_effects_.effects) else ", on top of a constant"
 
 
 def _of_fits(fits: Sequence[CPTensor]) -> str:

@@ -42,7 +42,7 @@ class Target(Entries):
         self.square = 2.0 * self.value(np.zeros(obs.size))  # what the loss of nothing is twice of
         if not np.isfinite(self.square):
             raise FloatingPointError(f"the loss of the values overflows; {MEND}")
-        self.unit = obs.rms() if loss.name in ("gaussian", "huber") else 1.0
+        self.unit = obs.rms() if loss.name == "gaussian" else 1.0  # gross errors say nothing of the size of components
 
     def value(self, fitted: np.ndarray) -> float:
         """The loss of all entries, weights counted, where the components are `fitted`."""
