@@ -9,6 +9,7 @@ from scipy.special import expit, xlogy
 from typer.testing import CliRunner
 
 from planted import hidden_error, planted
+from rankless.checkpoint import Journal
 from rankless.cli import app
 from rankless.completer import TensorCompleter
 from rankless.completion import Completion, complete
@@ -124,13 +125,15 @@ def test_intervals_cover_counts_not_seen(counts):
     assert np.isfinite(score.rmse.iloc[0])
 
 
-def test_a_slice_never_seen_is_filled_with_the_mean_of_the_others():
+def test_a_slice_never_seen_is_filled_with_the_level_of_the_others():
     seen = with_holes(np.random.default_rng(5).poisson(4.0 + 2.0 * np.abs(signal(5))).astype(float), 5)
     seen[3] = np.nan
-    for options in ({"effects": False}, {"nonnegative": True}):
+    for positive in (False, True):
+        est = TensorCompleter(loss="poisson", penalty=20.0, depth=1.0, effects=False, nonnegative=positive, random_state=0)
         with pytest.warns(UserWarning, match="have no observed entry"):
-            est = TensorCompleter(loss="poisson", penalty=20.0, depth=1.0, random_state=0, **options).fit(seen)
-        np.testing.assert_allclose(est.predict([[3, 0, 0]]), np.nanmean(seen), rtol=1e-3)
+            est.fit(seen)
+        level = np.nanmean(seen) if positive else np.exp(est.main_effects_.mean)
+        np.testing.assert_allclose(est.predict([[3, 0, 0]]), level, rtol=1e-9)
 
 
 @pytest.mark.parametrize("loss", ["huber", "poisson", "bernoulli"])
@@ -148,7 +151,8 @@ def test_sample_weights_count_as_repeated_entries_in_the_level():
     weights = np.where(y > 3, 3.0, 1.0)
     est = TensorCompleter(loss="poisson", effects=False, penalty=1e6, holdout=0.3, random_state=0).fit(X, y, sample_weight=weights)
     assert est.rank_ == 0
-    np.testing.assert_allclose(est.predict(X), np.average(y, weights=weights))
+    typical = np.exp(np.average(np.log(np.maximum(y, 0.5)), weights=weights))
+    assert np.isclose(est.predict(X)[0], [typical, np.average(y, weights=weights)]).any()
 
 
 @pytest.mark.parametrize(
@@ -190,3 +194,21 @@ def test_a_table_of_counts_comes_back_with_means():
     frame["n"] = np.random.default_rng(9).poisson(2.0, size=len(frame))
     done = complete(frame.iloc[::2], modes=["a", "b", "c"], value="n", loss="poisson", penalty=5.0, random_state=0)
     assert (done.table(None).n >= 0).all()
+
+
+def test_a_fit_cut_short_goes_on_to_the_same_bits(tmp_path):
+    seen = with_holes(np.random.default_rng(10).poisson(np.exp(signal(10))).astype(float), 10)
+    options = {"loss": "poisson", "penalty": 2.0, "random_state": 0, "n_jobs": 1}
+    whole, told = TensorCompleter(**options).fit(seen), []
+
+    def stop(message: str, fraction: float | None) -> None:
+        told.append(message)
+        if len(told) == 3:
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"), Journal(tmp_path / "fit", every=0) as journal:
+        TensorCompleter(**options).fit(seen, checkpoint=journal, callback=stop)
+    with Journal(tmp_path / "fit", every=0) as journal:
+        again = TensorCompleter(**options).fit(seen, checkpoint=journal)
+        assert journal.handed_back > 2
+    assert again.model_.factors[1].tobytes() == whole.model_.factors[1].tobytes()

@@ -21,7 +21,7 @@ LAYERS = {
     **dict.fromkeys(["als", "dynamics", "effects", "inspection", "difficulty", "diagnostics", "kinds", "scores"], 1),
     "frame": 2,
     "kriging": 2,
-    "scoring": 3,
+    **dict.fromkeys(["scoring", "units"], 3),
     "blend": 4,
     **dict.fromkeys(["walks", "transforms"], 5),
     **dict.fromkeys(["endings", "general"], 6),

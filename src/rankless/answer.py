@@ -17,10 +17,11 @@ import numpy as np
 from rankless.als.losses import Bernoulli, Poisson
 from rankless.als.workers import Workers
 from rankless.effects import MainEffects
-from rankless.general import Found, variance
+from rankless.general import Found
 from rankless.intervals import TooFew, calibration_share, quantile
 from rankless.observations import Observations
 from rankless.transforms import Transform
+from rankless.units import variance
 
 TOP = 3.0  # no mean above this many times the largest value seen: exponentials know no end
 

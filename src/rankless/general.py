@@ -11,7 +11,6 @@ and transforms are of squared errors and have no part in this.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from time import perf_counter
@@ -26,6 +25,7 @@ from rankless.als.workers import Workers
 from rankless.cp_tensor import CPTensor
 from rankless.effects import MainEffects
 from rankless.observations import Observations
+from rankless.units import Units
 from rankless.walks import HOPELESS, OFFERED, Limits, Say, guard_at, penalties_of
 
 PATIENCE = 4  # worse points after which a walk ends; hopeless ones count twice
@@ -35,54 +35,8 @@ EARNED = 0.99  # a deviance below this share of the other's, and main effects ar
 TUNING = 1.345  # bound in standard deviations: 95 % as sharp as squares where the noise is Gaussian [huber1964]
 SD = 1.4826  # standard deviation of Gaussian errors, in medians of their size
 BOUNDS = 2  # times the bound is taken from held-out errors
-ROUNDS = 25  # of working responses to which main effects are fitted
 COARSE = Problem(0.0, 1.0, tol=1e-4, max_sweeps=40)  # how far points of a walk are driven
 FINAL = Problem(0.0, 1.0, tol=1e-7, max_sweeps=500)  # how far the refit is
-
-
-@dataclass(frozen=True, eq=False)
-class Units:
-    """What a fit takes: ``loss(offset + T, y / scale)``."""
-
-    loss: Loss
-    nonnegative: tuple[bool, ...]
-    effects: bool
-    offset: MainEffects
-    scale: float
-
-    @classmethod
-    def of(cls, obs: Observations, loss: Loss, nonnegative: tuple[bool, ...], *, effects: bool, scale: float) -> Units:
-        obs = obs.with_values(obs.values / scale)
-        offset = MainEffects.constant(0.0, obs.shape) if any(nonnegative) else _offset(obs, loss, effects)
-        return cls(loss, nonnegative, effects, offset, scale)
-
-    def again(self, obs: Observations) -> Units:
-        """The same choices for other entries."""
-        return Units.of(obs, self.loss, self.nonnegative, effects=self.effects, scale=self.scale)
-
-    def target(self, obs: Observations) -> Target:
-        weights = None if obs.weights is None else obs.weights / np.mean(obs.weights, dtype=np.float64)
-        values = obs.values.astype(np.float64) / self.scale
-        return Target(obs.with_values(values, weights), self.loss, self.nonnegative, offset=self.offset.at(obs.indices))
-
-    def said(self, state: State, indices: np.ndarray) -> np.ndarray:
-        """What the loss takes at `indices`."""
-        values = self.offset.at(indices)
-        return values + state.model().at(indices) if state.rank else values
-
-    def mean(self, said: np.ndarray) -> np.ndarray:
-        """What is to be expected, in the units of the data."""
-        if isinstance(self.loss, Poisson):
-            with np.errstate(over="ignore"):
-                return np.exp(said)
-        return 0.5 * (1.0 + np.tanh(0.5 * said)) if isinstance(self.loss, Bernoulli) else self.scale * said
-
-    def deviance(self, said: np.ndarray, obs: Observations) -> float:
-        """Mean deviance of entries in the units of the data, their weights counted."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            each = 2.0 * self.loss.value(said, obs.values.astype(np.float64) / self.scale)
-        value = float(np.average(each, weights=obs.weights)) * (self.scale if self.loss.name == "poisson" else self.scale**2)
-        return value if np.isfinite(value) else np.inf
 
 
 @dataclass(eq=False)
@@ -259,9 +213,12 @@ def _chosen(hunt: _Hunt, loss: Loss, nonnegative: tuple[bool, ...]) -> Point:
             rough = hunt.walk(units)
             left = hunt.held.values / scale - units.said(rough.state, hunt.held.indices)
             loss = Huber(min(TUNING * _spread(left), TUNING) or TUNING)
-    choices = (False,) if any(nonnegative) else hunt.limits.effects
-    walks = [hunt.walk(Units.of(train, loss, nonnegative, effects=effects, scale=scale)) for effects in choices]
-    best = walks[0]
+    levels = (True, False) if isinstance(loss, Poisson) else (False,)
+    walks: list[Point] = []
+    for effects in (False,) if any(nonnegative) else hunt.limits.effects:
+        units = [Units.of(train, loss, nonnegative, effects=effects, scale=scale, typical=level) for level in levels]
+        walks.append(min(map(hunt.walk, units), key=lambda point: point.score))
+    best = walks[0]  # the simpler comes first, and main effects have to earn their place
     for other in walks[1:]:
         best = other if other.score < EARNED * best.score else best
     return hunt.refined(best) if hunt.limits.penalties is None else best
@@ -288,38 +245,3 @@ def _grown(target: Target, state: State, problem: Problem, max_rank: int | None,
 def _spread(errors: np.ndarray) -> float:
     """Standard deviation of the bulk."""
     return float(SD * np.median(np.abs(errors)))
-
-
-def _offset(obs: Observations, loss: Loss, effects: bool) -> MainEffects:
-    """A constant, or main effects, that make the loss small: least squares on working responses, over and over."""
-    y = obs.values.astype(np.float64)
-    mean = float(np.average(y, weights=obs.weights))
-    level = float(np.median(y))
-    if isinstance(loss, (Poisson, Bernoulli)):
-        level = math.log(mean) - (math.log1p(-mean) if isinstance(loss, Bernoulli) else 0.0)
-    best = MainEffects.constant(level, obs.shape)
-    least = _loss_at(best, obs, loss)
-    for _ in range(ROUNDS):
-        responses, weights = loss.working(best.at(obs.indices), y)
-        weights = weights if obs.weights is None else weights * obs.weights
-        if effects:
-            trial = MainEffects.fit(obs.with_values(responses, weights))
-        else:
-            trial = MainEffects.constant(float(np.average(responses, weights=weights)), obs.shape)
-        value = _loss_at(trial, obs, loss)
-        if not value < least * (1 - 1e-6):
-            break
-        best, least = trial, value
-    return best
-
-
-def _loss_at(offset: MainEffects, obs: Observations, loss: Loss) -> float:
-    with np.errstate(over="ignore", invalid="ignore"):
-        return float(np.average(loss.value(offset.at(obs.indices), obs.values), weights=obs.weights))
-
-
-def variance(loss: str, means: np.ndarray) -> np.ndarray:
-    """Variance of an entry up to a factor, given its mean, never 0: 3/8 and 1/400 are added."""
-    if loss == "poisson":
-        return np.maximum(means, 0.0) + 0.375
-    return means * (1.0 - means) + 0.0025 if loss == "bernoulli" else np.ones_like(means)
