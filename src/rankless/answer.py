@@ -93,8 +93,8 @@ class Answer:
         """Lower and upper ends around `means`."""
         known = self.calibrated(seed=seed, n_jobs=n_jobs)
         widths = quantile(known.errors / known.sizes, coverage) * self._sizes(means)
-        name, positive = self.found.units.loss.name, all(self.found.units.nonnegative)
-        least = 0.0 if positive or name in ("poisson", "bernoulli") else -np.inf
+        name = self.found.units.loss.name
+        least = 0.0 if name in ("poisson", "bernoulli") else -np.inf  # noise takes values below nonnegative parts
         return np.clip(means - widths, least, None), np.clip(means + widths, None, 1.0 if name == "bernoulli" else np.inf)
 
     def _sizes(self, means: np.ndarray) -> np.ndarray:
