@@ -11,7 +11,7 @@ import importlib
 
 QUICK = ("startup", "kernel", "matrix")
 COMPLETION = ("completion", "peers")  # both write the one page
-LONG = ("dynamics", "reproduce", *COMPLETION, "blend", "planted", "race", "any_rank", "growth", "ratings", "bare")
+LONG = ("dynamics", "reproduce", *COMPLETION, "blend", "planted", "race", "any_rank", "growth", "ratings", "losses", "bare")
 
 
 def main() -> None:

@@ -91,6 +91,7 @@ class WithoutOption(TensorCompleter):
         local=None,
         smooth=None,
         loss="gaussian",
+        nonnegative=False,
         holdout=0.1,
         shape=None,
         duplicates="mean",

@@ -102,11 +102,12 @@ def _csv() -> Iterator[bytes]:
 
 def _parquet() -> Iterator[bytes]:
     table = pd.DataFrame({"site": ["a", "b", "a", "c"] * 5, "day": np.arange(20) // 2, "rain": np.linspace(0, 1, 20), "junk": "x"})
-    for frame, options in (
+    trials: tuple[tuple[pd.DataFrame, dict[str, Any]], ...] = (
         (table, {}),
         (table.astype({"site": "category", "rain": np.float32}), {"compression": "gzip"}),
         (table.assign(day=pd.date_range("2020-01-01", periods=20)), {"compression": None, "row_group_size": 7}),
-    ):
+    )
+    for frame, options in trials:
         stream = streams.BytesIO()
         frame.to_parquet(stream, index=False, **options)
         yield stream.getvalue()

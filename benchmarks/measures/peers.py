@@ -68,7 +68,7 @@ def pyttb(array: np.ndarray, seed: int, *, rank: int) -> np.ndarray:
     start *= tensor.norm() / start.norm()
     mask = ttb.tensor(seen.astype(float))
     optimizer = LBFGSB(callback=stop_late)
-    found = ttb.gcp_opt(tensor, rank, objective=Objectives.GAUSSIAN, optimizer=optimizer, init=start, mask=mask, printitn=0)[0]
+    found = ttb.gcp_opt(tensor, rank, objective=Objectives.GAUSSIAN, optimizer=optimizer, init=start, mask=mask, printitn=0)[0]  # pyright: ignore[reportArgumentType]
     return found.full().data
 
 

@@ -104,6 +104,8 @@ def complete(
     transform: Annotated[str, typer.Option(help="Fit square roots or logarithms of counts and amounts: auto, none, sqrt or log.")] = "auto",
     smooth: Annotated[str, typer.Option(help="Modes whose neighbouring slices are alike: auto, none, or their names, by commas.")] = "auto",
     report: Annotated[Path | None, typer.Option(help="Also write a page to look at: one .html file.")] = None,
+    loss: Annotated[str, typer.Option(help="gaussian; huber for gross errors, poisson for counts, bernoulli for shares.")] = "gaussian",
+    nonnegative: Annotated[bool, typer.Option("--nonnegative", help="Components without negative numbers.")] = False,
     duplicates: Duplicates = "error",
     coverage: Annotated[float | None, typer.Option(help="Write intervals that hold a missing value this often, such as 0.9.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a fit of the same INPUT and options that was cut short.")] = False,
@@ -131,6 +133,8 @@ def complete(
         "n_fits": _number(n_fits, "n-fits", int),
         "transform": _choice(transform, "transform", {"auto": "auto", "none": None, "sqrt": "sqrt", "log": "log"}),
         "smooth": {"auto": "auto", "none": None}.get(smooth, [name.strip() for name in smooth.split(",")]),
+        "loss": loss,
+        "nonnegative": nonnegative,
     }
     given = _load(source, modes, value, duplicates=duplicates, index_base=index_base, absent=absent)
     io.check_size(output, given.observations)

@@ -15,13 +15,17 @@ from sklearn.utils import TransformerTags
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from rankless._memory import check_fit
+from rankless.als import signs_of
+from rankless.als.losses import loss_of
 from rankless.als.workers import Workers
+from rankless.answer import Answer
 from rankless.canonical import Duplicates, check_indices
 from rankless.checkpoint import Journal, digest, machine, opened
 from rankless.cp_tensor import CPTensor
 from rankless.depth import check_depth
 from rankless.diagnostics import wild
 from rankless.effects import MainEffects
+from rankless.general import search as search_general
 from rankless.intervals import Calibration, check_coverage
 from rankless.observations import Observations
 from rankless.scoring import Point, rmse_of
@@ -58,7 +62,12 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
     smooth : "auto", None, or the modes (names or numbers) whose slices have an order in which neighbours are alike:
         steps between them are charged for, and slices never observed lie between their neighbours. How much is chosen
         on held-out entries. "auto" tries it where whole fibres or runs of cells are missing.
-    loss : "gaussian", the sum of squares.
+    loss : "gaussian", the sum of squares; "huber", where a few values are grossly wrong; "poisson" for counts, whose means'
+        logarithms the components make up (with `nonnegative` the means themselves); "bernoulli" for zeros and ones and shares, by their
+        log odds. `predict` gives means. For other losses than squares the search is that of `rankless.general`:
+        by held-out deviance, without noise by slice, blends, close cells and transforms.
+    nonnegative : True, or one bool a mode: whether components may hold no negative number, as spectra and concentrations
+        do not. They then make up the values alone, and main effects have no part.
     holdout : share of the observed entries on which the choices are made; up to 0.3 of small data. Where what is missing
         comes in whole fibres or runs, some are held out in the same way besides, and holdout_rmse_ is the error on these.
     shape : sizes of the modes; None: one more than the largest coordinate. Cross-validation needs it: a fold
@@ -78,7 +87,8 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
     first), rank_ (their components), drawn_ (the mean of draws from the posterior that is also in it, a CPTensor, or
     None), depth_ and penalty_ of the best fit, effects_ (bool), noise_ (mode number or None), smooth_ (the smoothness of
     each mode, 0 for none), main_effects_, nearby_ (Kriging or None), transform_ (Transform), path_ (DataFrame: every fit of
-    the search), holdout_rmse_, n_features_in_, and feature_names_in_ where `X` is a table: its columns are then the names of the modes.
+    the search), holdout_rmse_, for other losses than squares holdout_deviance_ (mean) and blank_deviance_ (that of no
+    components), n_features_in_, and feature_names_in_ where `X` is a table: its columns are then the names of the modes.
     All are in the data's units, except where transform_ is not the identity: model_, fits_ and main_effects_
     then make up the transformed values, and predict is transform_.inverse of their sum.
 
@@ -104,6 +114,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         transform: str | None = "auto",
         smooth: Sequence[int | str] | Literal["auto"] | None = "auto",
         loss: str = "gaussian",
+        nonnegative: bool | Sequence[bool] = False,
         holdout: float = 0.1,
         shape: Sequence[int] | None = None,
         duplicates: Duplicates = "error",
@@ -120,6 +131,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self.transform = transform
         self.smooth = smooth
         self.loss = loss
+        self.nonnegative = nonnegative
         self.holdout = holdout
         self.shape = shape
         self.duplicates = duplicates
@@ -138,10 +150,14 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         """
         obs = self._observations(X, y, sample_weight)
         limits = self._limits(obs)
+        positive = self._signs(obs)
+        general = self.loss != "gaussian" or any(positive)
         name = check_transform(self.transform, obs)
         self.shape_ = obs.shape
+        for stale in ("holdout_deviance_", "blank_deviance_"):  # of an earlier fit
+            vars(self).pop(stale, None)
         self._unseen = [obs.counts(mode) == 0 for mode in range(obs.order)]
-        self._answer = self._calibration = None
+        self._answer = self._calibration = self._general = None
         if np.ptp(obs.values) == 0:
             self._fit_constant(obs)
             return self
@@ -152,13 +168,17 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         with opened(checkpoint) as journal, Workers(self.n_jobs, journal) as workers:
             seed = self._begin(journal, obs)
             options: dict[str, Any] = {"holdout": holdout, "seed": seed, "say": callback or _silent}
-            best, tried = _Fit.best(obs, name, limits, workers=workers, **options)
-            self._keep(best, tried, obs)
             self._seed = seed
-            if any(fit.found.unfinished for fit in tried):
+            if general:
+                unfinished = self._fit_general(obs, positive, limits, workers=workers, **options)
+            else:
+                best, tried = _Fit.best(obs, name, limits, workers=workers, **options)
+                self._keep(best, tried, obs)
+                unfinished = any(fit.found.unfinished for fit in tried)
+            if unfinished:
                 raise KeyboardInterrupt
         _warn_unseen(obs, self)
-        if outlier and self.transform_.name == "none":
+        if outlier and self.loss == "gaussian" and self.transform_.name == "none":
             warnings.warn(outlier, UserWarning, stacklevel=2)
         return self
 
@@ -178,7 +198,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         return self._ends_at(self._checked(X), coverage)
 
     def calibration(self, callback: Say | None = None) -> Calibration | None:
-        """Errors at entries that no choice has seen, made at the first call; None for constant data."""
+        """Errors at entries that no choice has seen, made at the first call; None for constant data, and for other losses than squares."""
         check_is_fitted(self)
         if self._calibration is None and self._answer is not None:
             best, seed = self._answer, np.random.default_rng(self._seed).spawn(65)[64]  # the search has the first 64
@@ -188,6 +208,9 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
 
     def calibration_errors(self) -> tuple[Observations, np.ndarray]:
         """The calibration entries and the errors there, both in the data's units; none for constant data."""
+        if self._general is not None:
+            calibrated = self._general.calibrated(seed=self._seed, n_jobs=self.n_jobs)
+            return calibrated.entries, calibrated.errors
         found = self.calibration()
         if found is None or self._answer is None:
             return Observations(np.zeros((len(self.shape_), 0), np.int32), np.zeros(0), self.shape_), np.zeros(0)
@@ -218,6 +241,8 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
     def _ends_at(self, indices: np.ndarray, coverage: float) -> tuple[np.ndarray, np.ndarray]:
         check_coverage(coverage)
         said = self._said(indices)
+        if self._general is not None:
+            return self._general.ends(self.transform_.inverse(said), coverage, seed=self._seed, n_jobs=self.n_jobs)
         best, calibration = self._answer, self.calibration()
         if best is None or calibration is None:  # constant data
             return said, said.copy()
@@ -292,8 +317,6 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         return Observations.from_indices(coords, y, shape=shape, weights=weights, modes=modes, duplicates=duplicates)
 
     def _limits(self, obs: Observations) -> Limits:
-        if self.loss != "gaussian":
-            raise ValueError(f"loss={self.loss!r} is not known; pass loss='gaussian'")
         if not (isinstance(self.holdout, (int, float)) and 0 < self.holdout < 1):
             raise ValueError(f"holdout={self.holdout!r} is not a share between 0 and 1; pass holdout=0.1 for a tenth")
         given: dict[str, Any] = {}
@@ -328,6 +351,33 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
                 raise ValueError(f"smooth={self.smooth!r} is not known; pass 'auto', None, or a list of modes: smooth=[{self.smooth!r}]")
             given["smooth"] = tuple(dict.fromkeys(obs.mode_index(mode) for mode in self.smooth))
         return Limits(noise=self.noise, local=self.local is not None, **given)
+
+    def _signs(self, obs: Observations) -> tuple[bool, ...]:
+        """For each mode whether its factor may hold no negative number; ValueError where it doesn't go with loss and values."""
+        positive = signs_of(self.nonnegative, obs.order)
+        loss_of(self.loss, positive).check(obs)
+        if self.loss == "gaussian" and not any(positive):
+            return positive
+        what = f"loss={self.loss!r}" if self.loss != "gaussian" else f"nonnegative={self.nonnegative!r}"
+        if not (self.transform is None or _is_auto(self.transform)):
+            raise ValueError(f"transform={self.transform!r} is for squares and not for {what}; leave it out")
+        if not (self.noise is None or _is_auto(self.noise)):
+            raise ValueError(f"noise={self.noise!r} is for squares and not for {what}; leave it out")
+        if not (self.smooth is None or _is_auto(self.smooth)):
+            raise ValueError(f"smooth={self.smooth!r} is for squares and not for {what}; leave it out")
+        if any(positive) and self.loss == "bernoulli":
+            raise ValueError("loss='bernoulli' makes up log odds, which are of both signs; pass nonnegative=False")
+        if any(positive) and self.effects is True:
+            raise ValueError("effects=True would lie under nonnegative components, which make up the values alone; pass effects='auto'")
+        return positive
+
+    def _fit_general(self, obs: Observations, positive: tuple[bool, ...], limits: Limits, **options) -> bool:
+        """The search for another loss; says whether it was cut short."""
+        found = search_general(obs, self.loss, positive, limits, **options)
+        self._general = Answer(found, obs)
+        for name, value in self._general.attributes().items():
+            setattr(self, name, value)
+        return found.unfinished
 
     def _fit_constant(self, obs: Observations) -> None:
         """Data without variation: the constant, exactly, and no component."""

@@ -182,7 +182,7 @@ class Completion:
         lines = [
             f"{obs.size:,} of {obs.cells:,} cells observed; the other {obs.cells - obs.size:,} are filled.",
             f"rank {est.rank_}{_of_fits(est.fits_)} depth {est.depth_:g}, penalty {est.penalty_:.3g}"
-            + (", on top of main effects" if est.effects_ else "")
+            + _under(est)
             + ("" if est.transform_.name == "none" else f", fitted to {est.transform_.of_what}")
             + ("" if est.noise_ is None else f"; slices of {obs.modes[est.noise_]} weighed by their own noise")
             + f" (found among {len(est.path_)} fits).",
@@ -191,6 +191,9 @@ class Completion:
             f"error on held-out entries: {est.holdout_rmse_:.4g} (standard deviation of the data: {spread:.4g}).",
             *([] if self.given.units is None else [f"variables were fitted together, each over its standard deviation ({obs.modes[-1]})."]),
         ]
+        if est._general is not None:
+            found = est._general.found
+            lines[-1] = f"mean {est.loss} deviance of held-out entries: {found.deviance:.4g} (of no components: {found.nothing:.4g})."
         if any(est.smooth_):
             lines.append(f"smooth along {', '.join(obs.modes[mode] for mode, tau in enumerate(est.smooth_) if tau)}.")
         return "\n".join([*lines, *self.cautions()])
@@ -200,9 +203,12 @@ class Completion:
         obs, fitted, est = self.observations, self.given.fitted, self.estimator
         if est.path_.empty:
             return []
-        poor = est.holdout_rmse_ >= diagnostics.spread(fitted.values)
+        if est._general is None:
+            poor, what = est.holdout_rmse_ >= diagnostics.spread(fitted.values), "that of the mean of the data"
+        else:
+            poor, what = est._general.found.deviance >= est._general.found.nothing, "that of no components"
         return [
-            *(["the held-out error is no better than that of the mean of the data: don't trust what was filled."] if poor else []),
+            *([f"the held-out error is no better than {what}: don't trust what was filled."] if poor else []),
             *unseen_texts(obs, est),
             *(diagnostics.of_values(fitted) if est.transform_.name == "none" else []),
             *diagnostics.in_words(self.fits, self._in_fitted_units()),
@@ -292,6 +298,13 @@ def _of_neighbours(nearby: Kriging | None, obs: Observations) -> list[str]:
         return []
     names = " and ".join(obs.modes[mode] for mode in sorted(nearby.seen.groups.modes))
     return [f"close cells along {names} share what the components leave, and are filled with it."]
+
+
+def _under(est: TensorCompleter) -> str:
+    """What components lie on top of, in words."""
+    if not est.effects_:
+        return "" if est._general is None else ", nonnegative"
+    return ", on top of main effects" if any(effect.any() for effect in est.main_effects_.effects) else ", on top of a constant"
 
 
 def _of_fits(fits: Sequence[CPTensor]) -> str:

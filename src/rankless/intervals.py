@@ -46,7 +46,7 @@ class Calibration:
     @classmethod
     def of(cls, found: Found, obs: Observations, *, seed: np.random.Generator, workers: Workers, say: Say) -> Calibration:
         """Calibrate `found`, the answer for `obs`."""
-        share = min(max(SHARE, FEWEST / obs.size), MOST_SHARE, max(MOST / obs.size, 1e-9))
+        share = calibration_share(obs)
         rest, entries = obs.split(share, seed=seed) if found.gaps is None else _parted(obs, found.gaps.mask(obs, share, seed))
         if not entries.size:
             raise TooFew(f"of {obs.size} observed entries none can be spared to calibrate intervals on; observe more a slice")
@@ -59,14 +59,7 @@ class Calibration:
 
     def quantile(self, errors: np.ndarray, coverage: float) -> float:
         """The size of error that a new one exceeds with probability ``1 - coverage`` at most."""
-        count = len(errors)
-        rank = math.ceil((count + 1) * coverage)
-        if rank > count:
-            raise TooFew(
-                f"coverage={coverage:g} needs {math.ceil(coverage / (1 - coverage))} calibration entries, and {count} can be spared; "
-                f"pass coverage={math.floor(100 * count / (count + 1)) / 100:g} or less"
-            )
-        return float(np.partition(np.abs(errors), rank - 1)[rank - 1])
+        return quantile(errors, coverage)
 
     def half_widths(self, indices: np.ndarray, said: np.ndarray, unseen: Sequence[np.ndarray], coverage: float) -> np.ndarray:
         """Half widths at `indices`, where the answer is `said`, in the units of the fit.
@@ -82,6 +75,23 @@ class Calibration:
                 errors = errors + self.effects.effects[mode][self.entries.coords[mode]]
             widths[(bare == kind[:, None]).all(axis=0)] = self.quantile(errors, coverage)
         return widths
+
+
+def quantile(errors: np.ndarray, coverage: float) -> float:
+    """The size of error that a new one exceeds with probability ``1 - coverage`` at most."""
+    count = len(errors)
+    rank = math.ceil((count + 1) * coverage)
+    if rank > count:
+        raise TooFew(
+            f"coverage={coverage:g} needs {math.ceil(coverage / (1 - coverage))} calibration entries, and {count} can be spared; "
+            f"pass coverage={math.floor(100 * count / (count + 1)) / 100:g} or less"
+        )
+    return float(np.partition(np.abs(errors), rank - 1)[rank - 1])
+
+
+def calibration_share(obs: Observations) -> float:
+    """The share of the entries that calibrate."""
+    return min(max(SHARE, FEWEST / obs.size), MOST_SHARE, max(MOST / obs.size, 1e-9))
 
 
 def check_coverage(coverage: float) -> None:

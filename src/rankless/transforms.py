@@ -19,7 +19,7 @@ from rankless.frame import Frame
 from rankless.observations import Observations, slices_of
 from rankless.scoring import CAP, Point, rmse_of, root_weights, score_residual
 
-Name = Literal["none", "sqrt", "log"]
+Name = Literal["none", "sqrt", "log", "exp", "logit"]
 
 LOW = 0.05  # the quantile of the positive values that offsets are taken from
 ROUNDING = 1e-9  # ... or this share of the largest, where it is more: nobody's noise is in percent of a rounding error
@@ -30,6 +30,7 @@ BINS, IN_BIN = 10, 10  # levels, at most, at which the noise is looked at, and e
 SURE = 3.0  # standard errors by which the noise has to be seen to grow
 ZEROS = 0.01  # share of zeros from which logarithms are not tried: they make the smallest values the farthest off
 DISTINCT = 10  # values that differ, without which data are grades and not amounts
+HALF, SURELY = 0.5, 0.05  # what a count of nothing, and a share of nothing, are taken for where values as such stand in for means
 NEARLY_EXACT = 3e-4  # held-out error as a share of the data's size, below which there is no noise to speak of
 EARNED = 0.985  # a held-out error below this share of the other's, and a transform is worth having
 
@@ -40,6 +41,10 @@ class Transform:
 
         sqrt:  z = sqrt(y + offset)         E y = factor z^2            - offset
         log:   z = log(1 + y / offset)      E y = factor offset exp(z)  - offset
+
+    Two are links of losses (`rankless.general`), whose fits are of the mean itself:
+
+        exp:    z = log(E y)                logit:  z = log(E y / (1 - E y))
 
     An inverse alone gives a median, which is below the mean. `factor` mends it: with it the held-out
     entries' total comes back right [duan1983]. What comes back lies between 0 and `top`.
@@ -69,6 +74,11 @@ class Transform:
             return np.sqrt(values + self.offset)
         if self.name == "log":
             return np.log1p(values / self.offset)
+        if self.name == "exp":
+            return np.log(np.maximum(values, HALF))
+        if self.name == "logit":
+            inside = np.clip(values, SURELY, 1.0 - SURELY)
+            return np.log(inside / (1.0 - inside))
         return values
 
     def inverse(self, fitted: np.ndarray) -> np.ndarray:
@@ -82,7 +92,7 @@ class Transform:
         if self.name == "none":
             return np.ones(np.shape(fitted))
         size = self._size(fitted)
-        slope = 2.0 * np.maximum(fitted, 0.0) if self.name == "sqrt" else size
+        slope = {"sqrt": 2.0 * np.maximum(fitted, 0.0), "logit": size * (1.0 - size)}.get(self.name, size)
         value = self.factor * size - self.offset
         return np.where((value > 0.0) & (value < self.top), self.factor * slope, 0.0)
 
@@ -107,7 +117,8 @@ class Transform:
     @property
     def of_what(self) -> str:
         """In words, what a fit is fitted to."""
-        return {"none": "values", "sqrt": "square roots of the values", "log": "logarithms of the values"}[self.name]
+        words = {"none": "values", "sqrt": "square roots of the values", "log": "logarithms of the values"}
+        return (words | {"exp": "logarithms of the means", "logit": "log odds"})[self.name]
 
     # --- files --------------------------------------------------------------------------------
 
@@ -129,6 +140,10 @@ class Transform:
             return np.square(np.maximum(fitted, 0.0))
         if self.name == "none":
             return fitted
+        if self.name == "exp":
+            return np.exp(np.minimum(fitted, 700.0))
+        if self.name == "logit":
+            return 0.5 * (1.0 + np.tanh(0.5 * fitted))
         # beyond the top all is clipped, and exp must not overflow
         limit = np.inf if np.isinf(self.top) else np.log1p(self.top / self.offset) + 1.0
         return self.offset * np.exp(np.minimum(fitted, limit))

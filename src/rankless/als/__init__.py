@@ -19,27 +19,31 @@ counts components more and shrinks them less.
 >>> fit.model.rank, round(float(fit.model.at([[0, 0]])[0]), 2)
 (1, 1.0)
 
-Inside, five rooms: `kernels` updates rows (by the arithmetic of `normal`, in `vectors`), `solver`
+Inside, a few rooms: `kernels` updates rows (by the arithmetic of `normal`, in `vectors`), `solver`
 sweeps and prunes, `settle` sweeps to rest, `annealing` brings components in, `gibbs` draws from the
-posterior; `workers` hands blocks of rows to threads.
+posterior; `workers` hands blocks of rows to threads. `losses`, `nonnegative` and `majorise` make the same
+sweeps serve counts, shares, gross errors and parts that only add.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from rankless.als import majorise
 from rankless.als.annealing import anneal, deepen, empty, with_random
+from rankless.als.losses import Bernoulli, Gaussian, Huber, Loss, Poisson, loss_of
+from rankless.als.settle import settle as settle_squares
 from rankless.als.solver import Entries, Problem
 from rankless.als.workers import Workers
 from rankless.cp_tensor import CPTensor
 from rankless.depth import check_depth
 from rankless.observations import Observations
 
-__all__ = ["Fit", "solve"]
+__all__ = ["Bernoulli", "Fit", "Gaussian", "Huber", "Poisson", "solve"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +67,8 @@ def solve(
     max_rank: int = 40,
     guard: float = 0.0,
     smooth: Mapping[int | str, float] | None = None,
+    loss: str | Loss = "gaussian",
+    nonnegative: bool | Sequence[bool] = False,
     anneal_rounds: int = 10,
     tol: float = 1e-7,
     max_sweeps: int = 500,
@@ -80,6 +86,9 @@ def solve(
     guard : charge on the squared values of all cells, seen or not; see `rankless.als.solver`.
     smooth : of each mode whose slices have an order, by name or number, tau > 0: what a step between
         neighbouring slices costs more than their size; see `rankless.als.solver`.
+    loss : "gaussian", "huber", "poisson" (components make up logarithms of means, or where they are nonnegative the means), "bernoulli"
+        (log odds), or an object such as ``als.Huber(bound)``; see `rankless.als.losses`. Others than squares are made in float64.
+    nonnegative : True, or one bool a mode: whether factors may hold no negative number.
     anneal_rounds : times random components are offered again; a round that does not lower the
         objective ends the rounds.
     tol, max_sweeps : a run of sweeps ends when the objective falls by less than `tol`, relatively.
@@ -95,22 +104,37 @@ def solve(
     if not (isinstance(max_rank, (int, np.integer)) and max_rank >= 1):
         raise ValueError(f"max_rank={max_rank!r} is not a number of components; pass max_rank=40 or another integer >= 1")
     rng = np.random.default_rng(random_state)
-    entries = Entries(obs, dtype)
+    positive = signs_of(nonnegative, obs.order)
+    chosen = loss_of(loss, positive)
+    if order and any(positive):
+        raise ValueError(f"smooth={smooth!r} and nonnegative={nonnegative!r} don't go together; leave one of them out")
+    if isinstance(chosen, Gaussian) and not any(positive):
+        entries, to_rest = Entries(obs, dtype), settle_squares
+    else:
+        entries, to_rest = majorise.Target(obs, chosen, positive), majorise.settle
     with Workers(n_jobs) as workers:
         state = with_random(entries, empty(entries), int(max_rank), rng)
-        trace = deepen(entries, state, problem, workers)
+        trace = deepen(entries, state, problem, workers, settle=to_rest)
         history, converged = trace.objective, trace.converged
         for _ in range(anneal_rounds):
             offered = min(max(5, state.rank // 2), max_rank - state.rank)
             if offered < 1:
                 break
-            state, trace = anneal(entries, state, problem, workers, rng, offered)
+            state, trace = anneal(entries, state, problem, workers, rng, offered, settle=to_rest)
             if trace is None:
                 break
             # the shallow sweeps climb before the deep ones fall below: only what was kept is a history
             history += [value for value in trace.objective if value < history[-1]]
             converged = trace.converged
     return Fit(state.model(), history, converged)
+
+
+def signs_of(nonnegative: bool | Sequence[bool], order: int) -> tuple[bool, ...]:
+    """For each mode whether its factor may hold no negative number."""
+    given = (nonnegative,) * order if isinstance(nonnegative, (bool, np.bool_)) else nonnegative
+    if not isinstance(given, (tuple, list)) or len(given) != order or not all(isinstance(one, (bool, np.bool_)) for one in given):
+        raise ValueError(f"nonnegative={nonnegative!r} is neither a bool nor one a mode; pass nonnegative=True, or {order} bools")
+    return tuple(map(bool, given))
 
 
 def _positive(name: str, value: float) -> float:

@@ -7,7 +7,9 @@ them is kept only if its objective fell.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +20,8 @@ from rankless.als.workers import Workers
 _SHALLOW_SWEEPS = 5  # enough for random components to align with the residual
 _START_SIZE = 0.3  # root mean square of a new component over all cells, for values of about 1
 _FELL = 1e-6  # relative fall of the objective that counts
+
+Settle = Callable[..., Trace]  # (entries, state, problem, workers, *, pruning): `settle`, or that of another loss
 
 
 def empty(entries: Entries) -> State:
@@ -35,7 +39,9 @@ def with_random(entries: Entries, state: State, count: int, rng: np.random.Gener
     return State(np.concatenate([state.stack, added.stack], axis=1), entries.offsets)
 
 
-def deepen(entries: Entries, state: State, problem: Problem, workers: Workers, *, shallow_sweeps: int = _SHALLOW_SWEEPS) -> Trace:
+def deepen(
+    entries: Any, state: State, problem: Problem, workers: Workers, *, shallow_sweeps: int = _SHALLOW_SWEEPS, settle: Settle = settle
+) -> Trace:
     """A few sweeps at depth 0, then to rest at the wanted depth; `state` changes in place.
 
     A penalty weighs values to the power ``2 - 2/(N(k+1))``, so at depth 0 it is another number
@@ -48,11 +54,11 @@ def deepen(entries: Entries, state: State, problem: Problem, workers: Workers, *
 
 
 def anneal(
-    entries: Entries, state: State, problem: Problem, workers: Workers, rng: np.random.Generator, count: int
+    entries: Any, state: State, problem: Problem, workers: Workers, rng: np.random.Generator, count: int, *, settle: Settle = settle
 ) -> tuple[State, Trace | None]:
     """Offer `count` random components; the better of the two fits, and its trace if the offer was taken."""
     trial = with_random(entries, state, count, rng)
-    trace = deepen(entries, trial, problem, workers)
+    trace = deepen(entries, trial, problem, workers, settle=settle)
     before = objective(state, problem)
     if trace.objective[-1] < before - _FELL * abs(before):
         return trial, trace

@@ -1,0 +1,103 @@
+"""What `TensorCompleter` keeps of a search for another loss: its attributes, and intervals around means.
+
+    lower, upper  =  mean -+ q(coverage) sd(mean),      q = the ceil((n + 1) coverage)-th least of |y_j - mean_j| / sd(mean_j)
+
+over `n` entries that the choices, fitted once more, have not seen [lei2018]: `sd` is that of a count or of a zero or
+one of this mean, up to a factor, and the same everywhere for values. Ends stay within what values can be.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from rankless.als.losses import Bernoulli, Poisson
+from rankless.als.workers import Workers
+from rankless.effects import MainEffects
+from rankless.general import Found
+from rankless.intervals import TooFew, calibration_share, quantile
+from rankless.observations import Observations
+from rankless.transforms import Transform
+from rankless.units import variance
+
+TOP = 3.0  # no mean above this many times the largest value seen: exponentials know no end
+
+
+@dataclass(frozen=True, eq=False)
+class Calibrated:
+    """Calibration entries, and their errors and expected sizes, in the units of the data."""
+
+    entries: Observations
+    errors: np.ndarray
+    sizes: np.ndarray
+
+
+@dataclass(eq=False)
+class Answer:
+    """A search's result and the entries it is for."""
+
+    found: Found
+    obs: Observations
+    _calibrated: Calibrated | None = None
+
+    @cached_property
+    def transform(self) -> Transform:
+        """From what components make up to means."""
+        loss = self.found.units.loss
+        if isinstance(loss, Poisson):
+            return Transform("exp", top=TOP * float(self.obs.values.max()))
+        return Transform("logit", top=1.0) if isinstance(loss, Bernoulli) else Transform()
+
+    def attributes(self) -> dict[str, Any]:
+        """Fitted attributes of the estimator, by name."""
+        import pandas as pd
+
+        found, model = self.found, self.found.model
+        alone = any(found.units.nonnegative)  # nothing lies under the components: a mean is for slices never seen
+        mean = float(np.average(self.obs.values, weights=self.obs.weights))
+        return {
+            "model_": model,
+            "fits_": [model],
+            "rank_": model.rank,
+            "drawn_": None,
+            "nearby_": None,
+            "depth_": found.problem.depth,
+            "penalty_": found.problem.penalty,
+            "effects_": not alone,
+            "noise_": None,
+            "smooth_": (0.0,) * self.obs.order,
+            "_between": [np.zeros(d, dtype=bool) for d in self.obs.shape],
+            "main_effects_": MainEffects.constant(mean, self.obs.shape) if alone else found.offset,
+            "transform_": self.transform,
+            "path_": pd.DataFrame(found.path),
+            "holdout_rmse_": found.rmse,
+            "holdout_deviance_": found.deviance,
+            "blank_deviance_": found.nothing,
+        }
+
+    def calibrated(self, *, seed, n_jobs: int | None) -> Calibrated:
+        """Errors of the choices at entries that they have not seen, found at the first call."""
+        if self._calibrated is None:
+            stream = np.random.default_rng(seed).spawn(65)[64]  # the search has the first 64
+            rest, entries = self.obs.split(calibration_share(self.obs), seed=stream)
+            if not entries.size:
+                raise TooFew(f"of {self.obs.size} observed entries none can be spared to calibrate intervals on; observe more a slice")
+            with Workers(n_jobs) as workers:
+                again = self.found.refitted(rest, workers)
+            means = np.minimum(again.means(entries.indices), self.transform.top)
+            self._calibrated = Calibrated(entries, entries.values - means, self._sizes(means))
+        return self._calibrated
+
+    def ends(self, means: np.ndarray, coverage: float, *, seed, n_jobs: int | None) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper ends around `means`."""
+        known = self.calibrated(seed=seed, n_jobs=n_jobs)
+        widths = quantile(known.errors / known.sizes, coverage) * self._sizes(means)
+        name = self.found.units.loss.name
+        least = 0.0 if name in ("poisson", "bernoulli") else -np.inf  # noise takes values below nonnegative parts
+        return np.clip(means - widths, least, None), np.clip(means + widths, None, 1.0 if name == "bernoulli" else np.inf)
+
+    def _sizes(self, means: np.ndarray) -> np.ndarray:
+        return np.sqrt(variance(self.found.units.loss.name, means))
