@@ -46,7 +46,7 @@ def vouch() -> None:
     def again(old: Cell) -> dict[str, float | str]:
         return accuracy.real(old["data"], float(old["hidden"]), int(old["seed"]), pattern=old["pattern"])
 
-    if store().vouch("data", again):
+    if store().vouch(("data", "pattern", "hidden"), again):
         write()
 
 

@@ -24,10 +24,12 @@ _ENGINE = (
     "effects",
     "endings",
     "frame",
+    "gaps",
     "kriging",
     "observations",
     "scoring",
     "selection",
+    "smoothing",
     "transforms",
     "walks",
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import statistics
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,21 +69,29 @@ class Store:
         except ImportError as reason:
             print(f"skipped {', '.join(map(str, key.values()))}: {reason}", flush=True)
 
-    def vouch(self, group: str, again: Callable[[Cell], Mapping[str, object]]) -> bool:
-        """Accept cells of older code, where today's gives the same numbers in one cell of each `group`; says whether it did.
+    def vouch(self, group: Sequence[str], again: Callable[[Cell], Mapping[str, object]]) -> bool:
+        """Accept cells of older code, where today's gives the same numbers in one cell of their group; says whether it did in all.
 
-        For changes that should alter nothing, such as a function moved. Times and dates stay those measured.
+        A group are cells alike in the columns `group`. For changes that should alter nothing, such as a function moved, or
+        nothing in some of them. Times and dates stay those measured.
         """
+
+        def name_of(cell: Cell) -> tuple[str, ...]:
+            return tuple(cell[column] for column in group)
+
         old = [cell for cell in self.cells() if cell["stamp"] != self.stamp]
-        for name in sorted({cell[group] for cell in old}):
-            same = sorted((cell for cell in old if cell[group] == name), key=lambda cell: float(cell["seconds"]))
-            sample = same[len(same) // 2]
-            for column, value in again(sample).items():
-                if column not in CLOCKS and sample[column] != _text(value):
-                    print(f"{self.path.name}, {name}: {column} was {sample[column]}, is {_text(value)}; measure again", flush=True)
-                    return False
-            print(f"{self.path.name}, {name}: as before", flush=True)
-        self._write([{**cell, "stamp": self.stamp} for cell in self.cells()])
+        names = sorted({name_of(cell) for cell in old})
+        accepted = [name for name in names if self._as_before(name, [cell for cell in old if name_of(cell) == name], again)]
+        self._write([{**cell, "stamp": self.stamp} if name_of(cell) in accepted else cell for cell in self.cells()])
+        return accepted == names
+
+    def _as_before(self, name: tuple[str, ...], cells: list[Cell], again: Callable[[Cell], Mapping[str, object]]) -> bool:
+        sample = sorted(cells, key=lambda cell: float(cell["seconds"]))[len(cells) // 2]
+        for column, value in again(sample).items():
+            if column not in CLOCKS and sample[column] != _text(value):
+                print(f"{self.path.name}, {', '.join(name)}: {column} was {sample[column]}, is {_text(value)}; measure again", flush=True)
+                return False
+        print(f"{self.path.name}, {', '.join(name)}: as before", flush=True)
         return True
 
     def _is_current(self, cell: Cell) -> bool:

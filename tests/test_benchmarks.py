@@ -46,9 +46,9 @@ def test_cells_of_older_code_are_accepted_only_where_the_numbers_are_the_same(tm
             {"data": "a", "seed": seed}, lambda: {"error": 0.5, "seconds": 1.0}
         )
     new, error = Store("page", timed=False, stamp="new", folder=tmp_path), 0.25
-    assert not new.vouch("data", again) and new.current() == []
+    assert not new.vouch(("data",), again) and new.current() == []
     error = 0.5
-    assert new.vouch("data", again) and [cell["seconds"] for cell in new.current()] == ["1"] * 3
+    assert new.vouch(("data",), again) and [cell["seconds"] for cell in new.current()] == ["1"] * 3
 
 
 def test_planted_truth_has_unit_deviation_and_the_oracle_is_near_the_noise():
