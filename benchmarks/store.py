@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.machine import ROOT, machine, source_stamp, today, version
 
-EFFORT = ("seconds", "processor", "fits")  # columns on the way to the numbers: times differ from run to run, fits with what is tried besides
+EFFORT = ("seconds", "processor", "fits")  # columns that differ from run to run, or with what is tried besides
 FOLDER = ROOT / "docs" / "benchmarks"
 
 Cell = dict[str, str]
