@@ -140,8 +140,8 @@ def refit(hunt: Search, best: Point, offset: MainEffects | None, obs: Observatio
     if best.drawn is not None:
         return frame.to_data(_drawn_again(hunt, best, entries, state, obs))
     state.stack = state.stack.astype(np.float64)
-    # held-out entries need not lie where a component runs away: the guard has to know the noise it leaves
-    guard = max(best.guard, guard_at(best.penalty, hunt.train, unit_noise(best.frame, best, hunt.held)))
+    # held-out entries need not lie where a component runs away: the guard has to know the noise it leaves; errors over gaps are no noise
+    guard = best.guard if any(best.smooth) else max(best.guard, guard_at(best.penalty, hunt.train, unit_noise(best.frame, best, hunt.held)))
     how = UTMOST if exact else FINAL
     settle(entries, state, replace(how, depth=best.depth, penalty=best.penalty, guard=guard, smooth=best.smooth), hunt.workers)
     return frame.to_data(state.model())
