@@ -33,7 +33,7 @@ def peers(**how: Any) -> Store:
 
 
 def of(cells: Store, method: str, kind: str, share: float) -> list[Cell]:
-    return [c for c in cells.current() if (c["method"], c["kind"], c["share"]) == (method, kind, f"{share:g}")]
+    return cells.current(method=method, kind=kind, share=share)
 
 
 def run(fresh: bool = False) -> None:

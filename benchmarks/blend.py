@@ -18,7 +18,7 @@ def store(**how: Any) -> Store:
 
 
 def of(cells: Store, name: str, share: float) -> list[Cell]:
-    return [c for c in cells.current() if (c["data"], c["hidden"]) == (name, f"{share:g}")]
+    return cells.current(data=name, hidden=share)
 
 
 def run(fresh: bool = False) -> None:

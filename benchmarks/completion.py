@@ -28,7 +28,7 @@ def cell(cells: Store, name: str, pattern: str, share: float, seed: int) -> Cell
 
 def of(cells: Store, name: str, pattern: str, share: float) -> list[Cell]:
     """The finished cells of one table."""
-    return [c for c in cells.current() if (c["data"], c["pattern"], c["hidden"]) == (name, pattern, f"{share:g}")]
+    return cells.current(data=name, pattern=pattern, hidden=share)
 
 
 def run(fresh: bool = False) -> None:

@@ -34,7 +34,7 @@ def races(**how: Any) -> Store:
 
 
 def of(cells: Store, what: str) -> list[Cell]:
-    return [cell for cell in cells.current() if cell["what"] == what]
+    return cells.current(what=what)
 
 
 def typical(cells: list[Cell], column: str) -> float:

@@ -34,7 +34,7 @@ def method(depth: float) -> str:
 
 
 def of(cells: Store, table: str, name: str, allowed: int) -> list[Cell]:
-    return [c for c in cells.current() if (c["table"], c["method"], c["allowed"]) == (table, name, str(allowed))]
+    return cells.current(table=table, method=name, allowed=allowed)
 
 
 def curve(cells: Store, table: str, name: str) -> list[float]:

@@ -21,7 +21,7 @@ def store(**how: Any) -> Store:
 
 
 def of(cells: Store, setting: Setting) -> list[Cell]:
-    return [c for c in cells.current() if c["setting"] == setting.name]
+    return cells.current(setting=setting.name)
 
 
 def won(setting: Setting, found: list[Cell]) -> int:

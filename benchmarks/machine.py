@@ -23,6 +23,7 @@ _ENGINE = (
     "depth",
     "effects",
     "endings",
+    "fitting",
     "frame",
     "gaps",
     "kriging",

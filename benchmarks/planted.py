@@ -22,7 +22,7 @@ def cell(cells: Store, setting: Setting, seed: int) -> dict[str, str]:
 
 
 def of(cells: Store, setting: Setting) -> list[dict[str, str]]:
-    return [c for c in cells.current() if c["setting"] == setting.name]
+    return cells.current(setting=setting.name)
 
 
 def run(fresh: bool = False) -> None:

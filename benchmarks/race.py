@@ -21,7 +21,7 @@ def store(**how: Any) -> Store:
 
 
 def of(cells: Store, name: str, share: float) -> list[dict[str, str]]:
-    return [c for c in cells.current() if (c["data"], c["hidden"]) == (name, f"{share:g}")]
+    return cells.current(data=name, hidden=share)
 
 
 def ratio(found: list[dict[str, str]], peer: str = AGAINST[0]) -> float:

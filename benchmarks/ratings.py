@@ -22,7 +22,7 @@ def peers(**how: Any) -> Store:
 
 
 def of(cells: Store, method: str) -> list[Cell]:
-    return [c for c in cells.current() if c["method"] == method]
+    return cells.current(method=method)
 
 
 def best(cells: Store, methods: dict[str, Any]) -> str | None:

@@ -31,7 +31,7 @@ def store(**how: Any) -> Store:
 
 
 def of(cells: Store, settings: str) -> list[Cell]:
-    return [cell for cell in cells.current() if cell["settings"] == settings]
+    return cells.current(settings=settings)
 
 
 def measured(cells: Store, settings: str) -> Cell:

@@ -156,7 +156,7 @@ def recommender(**how: bool) -> Iterator[Figure]:
 def speed(**how: bool) -> Iterator[Figure]:
     cells = kernel.store(**how)
     for rank, bound in KERNEL.items():
-        found = [c for c in cells.current() if c["what"] == "rows" and c["rank"] == str(rank)]
+        found = cells.current(what="rows", rank=rank)
         both = median(found, "ratio"), median(found, "one_thread_ratio")  # on a busy machine the first alone is luck
         text = f"{both[0]:.2f} on all cores, {both[1]:.2f} on one thread" if found else "not measured"
         holds = min(both) >= bound if found and bound is not None else None
@@ -178,7 +178,7 @@ def speed(**how: bool) -> Iterator[Figure]:
             for peer in race.SCANS:
                 what = f"the same over {peer} scanning ranks {', '.join(map(str, RANKS))}: time"
                 yield at_most(what, None, race.scan_ratio(found, peer), found)
-    found = [c for c in cells.current() if c["what"] == "set-up"]
+    found = cells.current(what="set-up")
     yield at_most("sorting 4 M entries over one sweep at rank 32", 1.0, median(found, "sort_ratio"), found)
     yield at_most("reading (any order) and sorting 4 M entries over one sweep", 1.0, median(found, "whole_ratio"), found)
 
@@ -209,7 +209,7 @@ def science(**how: bool) -> Iterator[Figure]:
 
 
 def memory(**how: bool) -> Iterator[Figure]:
-    found = [c for c in kernel.store(**how).current() if c["what"] == "memory"]
+    found = kernel.store(**how).current(what="memory")
     yield at_most("bytes an entry, order 3, float64, input included: held", 64, median(found, "held"), found)
     yield at_most("the same: peak while sorting", 64, median(found, "peak"), found)
 

@@ -43,12 +43,12 @@ class Store:
         with self.path.open(newline="") as stream:
             return list(csv.DictReader(stream))
 
-    def current(self) -> list[Cell]:
-        """The cells measured with today's code (and, where times count, on this machine)."""
-        return [cell for cell in self.cells() if self._is_current(cell)]
+    def current(self, **where: object) -> list[Cell]:
+        """The cells measured with today's code (and, where times count, on this machine), those alike in the columns named."""
+        return [cell for cell in self.cells() if self._is_current(cell) and _matches(cell, where)]
 
     def find(self, key: Mapping[str, object]) -> Cell | None:
-        return next((cell for cell in self.current() if _matches(cell, key)), None)
+        return next(iter(self.current(**key)), None)
 
     def measure(self, key: Mapping[str, object], function: Callable[[], Mapping[str, object]]) -> Cell:
         """The finished cell `key`; measured and written down where there is none."""

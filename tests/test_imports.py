@@ -23,14 +23,15 @@ LAYERS = {
     **dict.fromkeys(["scoring", "units", "report", "plots"], 3),
     "blend": 4,
     **dict.fromkeys(["walks", "transforms"], 5),
-    **dict.fromkeys(["endings", "smoothing", "general"], 6),
+    **dict.fromkeys(["endings", "smoothing", "general", "options"], 6),
     "selection": 7,
+    "fitting": 8,
     "intervals": 8,
     "answer": 9,
     "completer": 10,
     "completion": 11,
     **dict.fromkeys(["io", "evaluation", "figures"], 12),
-    "demo": 13,
+    **dict.fromkeys(["demo", "shown", "recovery"], 13),
     "cli": 14,
     **dict.fromkeys(["__init__", "__main__"], 15),
 }
@@ -66,7 +67,7 @@ HOMES = {
     "plotly": ["report/"],
     "jinja2": ["report/"],
     "typer": ["cli.py", "figures/command.py"],
-    "rich": ["cli.py", "demo/"],
+    "rich": ["cli.py", "shown.py", "demo/"],
 }
 
 

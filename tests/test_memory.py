@@ -39,7 +39,7 @@ def test_without_a_limit_nothing_is_refused(monkeypatch):
 def test_a_fit_that_would_not_fit_is_refused_beforehand_with_the_estimate_and_the_mend(monkeypatch):
     array = np.random.default_rng(0).normal(size=(20, 15, 10))
     monkeypatch.setattr(_memory, "machine_memory", lambda: _memory._taken()[1] + 2**25)
-    monkeypatch.setattr("rankless.completer._Fit.best", lambda *_, **__: pytest.fail("begun"))
+    monkeypatch.setattr("rankless.completer.Fit.best", lambda *_, **__: pytest.fail("begun"))
     with pytest.raises(ValueError, match=r"3,000 entries of shape \(20, 15, 10\) takes about 65\.\d MiB more and this machine leaves "):
         TensorCompleter().fit(array)
     with pytest.raises(ValueError, match=r"fit a part: obs\.subset\(np\.random\.default_rng\(0\)\.random\(obs\.size\) < 0\.4"):

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from torture.seeds import Seed, archive, seeds
+from torture.seeds import Seed, seeds
+from torture.zoo import archive
 
 _ODD = [
     b"\x00",

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from rankless import Observations, complete, io
+from torture.zoo import archive
 
 Seed = dict[str, bytes]
 
@@ -64,14 +65,6 @@ def _saved(name: str, save: Callable[[Path], object]) -> Seed:
 def npy(array: np.ndarray) -> bytes:
     stream = streams.BytesIO()
     np.save(stream, array, allow_pickle=False)
-    return stream.getvalue()
-
-
-def archive(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    stream = streams.BytesIO()
-    with zipfile.ZipFile(stream, "w", method) as made:
-        for name, content in members.items():
-            made.writestr(name, content)
     return stream.getvalue()
 
 

@@ -18,10 +18,11 @@ from rankless.als.losses import Bernoulli, Poisson
 from rankless.als.workers import Workers
 from rankless.effects import MainEffects
 from rankless.general import Found
-from rankless.intervals import TooFew, calibration_share, quantile
+from rankless.intervals import quantile, spared
 from rankless.observations import Observations
 from rankless.transforms import Transform
 from rankless.units import variance
+from rankless.walks import streams_of
 
 TOP = 3.0  # no mean above this many times the largest value seen: exponentials know no end
 
@@ -81,10 +82,7 @@ class Answer:
     def calibrated(self, *, seed, n_jobs: int | None) -> Calibrated:
         """Errors of the choices at entries that they have not seen, found at the first call."""
         if self._calibrated is None:
-            stream = np.random.default_rng(seed).spawn(65)[64]  # the search has the first 64
-            rest, entries = self.obs.split(calibration_share(self.obs), seed=stream)
-            if not entries.size:
-                raise TooFew(f"of {self.obs.size} observed entries none can be spared to calibrate intervals on; observe more a slice")
+            rest, entries = spared(self.obs, streams_of(seed)[1])
             with Workers(n_jobs) as workers:
                 again = self.found.refitted(rest, workers)
             means = np.minimum(again.means(entries.indices), self.transform.top)

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 Duplicates = Literal["error", "mean", "last"]
+COUNTABLE = 2**62  # cells of an array beyond which they are not numbered
 
 
 def check_indices(indices, shape: Sequence[int] | None) -> np.ndarray:
@@ -45,6 +46,27 @@ def check_indices(indices, shape: Sequence[int] | None) -> np.ndarray:
         bounds = f"shape {tuple(upper)}" if shape is not None else "what 32 bits can count"
         raise ValueError(f"indices[{bad[0]}] = {row} lies outside {bounds}; pass shape=... or check that coordinates start at 0")
     return coords
+
+
+def numbers_of(coords: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """The number of each cell, a column of `coords`, in the canonical order; the array must have fewer than ``COUNTABLE`` cells."""
+    return np.asarray(np.ravel_multi_index(tuple(coords), tuple(shape)))
+
+
+def beside(numbers: np.ndarray, coords: np.ndarray, own: np.ndarray, shape: Sequence[int], mode: int, step: int) -> tuple[np.ndarray, ...]:
+    """Where the cells `step` slices on along `mode` stand in the sorted `numbers`, and whether they are there.
+
+    `own` are the numbers of the cells to start from, the columns of `coords`.
+
+    >>> seen, cells = np.array([[0, 1, 1], [2, 0, 1]]), np.array([[1, 1], [0, 1]])
+    >>> at, there = beside(numbers_of(seen, (2, 3)), cells, numbers_of(cells, (2, 3)), (2, 3), 1, 1)
+    >>> at[there].tolist(), there.tolist()
+    ([2], [True, False])
+    """
+    wanted = own + step * int(np.prod(shape[mode + 1 :], dtype=np.int64))
+    inside = (coords[mode] + step >= 0) & (coords[mode] + step < shape[mode])
+    at = np.minimum(np.searchsorted(numbers, wanted), len(numbers) - 1)
+    return at, inside & (numbers[at] == wanted)
 
 
 def lexicographic(coords: np.ndarray, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:

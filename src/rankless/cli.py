@@ -7,7 +7,6 @@ partial output file is left; a fit that was long enough leaves a checkpoint to g
 from __future__ import annotations
 
 import functools
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,13 +16,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rankless.figures.command import reproduce
+from rankless.recovery import checkpoint, how_to_go_on, not_written, say, so_far
+from rankless.shown import facts, print_scores, print_slices
 
 if TYPE_CHECKING:
-    from rankless.checkpoint import Journal
-    from rankless.completion import Completion
-    from rankless.evaluation import Score
     from rankless.kinds import Given
-    from rankless.observations import Observations
 
 app = typer.Typer(
     help="Fill in and factorise multiway data without choosing a rank.",
@@ -47,9 +44,6 @@ Absent = Annotated[str | None, typer.Option(help="Pass missing where what a spar
 Seed = Annotated[int, typer.Option(help="Same seed, same numbers.")]
 
 
-_SLICES_SHOWN = 20
-
-
 def main() -> None:
     """Entry point of the ``rankless`` script."""
     app()
@@ -61,24 +55,20 @@ def _plainly(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(*args, **options) -> None:
         with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
+            warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
             try:
                 command(*args, **options)
             except OSError as problem:
-                _say(f"error: {problem.filename}: {problem.strerror}" if problem.filename else f"error: {problem}")
+                say(f"error: {problem.filename}: {problem.strerror}" if problem.filename else f"error: {problem}")
                 raise typer.Exit(2) from None
             except (ValueError, MemoryError, ArithmeticError) as problem:
-                _say(f"error: {problem}")
+                say(f"error: {problem}")
                 raise typer.Exit(2) from None
             except KeyboardInterrupt as stop:
-                _say(f"stopped; {str(stop) or 'no file was written'}")
+                say(f"stopped; {str(stop) or 'no file was written'}")
                 raise typer.Exit(130) from None
 
     return run
-
-
-def _say(text: str) -> None:
-    print(" ".join(text.split("\n")), file=sys.stderr)
 
 
 # --- commands -------------------------------------------------------------------------------------
@@ -142,11 +132,11 @@ def complete(
     from rankless.completion import Completion
 
     done = Completion(TensorCompleter(random_state=seed, **options), given)
-    with _checkpoint(output, checkpoint_every, resume) as journal, _progress() as callback:
+    with checkpoint(output, checkpoint_every, resume) as journal, _progress() as callback:
         try:
             done.estimator.fit(given.fitted, callback=callback, checkpoint=journal)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(_so_far(done, output, journal)) from None
+            raise KeyboardInterrupt(so_far(done, output, journal)) from None
         callback(f"writing {output}", None)
         try:
             io.write(output, done, index_base=index_base, coverage=coverage)
@@ -154,9 +144,9 @@ def complete(
                 callback(f"writing {report}", None)
                 done.report(report, title=f"{source.name}, filled in")
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(_how_to_go_on(journal)) from None
+            raise KeyboardInterrupt(how_to_go_on(journal)) from None
         except (OSError, ValueError) as problem:
-            raise _not_written(problem, done, output, journal) from None
+            raise not_written(problem, done, output, journal) from None
     print(done.summary())
     for path in (output, report):
         if path is not None:
@@ -183,9 +173,9 @@ def evaluate(
 
     with _progress() as callback:
         scores = score(obs, hide=hide, seed=seed, callback=callback)
-    _print_scores(scores, f"{source}: {hide:.0%} of the observed entries hidden, seed {seed}")
+    print_scores(scores, f"{source}: {hide:.0%} of the observed entries hidden, seed {seed}")
     if mode is not None:
-        _print_slices(scores[-1], mode)
+        print_slices(scores[-1], mode)
 
 
 @app.command()
@@ -200,7 +190,7 @@ def inspect(
 ) -> None:
     """Show what INPUT holds: shape, labels, share observed, empty slices, suspicious zeros."""
     obs = _load(source, modes, value, duplicates=duplicates, index_base=index_base, absent=absent).observations
-    for name, text in _facts(obs):
+    for name, text in facts(obs):
         print(f"{name:10s}{text}")
 
 
@@ -231,36 +221,6 @@ def _load(source: Path, modes: str | None, value: str | None, **options) -> Give
     return io.load(source, modes=names, value=value, **options)
 
 
-def _checkpoint(output: Path, every: float, resume: bool) -> Journal:
-    """The journal beside `output`; says whether the fit goes on from it or starts afresh."""
-    from rankless.checkpoint import Journal
-
-    journal = Journal(output.with_name(f".{output.name}.checkpoint"), every=every, resume=resume)
-    if journal.found:
-        _say(f"going on from {journal.path}")
-    elif resume:
-        _say(f"there is no {journal.path} to go on from; starting afresh")
-    elif journal.path.exists():
-        _say(f"starting afresh; --resume would have gone on from {journal.path}")
-    return journal
-
-
-def _so_far(done: Completion, output: Path, journal: Journal) -> str:
-    """What to say after ctrl-C; of a long fit the best so far is written under another name."""
-    text, est = _how_to_go_on(journal), done.estimator
-    if not (journal.kept and hasattr(est, "path_")):
-        return text
-    from rankless import io
-
-    path = output.with_name(f"{output.stem}.so-far{output.suffix}")
-    io.write(path, done)
-    return f"the best so far (rank {est.rank_}, error on held-out entries {est.holdout_rmse_:.4g}) is in {path}; {text}"
-
-
-def _how_to_go_on(journal: Journal) -> str:
-    return f"the same command with --resume goes on from {journal.path}" if journal.kept else ""
-
-
 def _check_page(report: Path, *others: Path) -> None:
     """Refuse a page that could not be written, before any work is done for it."""
     if report.suffix.lower() not in (".html", ".htm"):
@@ -269,30 +229,6 @@ def _check_page(report: Path, *others: Path) -> None:
         raise ValueError(f"cannot write --report {str(report)!r}: {str(report.parent)!r} is no folder, or it is one; choose another")
     if any(report.exists() and other.exists() and report.samefile(other) for other in others):
         raise ValueError(f"--report {str(report)!r} is the input or the output; choose another name")
-
-
-def _not_written(problem: OSError | ValueError, done: Completion, output: Path, journal: Journal) -> Exception:
-    """What to say of an output that could not be written; a long fit is kept, somewhere else if its checkpoint went with the folder."""
-    said = problem.strerror if isinstance(problem, OSError) and problem.strerror else str(problem)
-    if not journal.kept:
-        text = "the fit was a short one and is not kept: mend that and run the command again"
-    elif journal.path.exists():
-        text = f"mend that; {_how_to_go_on(journal)}"
-    else:
-        text = f"what was computed is in {_rescued(done, output)}"
-    whole = f"{said}; {text}"
-    return OSError(problem.errno, whole, str(output)) if isinstance(problem, OSError) else ValueError(whole)
-
-
-def _rescued(done: Completion, output: Path) -> Path:
-    """The result in a folder for temporary files."""
-    import tempfile
-
-    from rankless import io
-
-    path = Path(tempfile.mkdtemp(prefix="rankless-"), output.name)
-    io.write(path, done)
-    return path
 
 
 def _number(text: str, name: str, kind: type = float):
@@ -326,67 +262,3 @@ def _progress() -> Iterator[Callable[[str, float | None], None]]:
             progress.update(task, description=message, total=None if fraction is None else 1.0, completed=fraction or 0.0)
 
         yield callback
-
-
-def _facts(obs: Observations) -> Iterator[tuple[str, str]]:
-    from rankless import inspection
-
-    yield "shape", " x ".join(f"{size} {name}" for name, size in zip(obs.modes, obs.shape, strict=True))
-    yield "observed", f"{obs.size:,} of {obs.cells:,} cells ({obs.share:.2%})"
-    low, high = float(obs.values.min()), float(obs.values.max())
-    yield "values", f"{low:g} to {high:g}, root mean square {obs.rms():g}, {obs.values.dtype}"
-    for mode, (name, labels) in enumerate(zip(obs.modes, obs.labels, strict=True)):
-        if labels is not None:
-            yield "labels", f"{name}: {_some([obs.label(mode, i) for i in range(obs.shape[mode])])}"
-    for what, find in (("empty", inspection.empty_slices), ("constant", inspection.constant_slices)):
-        for mode, name in enumerate(obs.modes):
-            found = find(obs, mode)
-            if len(found):
-                yield what, f"{name}: {_some([obs.label(mode, i) for i in found])} ({len(found)} of {obs.shape[mode]} slices)"
-    zeros = inspection.suspicious_zeros(obs)
-    if zeros is not None:
-        yield (
-            "zeros",
-            f"{zeros.count:,} ({zeros.share:.1%}), {zeros.within:,} of them in {zeros.runs:,} whole runs along {zeros.mode}; "
-            "if 0 means 'not observed' here, set it to NaN first",
-        )
-
-
-def _some(labels: list[str], shown: int = 8) -> str:
-    return ", ".join(labels[:shown]) + (f", ... {labels[-1]}" if len(labels) > shown else "")
-
-
-def _print_scores(scores: list[Score], title: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    print(title)
-    table = Table()
-    table.add_column("method")
-    for name in ("NRMSE", "RMSE", "time", "rank", "depth", "penalty"):
-        table.add_column(name, justify="right")
-    for score in scores:
-        table.add_row(
-            score.name,
-            f"{score.nrmse:.4f}",
-            f"{score.rmse:.4g}",
-            f"{score.seconds:.1f} s",
-            *("" if number is None else f"{number:g}" for number in (score.rank, score.depth, score.penalty)),
-        )
-    Console().print(table)
-
-
-def _print_slices(score: Score, mode: int) -> None:
-    """The slices of a mode, those filled worst first; NRMSE is over the slice's own standard deviation."""
-    from rich.console import Console
-    from rich.table import Table
-
-    slices = score.by_slice(mode).sort_values("rmse", ascending=False, na_position="last")
-    table = Table(title=f"{score.name}, by {slices.index.name}, the worst first")
-    for name in (str(slices.index.name), "hidden entries", "NRMSE", "RMSE"):
-        table.add_column(name, justify="right")
-    for label, count, rmse, std in slices[["entries", "rmse", "std"]].head(_SLICES_SHOWN).itertuples(name=None):
-        table.add_row(str(label), f"{count:.0f}", f"{rmse / std:.4f}" if std > 0 else "", f"{rmse:.4g}")
-    Console().print(table)
-    if len(slices) > _SLICES_SHOWN:
-        print(f"and {len(slices) - _SLICES_SHOWN} more")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -15,23 +14,21 @@ from sklearn.utils import TransformerTags
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from rankless._memory import check_fit
-from rankless.als import signs_of
-from rankless.als.losses import loss_of
 from rankless.als.workers import Workers
 from rankless.answer import Answer
 from rankless.canonical import Duplicates, check_indices
 from rankless.checkpoint import Journal, digest, machine, opened
 from rankless.cp_tensor import CPTensor
-from rankless.depth import check_depth
 from rankless.diagnostics import wild
 from rankless.effects import MainEffects
+from rankless.fitting import Fit
 from rankless.general import search as search_general
 from rankless.intervals import Calibration, check_coverage
 from rankless.observations import Observations
-from rankless.scoring import Point, rmse_of
-from rankless.selection import Found, search
-from rankless.transforms import Name, Transform, amounts, asked_for, check_transform, earns
-from rankless.walks import Limits, Say
+from rankless.options import limits_of, signs_in
+from rankless.scoring import rmse_of
+from rankless.transforms import Transform, check_transform
+from rankless.walks import Limits, Say, streams_of
 
 _MIN_HELD = 500  # entries held out of small data even where `holdout` asks for fewer: a hundred choose a penalty badly
 _MOST_HELD = 0.3  # ... up to this share
@@ -149,8 +146,8 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         with the same data and settings, to the same numbers. ctrl-C leaves the best fit so far in the estimator.
         """
         obs = self._observations(X, y, sample_weight)
-        limits = self._limits(obs)
-        positive = self._signs(obs)
+        limits = limits_of(self, obs)
+        positive = signs_in(self, obs)
         general = self.loss != "gaussian" or any(positive)
         name = check_transform(self.transform, obs)
         self.shape_ = obs.shape
@@ -172,7 +169,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
             if general:
                 unfinished = self._fit_general(obs, positive, limits, workers=workers, **options)
             else:
-                best, tried = _Fit.best(obs, name, limits, workers=workers, **options)
+                best, tried = Fit.best(obs, name, limits, workers=workers, **options)
                 self._keep(best, tried, obs)
                 unfinished = any(fit.found.unfinished for fit in tried)
             if unfinished:
@@ -195,15 +192,15 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         Raises ValueError where the data have too few entries to promise `coverage`.
         """
         check_is_fitted(self)
-        return self._ends_at(self._checked(X), coverage)
+        return self._filled_at(self._checked(X), coverage)[1:]
 
     def calibration(self, callback: Say | None = None) -> Calibration | None:
         """Errors at entries that no choice has seen, made at the first call; None for constant data, and for other losses than squares."""
         check_is_fitted(self)
         if self._calibration is None and self._answer is not None:
-            best, seed = self._answer, np.random.default_rng(self._seed).spawn(65)[64]  # the search has the first 64
+            best, stream = self._answer, streams_of(self._seed)[1]
             with Workers(self.n_jobs) as workers:
-                self._calibration = Calibration.of(best.found, best.near_one, seed=seed, workers=workers, say=callback or _silent)
+                self._calibration = Calibration.of(best.found, best.near_one, seed=stream, workers=workers, say=callback or _silent)
         return self._calibration
 
     def calibration_errors(self) -> tuple[Observations, np.ndarray]:
@@ -238,18 +235,20 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
     def _values_at(self, indices: np.ndarray) -> np.ndarray:
         return self.transform_.inverse(self._said(indices))
 
-    def _ends_at(self, indices: np.ndarray, coverage: float) -> tuple[np.ndarray, np.ndarray]:
+    def _filled_at(self, indices: np.ndarray, coverage: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Values at checked coordinates, and the ends of their intervals."""
         check_coverage(coverage)
         said = self._said(indices)
+        middle = self.transform_.inverse(said)
         if self._general is not None:
-            return self._general.ends(self.transform_.inverse(said), coverage, seed=self._seed, n_jobs=self.n_jobs)
+            return middle, *self._general.ends(middle, coverage, seed=self._seed, n_jobs=self.n_jobs)
         best, calibration = self._answer, self.calibration()
         if best is None or calibration is None:  # constant data
-            return said, said.copy()
+            return middle, said, said.copy()
         near_one = np.ldexp(said, -best.exponent)
         widths = np.ldexp(calibration.half_widths(indices, near_one, self._unseen, coverage), best.exponent)
-        plain, middle = replace(self.transform_, factor=1.0), self.transform_.inverse(said)
-        return np.minimum(plain.inverse(said - widths), middle), np.maximum(plain.inverse(said + widths), middle)
+        plain = replace(self.transform_, factor=1.0)
+        return middle, np.minimum(plain.inverse(said - widths), middle), np.maximum(plain.inverse(said + widths), middle)
 
     def _said(self, indices: np.ndarray) -> np.ndarray:
         """Values at checked coordinates, before the transform is undone."""
@@ -316,61 +315,6 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         duplicates: Any = self.duplicates
         return Observations.from_indices(coords, y, shape=shape, weights=weights, modes=modes, duplicates=duplicates)
 
-    def _limits(self, obs: Observations) -> Limits:
-        if not (isinstance(self.holdout, (int, float)) and 0 < self.holdout < 1):
-            raise ValueError(f"holdout={self.holdout!r} is not a share between 0 and 1; pass holdout=0.1 for a tenth")
-        given: dict[str, Any] = {}
-        if not _is_auto(self.depth):
-            given["depths"] = (check_depth(self.depth),)  # pyright: ignore[reportArgumentType]
-        if not _is_auto(self.penalty):
-            if not (isinstance(self.penalty, (int, float, np.number)) and math.isfinite(self.penalty) and self.penalty > 0):
-                raise ValueError(f"penalty={self.penalty!r} is not a positive number; pass penalty='auto' to have it found")
-            given["penalties"] = (float(self.penalty),)
-        if not _is_auto(self.max_rank):
-            if not (isinstance(self.max_rank, (int, np.integer)) and self.max_rank >= 1):
-                raise ValueError(f"max_rank={self.max_rank!r} is not a whole number >= 1; pass max_rank='auto' to have it found")
-            given["max_rank"] = int(self.max_rank)
-        if not _is_auto(self.effects):
-            if not isinstance(self.effects, (bool, np.bool_)):
-                raise ValueError(f"effects={self.effects!r} is not known; pass 'auto', True or False")
-            given["effects"] = (bool(self.effects),)
-        if not _is_auto(self.n_fits):
-            if isinstance(self.n_fits, bool) or not (isinstance(self.n_fits, (int, np.integer)) and self.n_fits >= 1):
-                raise ValueError(f"n_fits={self.n_fits!r} is not a number of fits >= 1; pass n_fits='auto', or 1 for a single fit")
-            given["fits"] = int(self.n_fits)
-        if not (self.local is None or _is_auto(self.local)):
-            raise ValueError(f"local={self.local!r} is not known; pass 'auto' to let close cells help, or None")
-        if isinstance(self.noise, bool):  # a bool is an int, and no mode
-            raise ValueError(f"noise={self.noise!r} is not known; pass 'auto', None for the same noise everywhere, or a mode")
-        if not (self.noise is None or _is_auto(self.noise)):
-            obs.mode_index(self.noise)
-        if self.smooth is None:
-            given["smooth"] = ()
-        elif not _is_auto(self.smooth):
-            if isinstance(self.smooth, str) or not isinstance(self.smooth, Sequence):
-                raise ValueError(f"smooth={self.smooth!r} is not known; pass 'auto', None, or a list of modes: smooth=[{self.smooth!r}]")
-            given["smooth"] = tuple(dict.fromkeys(obs.mode_index(mode) for mode in self.smooth))
-        return Limits(noise=self.noise, local=self.local is not None, **given)
-
-    def _signs(self, obs: Observations) -> tuple[bool, ...]:
-        """For each mode whether its factor may hold no negative number; ValueError where it doesn't go with loss and values."""
-        positive = signs_of(self.nonnegative, obs.order)
-        loss_of(self.loss, positive).check(obs)
-        if self.loss == "gaussian" and not any(positive):
-            return positive
-        what = f"loss={self.loss!r}" if self.loss != "gaussian" else f"nonnegative={self.nonnegative!r}"
-        if not (self.transform is None or _is_auto(self.transform)):
-            raise ValueError(f"transform={self.transform!r} is for squares and not for {what}; leave it out")
-        if not (self.noise is None or _is_auto(self.noise)):
-            raise ValueError(f"noise={self.noise!r} is for squares and not for {what}; leave it out")
-        if not (self.smooth is None or _is_auto(self.smooth)):
-            raise ValueError(f"smooth={self.smooth!r} is for squares and not for {what}; leave it out")
-        if any(positive) and self.loss == "bernoulli":
-            raise ValueError("loss='bernoulli' makes up log odds, which are of both signs; pass nonnegative=False")
-        if any(positive) and self.effects is True:
-            raise ValueError("effects=True would lie under nonnegative components, which make up the values alone; pass effects='auto'")
-        return positive
-
     def _fit_general(self, obs: Observations, positive: tuple[bool, ...], limits: Limits, **options) -> bool:
         """The search for another loss; says whether it was cut short."""
         found = search_general(obs, self.loss, positive, limits, **options)
@@ -391,7 +335,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self.path_, self.holdout_rmse_, self.transform_ = pd.DataFrame(), float("nan"), Transform()
         self.nearby_ = self.drawn_ = None
 
-    def _keep(self, best: _Fit, tried: list[_Fit], obs: Observations) -> None:
+    def _keep(self, best: Fit, tried: list[Fit], obs: Observations) -> None:
         import pandas as pd
 
         found, exponent = best.found, best.exponent
@@ -419,79 +363,8 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self.path_ = pd.concat([pd.DataFrame(fit.path()) for fit in tried], ignore_index=True)
 
 
-@dataclass(eq=False)
-class _Fit:
-    """A search in the units of a transform."""
-
-    transform: Transform
-    near_one: Observations  # transformed, then brought near 1
-    exponent: int  # ... by this power of two
-    data_exponent: int  # the power of two that would bring the data near 1
-    found: Found
-    residual: np.ndarray  # of what is reported, in the data's units brought near 1
-    alone: np.ndarray  # ... of the best fit on single held-out cells before others were blended in
-
-    @classmethod
-    def of(cls, obs: Observations, name: Name, limits: Limits, *, say: Say, **options) -> _Fit:
-        transform = Transform.of(name, obs)
-        near_one, exponent = _near_one(obs.with_values(transform.forward(obs.values)))
-        data_exponent = _near_one(obs)[1]
-
-        def residual(point: Point, held: Observations) -> np.ndarray:
-            held = held.with_values(np.ldexp(held.values, exponent))
-            return np.ldexp(transform.residual(held, np.ldexp(point.residual, exponent)), -data_exponent)
-
-        def error(point: Point, held: Observations) -> float:
-            return rmse_of(residual(point, held), held)
-
-        def tell(message: str, fraction: float | None) -> None:
-            say(message if name == "none" else f"{transform.of_what}: {message}", fraction)
-
-        found = search(near_one, limits, say=tell, error=None if name == "none" else error, **options)
-        held = found.held.with_values(np.ldexp(found.held.values, exponent))
-        calibrated = transform.calibrated(held, np.ldexp(found.point.residual, exponent))
-        return cls(calibrated, near_one, exponent, data_exponent, found, residual(*found.reported), residual(found.alone, found.led))
-
-    @classmethod
-    def best(cls, obs: Observations, name: Name | Literal["auto"], limits: Limits, **options) -> tuple[_Fit, list[_Fit]]:
-        """The one to keep, and all that were tried: a second one only where the noise of the first asks for it."""
-        first = cls.of(obs, "none" if name == "auto" else name, limits, **options)
-        if name != "auto" or first.found.unfinished or not amounts(obs):
-            return first, [first]
-        wanted, noise = asked_for(obs, first.found.alone, first.found.led)
-        if wanted == "none":
-            return first, [first]
-        second = cls.of(obs, wanted, limits, **options)
-        if second.found.unfinished:
-            return first, [first, second]
-        better = earns(second.alone, first.alone, first.found.alone.frame, first.found.led, noise)
-        return second if better else first, [first, second]
-
-    def path(self) -> list[dict]:
-        """The rows of the search in the data's units, their scores in those of the fit."""
-        data, own = 2.0**self.data_exponent, 2.0**self.exponent
-        return [
-            row | {"transform": self.transform.name, "holdout_rmse": row["holdout_rmse"] * data, "score": row["score"] * own}
-            for row in self.found.path
-        ]
-
-
-def _is_auto(value: Any) -> bool:
-    return isinstance(value, str) and value == "auto"
-
-
 def _silent(message: str, fraction: float | None) -> None:
     pass
-
-
-def _near_one(obs: Observations) -> tuple[Observations, int]:
-    """Values near 1 and weights of mean 1, and the power of two that brings the values back.
-
-    A power of two rounds nothing, so it is felt only where squares of the values would overflow.
-    """
-    exponent = math.floor(math.log2(obs.rms()))
-    weights = None if obs.weights is None else obs.weights / np.mean(obs.weights, dtype=np.float64).astype(obs.weights.dtype)
-    return obs.with_values(np.ldexp(obs.values, -exponent), weights), exponent
 
 
 def _seed(random_state) -> Any:

@@ -111,10 +111,14 @@ class Completion:
         lower, upper = self._at_all_cells(lambda indices: self.predict_interval(indices, coverage), 2)
         return lower, upper
 
+    def _with_ends(self, indices: np.ndarray, coverage: float) -> tuple[np.ndarray, ...]:
+        """Values at checked coordinates, and the ends of their intervals, in the units of the data."""
+        return tuple(self.given.from_fitted(part, indices) for part in self.estimator._filled_at(indices, coverage))
+
     def predict_interval(self, indices, coverage: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper ends at coordinates, shape ``(n, order)``: the same for a few cells."""
         checked = check_indices(indices, self.observations.shape)
-        lower, upper = (self.given.from_fitted(end, checked) for end in self.estimator._ends_at(checked, coverage))
+        _, lower, upper = self._with_ends(checked, coverage)
         return lower, upper
 
     def score(self, by: str | int | None = None) -> pd.DataFrame:
@@ -141,22 +145,21 @@ class Completion:
         columns: dict[str, Any] = {}
         for name, coordinate, label in zip(obs.modes, cells, obs.labels, strict=True):
             columns[name] = coordinate if label is None else label[coordinate]
-        observed = np.zeros(obs.shape, dtype=bool)
-        observed[tuple(obs.coords)] = True
-        columns[obs.value_name] = self.array().reshape(-1)
-        if coverage is not None:
-            for name, end in zip(("lower", "upper"), self._ends(coverage), strict=True):
-                columns[_free(name, columns)] = end.reshape(-1)
-        columns["observed" if "observed" not in columns else "was_observed"] = observed.reshape(-1)
+        filled, *ends = [self.array()] if coverage is None else self._array_with_ends(coverage)
+        columns[obs.value_name] = filled.reshape(-1)
+        for name, end in zip(("lower", "upper"), ends, strict=False):
+            columns[_free(name, columns)] = end.reshape(-1)
+        columns["observed" if "observed" not in columns else "was_observed"] = obs.observed().reshape(-1)
         return pd.DataFrame(columns)
 
-    def _ends(self, coverage: float) -> tuple[np.ndarray, np.ndarray]:
+    def _array_with_ends(self, coverage: float) -> list[np.ndarray]:
+        """The filled array and the ends of its intervals; NaN, with a warning, where there are too few entries to promise any."""
         try:
-            return self.interval(coverage)
+            return self._at_all_cells(lambda indices: self._with_ends(indices, coverage), 3)
         except TooFew as problem:
             warnings.warn(f"no intervals: {problem}", UserWarning, stacklevel=3)
             nothing = np.full(self.observations.shape, np.nan)
-            return nothing, nothing
+            return [self.array(), nothing, nothing]
 
     def _at_all_cells(self, of: Callable[[np.ndarray], tuple[np.ndarray, ...]], count: int) -> list[np.ndarray]:
         """`count` arrays of the data's shape, what `of` says of each block of indices; observed cells as they came."""

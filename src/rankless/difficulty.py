@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from rankless.canonical import COUNTABLE, beside, numbers_of
 from rankless.observations import Observations
 
 TREES, LEAVES, LEAST = 60, 16, 20  # trees; leaves of each, and entries in each leaf, at least
@@ -57,24 +58,14 @@ class Difficulty:
 def features(cells: np.ndarray, said: np.ndarray, seen: Observations) -> np.ndarray:
     """What is known of each cell before it is filled, shape ``(n, 1 + 3 order)``; no neighbours where cells cannot be numbered."""
     columns = [said]
-    countable = seen.cells < 2**62
-    numbers, own = (_numbers(c, seen.shape) if countable else np.empty(0, np.int64) for c in (seen.coords, cells))
-    for mode, (place, size) in enumerate(zip(cells, seen.shape, strict=True)):
+    countable = seen.cells < COUNTABLE
+    numbers, own = (numbers_of(c, seen.shape) if countable else np.empty(0, np.int64) for c in (seen.coords, cells))
+    for mode, place in enumerate(cells):
         columns += [place, np.log1p(seen.counts(mode)[place])]
         if countable:  # in canonical order: sorted
-            stride = int(np.prod(seen.shape[mode + 1 :], dtype=np.int64))
-            beside = np.zeros(len(place))
-            for step in (-1, 1):
-                inside = (place + step >= 0) & (place + step < size)
-                wanted = own + step * stride
-                at = np.minimum(np.searchsorted(numbers, wanted), len(numbers) - 1)
-                beside += inside & (numbers[at] == wanted)
-            columns.append(beside)
+            before, after = (beside(numbers, cells, own, seen.shape, mode, step)[1] for step in (-1, 1))
+            columns.append(before.astype(float) + after)
     return np.column_stack(columns)
-
-
-def _numbers(cells: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    return np.asarray(np.ravel_multi_index(tuple(cells), shape))
 
 
 def _trees(about: np.ndarray, size: np.ndarray) -> Any:

@@ -44,8 +44,7 @@ class Gaps:
         """
         if obs.cells > MOST_CELLS:
             return None
-        missing: np.ndarray = np.ones(obs.shape, dtype=bool)
-        missing[tuple(obs.coords)] = False
+        missing = ~obs.observed()
         for mode in range(obs.order):  # slices never seen are no part of the pattern
             missing = np.compress(obs.counts(mode) > 0, missing, axis=mode)
         whole: list[int] = []

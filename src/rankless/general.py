@@ -26,7 +26,7 @@ from rankless.cp_tensor import CPTensor
 from rankless.effects import MainEffects
 from rankless.observations import Observations
 from rankless.units import Units
-from rankless.walks import HOPELESS, OFFERED, Limits, Say, guard_at, penalties_of
+from rankless.walks import HOPELESS, OFFERED, Limits, Say, guard_at, held_out, penalties_of, streams_of
 
 PATIENCE = 4  # worse points after which a walk ends; hopeless ones count twice
 NEAR = 2  # steps on either side of a walk's best point whose fits are deepened
@@ -164,13 +164,8 @@ def search(
 
     ctrl-C ends the search within a sweep: what is returned is then the best fit so far, if there is one.
     """
-    streams = iter(np.random.default_rng(seed).spawn(64))
-    train, held = obs.split(holdout, seed=next(streams))
-    if not held.size:
-        raise ValueError(
-            f"of {obs.size} observed entries none can be held out to choose on: each is the last of its slice; "
-            "observe more entries a slice, or join slices (days into weeks)"
-        )
+    streams = streams_of(seed)[0]
+    train, held = held_out(obs, holdout, next(streams))
     hunt = _Hunt(train, held, limits, streams, workers, say)
     try:
         best = _chosen(hunt, loss_of(loss, nonnegative), nonnegative)

@@ -20,6 +20,7 @@ import numpy as np
 from rankless.als.workers import Workers
 from rankless.difficulty import Difficulty
 from rankless.effects import MainEffects
+from rankless.gaps import Gaps
 from rankless.observations import Observations
 from rankless.selection import Found, again
 from rankless.walks import Say
@@ -46,10 +47,7 @@ class Calibration:
     @classmethod
     def of(cls, found: Found, obs: Observations, *, seed: np.random.Generator, workers: Workers, say: Say) -> Calibration:
         """Calibrate `found`, the answer for `obs`."""
-        share = calibration_share(obs)
-        rest, entries = obs.split(share, seed=seed) if found.gaps is None else _parted(obs, found.gaps.mask(obs, share, seed))
-        if not entries.size:
-            raise TooFew(f"of {obs.size} observed entries none can be spared to calibrate intervals on; observe more a slice")
+        rest, entries = spared(obs, seed, found.gaps)
         say(f"calibrating on {entries.size} entries", None)
         held, errors = found.reported[1], found.reported[0].residual
         train = obs.subset(~_among(obs, held))
@@ -57,23 +55,19 @@ class Calibration:
         said = again(found, rest, seed, workers, say).at(entries.indices)
         return cls(entries, entries.values - said, difficulty.at(entries.coords, said, rest), difficulty, rest, MainEffects.fit(rest))
 
-    def quantile(self, errors: np.ndarray, coverage: float) -> float:
-        """The size of error that a new one exceeds with probability ``1 - coverage`` at most."""
-        return quantile(errors, coverage)
-
     def half_widths(self, indices: np.ndarray, said: np.ndarray, unseen: Sequence[np.ndarray], coverage: float) -> np.ndarray:
         """Half widths at `indices`, where the answer is `said`, in the units of the fit.
 
         In slices without an entry, `unseen`, a mask a mode, nothing but other slices' spread is known: they are
         as wide as errors of main effects that do not know the slice.
         """
-        widths = self.quantile(self.errors / self.sizes, coverage) * self.difficulty.at(indices.T, said, self.rest)
+        widths = quantile(self.errors / self.sizes, coverage) * self.difficulty.at(indices.T, said, self.rest)
         bare = np.stack([mask[indices[:, mode]] for mode, mask in enumerate(unseen)])
         for kind in np.unique(bare[:, bare.any(axis=0)], axis=1).T:
             errors = self.entries.values - self.effects.at(self.entries.indices)
             for mode in np.flatnonzero(kind):
                 errors = errors + self.effects.effects[mode][self.entries.coords[mode]]
-            widths[(bare == kind[:, None]).all(axis=0)] = self.quantile(errors, coverage)
+            widths[(bare == kind[:, None]).all(axis=0)] = quantile(errors, coverage)
         return widths
 
 
@@ -89,19 +83,23 @@ def quantile(errors: np.ndarray, coverage: float) -> float:
     return float(np.partition(np.abs(errors), rank - 1)[rank - 1])
 
 
-def calibration_share(obs: Observations) -> float:
-    """The share of the entries that calibrate."""
-    return min(max(SHARE, FEWEST / obs.size), MOST_SHARE, max(MOST / obs.size, 1e-9))
+def spared(obs: Observations, stream: np.random.Generator, gaps: Gaps | None = None) -> tuple[Observations, Observations]:
+    """The entries that are fitted again, and those that calibrate: single ones, or where missing cells come as `gaps`, such."""
+    share = min(max(SHARE, FEWEST / obs.size), MOST_SHARE, max(MOST / obs.size, 1e-9))
+    if gaps is None:
+        rest, entries = obs.split(share, seed=stream)
+    else:
+        mask = gaps.mask(obs, share, stream)
+        rest, entries = obs.subset(~mask), obs.subset(mask)
+    if not entries.size:
+        raise TooFew(f"of {obs.size} observed entries none can be spared to calibrate intervals on; observe more a slice")
+    return rest, entries
 
 
 def check_coverage(coverage: float) -> None:
     """Raise ValueError unless `coverage` is a probability."""
     if isinstance(coverage, bool) or not (isinstance(coverage, (int, float, np.number)) and 0 < coverage < 1):
         raise ValueError(f"coverage={coverage!r} is not a probability between 0 and 1; pass coverage=0.9 for nine in ten")
-
-
-def _parted(obs: Observations, mask: np.ndarray) -> tuple[Observations, Observations]:
-    return obs.subset(~mask), obs.subset(mask)
 
 
 def _among(obs: Observations, part: Observations) -> np.ndarray:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 import numba as nb
 import numpy as np
 
+from rankless.canonical import COUNTABLE, beside, numbers_of
 from rankless.checkpoint import Arrays
 from rankless.cp_tensor import CPTensor
 from rankless.observations import Observations, slices_of
@@ -243,7 +244,7 @@ def choose(
 
     Values are those of the data without the offset, `fitted` what the components say of them.
     """
-    if train.share < SEEN or train.cells >= 2**62:
+    if train.share < SEEN or train.cells >= COUNTABLE:
         return None
     if mode is not None and held.size < ENOUGH * held.shape[mode]:
         mode = None
@@ -301,20 +302,15 @@ def _tables(shape: tuple[int, ...], modes: tuple[int, ...], ordered: list[bool],
 
 def _close_modes(train: Observations, residual, held: Observations, residual_held, mode: int | None) -> dict[int, bool]:
     """Modes along which neighbours' residuals are alike, and whether nearer ones are more so."""
-    cells, wanted = (
-        np.asarray(np.ravel_multi_index(tuple(part.coords), part.shape)) for part in (train, held)
-    )  # in canonical order: sorted
-    beside, own = residual / _sizes(residual, train, mode), residual_held / _sizes(residual_held, held, mode)
+    numbers, wanted = (numbers_of(part.coords, part.shape) for part in (train, held))  # in canonical order: sorted
+    theirs, own = residual / _sizes(residual, train, mode), residual_held / _sizes(residual_held, held, mode)
 
     def alike(m: int, step: int) -> tuple[float, float]:
         """Correlation of held-out residuals with those `step` away along mode `m`, and its standard error."""
-        stride = int(np.prod(train.shape[m + 1 :], dtype=np.int64))
         products, squares, others, pairs = 0.0, 0.0, 0.0, 0
         for shift in (-step, step):
-            inside = (held.coords[m] + shift >= 0) & (held.coords[m] + shift < train.shape[m])
-            at = np.minimum(np.searchsorted(cells, wanted + shift * stride), len(cells) - 1)
-            both = inside & (cells[at] == wanted + shift * stride)
-            a, b = own[both], beside[at[both]]
+            at, both = beside(numbers, held.coords, wanted, train.shape, m, shift)
+            a, b = own[both], theirs[at[both]]
             products, squares, others, pairs = products + a @ b, squares + a @ a, others + b @ b, pairs + len(a)
         if pairs < ENOUGH or not squares * others:
             return 0.0, np.inf

@@ -188,6 +188,12 @@ class Observations:
         """Coordinates, a row for each entry, shape ``(n, order)``; a view."""
         return self.coords.T
 
+    def observed(self) -> np.ndarray:
+        """Whether each cell of the whole array was observed, a mask of shape `shape`."""
+        mask = np.zeros(self.shape, dtype=bool)
+        mask[tuple(self.coords)] = True
+        return mask
+
     def counts(self, mode: int) -> np.ndarray:
         """Observed entries in each slice of `mode`, shape ``(d_mode,)``."""
         return np.bincount(self.coords[mode], minlength=self.shape[mode])

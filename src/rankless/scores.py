@@ -26,12 +26,18 @@ def table_of(entries: Observations, errors: np.ndarray, by: str | int | None = N
     mode = None if by is None else entries.mode_index(by)
     codes = np.zeros(entries.size, np.intp) if mode is None else entries.coords[mode]
     labels = ["all"] if mode is None else [entries.label(mode, i) for i in range(entries.shape[mode])]
-    parts = pd.DataFrame({"error": errors, "value": entries.values}).groupby(codes)
+    values, count = entries.values.astype(float), len(labels)
+    seen = np.bincount(codes, minlength=count)
+
+    def mean(of: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore"):
+            return np.bincount(codes, of, count) / seen
+
+    middle = mean(values)
     columns = {
-        "rmse": parts["error"].agg(lambda error: np.sqrt(np.mean(error**2))),
-        "mae": parts["error"].agg(lambda error: np.mean(np.abs(error))),
-        "std": parts["value"].agg(lambda value: np.std(value)),
+        "entries": seen,
+        "rmse": np.sqrt(mean(errors**2)),
+        "mae": mean(np.abs(errors)),
+        "std": np.sqrt(mean((values - middle[codes]) ** 2)),
     }
-    scores = pd.DataFrame(columns).reindex(range(len(labels)))
-    scores.insert(0, "entries", np.bincount(codes, minlength=len(labels)))
-    return scores.set_axis(pd.Index(labels, name=None if mode is None else entries.modes[mode]))
+    return pd.DataFrame(columns, pd.Index(labels, name=None if mode is None else entries.modes[mode]))

@@ -32,7 +32,7 @@ from rankless.kriging import Kriging, Neighbours, choose, from_arrays, to_arrays
 from rankless.observations import Observations
 from rankless.scoring import Point, better_by_slice, frame_after, noise_mode, rmse_of, score_of, score_residual
 from rankless.smoothing import smoothed
-from rankless.walks import COARSE, GRID, Limits, Say, Search, penalties_of, window
+from rankless.walks import COARSE, GRID, Limits, Say, Search, held_out, penalties_of, streams_of, window
 
 START_RANK = 60  # components a pruned fit starts from: several times what real data keep
 PRUNED = 1.5  # ... or this many times what was grown
@@ -58,9 +58,7 @@ class Found:
     exact: bool  # whether data are noiseless
     nearby: Kriging | None = None  # what close cells add, in the units of the data
     gaps: Gaps | None = None  # how missing cells come, where not one by one
-    there: tuple[Point, Observations] | None = (
-        None  # held-out errors on entries that came like gaps, where `point` has those on single cells
-    )
+    there: tuple[Point, Observations] | None = None  # errors on entries left out like gaps, where `point` has those on single cells
     unfinished: bool = False  # ctrl-C: the best fit so far, as it stands
     path: list[dict] = field(default_factory=list)
 
@@ -94,17 +92,11 @@ def search(
     ctrl-C ends the search within a sweep: what is returned is then the best fit so far, if there is one.
     `error(point, held)` is what `path` calls the hold-out error, where that isn't the RMSE of the values as they are.
     """
-    own = np.random.default_rng(seed).spawn(66)  # the 65th is that of intervals
-    streams = iter(own[:64])
-    train, held = obs.split(holdout, seed=next(streams))
-    if not held.size:
-        raise ValueError(
-            f"of {obs.size} observed entries none can be held out to choose on: each is the last of its slice; "
-            "observe more entries a slice, or join slices (days into weeks)"
-        )
+    streams, _, across = streams_of(seed)
+    train, held = held_out(obs, holdout, next(streams))
     hunt = Search(_scout(train, streams), held, limits, streams, workers, say, error)
     try:
-        return _found(hunt, obs, train, holdout, own[65])
+        return _found(hunt, obs, train, holdout, across)
     except KeyboardInterrupt:
         if not hunt.least:
             raise

@@ -169,6 +169,23 @@ class Search:
         return top if window(penalty, 0)[-1] > top else penalty
 
 
+def streams_of(seed) -> tuple[Iterator[np.random.Generator], np.random.Generator, np.random.Generator]:
+    """Of one seed: those of the search, that of calibration and that of gaps, none of which hangs on how much the others draw."""
+    *search, calibration, gaps = np.random.default_rng(seed).spawn(66)
+    return iter(search), calibration, gaps
+
+
+def held_out(obs: Observations, share: float, stream: np.random.Generator) -> tuple[Observations, Observations]:
+    """Entries to fit and entries to choose on; raises ValueError where none can be held out."""
+    train, held = obs.split(share, seed=stream)
+    if not held.size:
+        raise ValueError(
+            f"of {obs.size} observed entries none can be held out to choose on: each is the last of its slice; "
+            "observe more entries a slice, or join slices (days into weeks)"
+        )
+    return train, held
+
+
 def penalties_of(units: Observations) -> list[float]:
     """From the penalty at which one component that explains everything does not pay, downwards."""
     top = units.size / (units.order * float(units.cells) ** (1.0 / units.order))

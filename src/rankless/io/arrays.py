@@ -44,12 +44,10 @@ def read(path: str | os.PathLike, *, modes: Sequence[str] | None = None, value: 
 def save(path: str | os.PathLike, done: Completion, *, coverage: float | None = None) -> None:
     """Write all cells, observed and filled; an .npz also takes the ends of their intervals."""
     obs = done.observations
-    observed = np.zeros(obs.shape, dtype=bool)
-    observed[tuple(obs.coords)] = True
     beside = {name: label for name, label in zip(obs.modes, obs.labels, strict=True) if label is not None}
     if coverage is not None:
         beside |= dict(zip(("lower", "upper"), done.interval(coverage), strict=True))
-    write(path, done.array(), observed, beside)
+    write(path, done.array(), obs.observed(), beside)
 
 
 def write(path: str | os.PathLike, array: np.ndarray, observed: np.ndarray, beside: Mapping[str, np.ndarray]) -> None:

@@ -45,10 +45,8 @@ def save(path: str | os.PathLike, done: Completion) -> None:
     from scipy.io.matlab import MatWriteError
 
     obs = done.observations
-    observed = np.zeros(obs.shape, dtype=bool)
-    observed[tuple(obs.coords)] = True
     beside = {name: _plain(label) for name, label in zip(obs.modes, obs.labels, strict=True) if label is not None and _can_be_named(name)}
-    arrays = {**beside, _USUAL_KEY: done.array(), "observed": observed}
+    arrays = {**beside, _USUAL_KEY: done.array(), "observed": obs.observed()}
     with write_beside(path) as temporary:
         try:
             savemat(temporary, arrays, appendmat=False, do_compression=True, oned_as="column")

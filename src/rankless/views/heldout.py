@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rankless.observations import Observations
+from rankless.scores import table_of
 from rankless.views import Done
 
 
@@ -36,15 +37,8 @@ class HeldOut:
 
         NaN where a slice has none.
         """
-        where, size = self.entries.coords[mode], self.entries.shape[mode]
-        counts = np.bincount(where, minlength=size)
-        truth = self.entries.values.astype(float)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            errors = np.sqrt(np.bincount(where, (truth - self.predicted) ** 2, size) / counts)
-            means = np.bincount(where, truth, size) / counts
-        with np.errstate(invalid="ignore", divide="ignore"):
-            spread = np.sqrt(np.bincount(where, (truth - means[where]) ** 2, size) / counts)
-        return errors, spread, counts
+        slices = table_of(self.entries, self.entries.values - self.predicted, mode)
+        return slices["rmse"].to_numpy(), slices["std"].to_numpy(), slices["entries"].to_numpy()
 
     def sample(self, most: int) -> tuple[np.ndarray, np.ndarray]:
         """Truth and prediction of at most `most` entries, evenly spread."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rankless.canonical import COUNTABLE, numbers_of
 from rankless.observations import Observations
 from rankless.views import Done
 from rankless.views.axes import Axis, axes_of, longest
@@ -81,8 +82,8 @@ def choose(done: Done, *, count: int = 12) -> list[dict[str, object]]:
 def _spots(obs: Observations, others: list[int]) -> tuple[np.ndarray, np.ndarray]:
     """Fibres with an entry, a row of coordinates each, and their entries."""
     shape = tuple(obs.shape[mode] for mode in others)
-    if np.prod(shape, dtype=float) < 2**62:  # one number a fibre sorts twenty times faster than a row
-        keys, counts = np.unique(np.ravel_multi_index(tuple(obs.coords[others]), shape), return_counts=True)
+    if np.prod(shape, dtype=float) < COUNTABLE:  # one number a fibre sorts twenty times faster than a row
+        keys, counts = np.unique(numbers_of(obs.coords[others], shape), return_counts=True)
         return np.stack(np.unravel_index(keys, shape), axis=1), counts
     return np.unique(obs.indices[:, others], axis=0, return_counts=True)
 

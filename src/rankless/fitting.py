@@ -1,0 +1,82 @@
+"""A search in the units of a transform, brought near 1; and whether a transform is to be tried."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from rankless.observations import Observations
+from rankless.scoring import Point, rmse_of
+from rankless.selection import Found, search
+from rankless.transforms import Name, Transform, amounts, asked_for, earns
+from rankless.walks import Limits, Say
+
+
+@dataclass(eq=False)
+class Fit:
+    """A search in the units of a transform."""
+
+    transform: Transform
+    near_one: Observations  # transformed, then brought near 1
+    exponent: int  # ... by this power of two
+    data_exponent: int  # the power of two that would bring the data near 1
+    found: Found
+    residual: np.ndarray  # of what is reported, in the data's units brought near 1
+    alone: np.ndarray  # ... of the best fit on single held-out cells before others were blended in
+
+    @classmethod
+    def of(cls, obs: Observations, name: Name, limits: Limits, *, say: Say, **options) -> Fit:
+        transform = Transform.of(name, obs)
+        near_one, exponent = near_one_of(obs.with_values(transform.forward(obs.values)))
+        data_exponent = near_one_of(obs)[1]
+
+        def residual(point: Point, held: Observations) -> np.ndarray:
+            held = held.with_values(np.ldexp(held.values, exponent))
+            return np.ldexp(transform.residual(held, np.ldexp(point.residual, exponent)), -data_exponent)
+
+        def error(point: Point, held: Observations) -> float:
+            return rmse_of(residual(point, held), held)
+
+        def tell(message: str, fraction: float | None) -> None:
+            say(message if name == "none" else f"{transform.of_what}: {message}", fraction)
+
+        found = search(near_one, limits, say=tell, error=None if name == "none" else error, **options)
+        held = found.held.with_values(np.ldexp(found.held.values, exponent))
+        calibrated = transform.calibrated(held, np.ldexp(found.point.residual, exponent))
+        return cls(calibrated, near_one, exponent, data_exponent, found, residual(*found.reported), residual(found.alone, found.led))
+
+    @classmethod
+    def best(cls, obs: Observations, name: Name | Literal["auto"], limits: Limits, **options) -> tuple[Fit, list[Fit]]:
+        """The one to keep, and all that were tried: a second one only where the noise of the first asks for it."""
+        first = cls.of(obs, "none" if name == "auto" else name, limits, **options)
+        if name != "auto" or first.found.unfinished or not amounts(obs):
+            return first, [first]
+        wanted, noise = asked_for(obs, first.found.alone, first.found.led)
+        if wanted == "none":
+            return first, [first]
+        second = cls.of(obs, wanted, limits, **options)
+        if second.found.unfinished:
+            return first, [first, second]
+        better = earns(second.alone, first.alone, first.found.alone.frame, first.found.led, noise)
+        return second if better else first, [first, second]
+
+    def path(self) -> list[dict]:
+        """The rows of the search in the data's units, their scores in those of the fit."""
+        data, own = 2.0**self.data_exponent, 2.0**self.exponent
+        return [
+            row | {"transform": self.transform.name, "holdout_rmse": row["holdout_rmse"] * data, "score": row["score"] * own}
+            for row in self.found.path
+        ]
+
+
+def near_one_of(obs: Observations) -> tuple[Observations, int]:
+    """Values near 1 and weights of mean 1, and the power of two that brings the values back.
+
+    A power of two rounds nothing, so it is felt only where squares of the values would overflow.
+    """
+    exponent = math.floor(math.log2(obs.rms()))
+    weights = None if obs.weights is None else obs.weights / np.mean(obs.weights, dtype=np.float64).astype(obs.weights.dtype)
+    return obs.with_values(np.ldexp(obs.values, -exponent), weights), exponent
