@@ -20,6 +20,7 @@ import numpy as np
 
 from rankless._files import folder_beside, write_beside
 from rankless._memory import check_fits
+from rankless.io import hdf5
 from rankless.io.broken import Unclear, named, need
 from rankless.kinds.given import Given, Roles
 from rankless.kinds.labelled import check_unnamed, chosen, filled_fields, filled_set, observations_of, units_of
@@ -106,7 +107,7 @@ def _fill(path: Path, names: Sequence[Hashable], done: Completion) -> None:
         import zarr
 
         _overwrite(zarr.open_group(path, mode="r+", use_consolidated=False), filled)
-    elif _is_hdf5(path):
+    elif hdf5.is_hdf5(path):
         import h5py
 
         with h5py.File(path, "r+") as file:
@@ -167,14 +168,12 @@ def _opened(path: Path) -> Iterator[xr.Dataset]:
     if _is_zarr(path):
         _check_no_pickle(path)
         options |= {"engine": "zarr", "consolidated": False, "chunks": None}
-    elif _is_hdf5(path):
-        import h5py
-
-        with h5py.File(path, "r") as file:
+    elif hdf5.is_hdf5(path):
+        with hdf5.opened(path) as file:
             file.attrs.get("_nc3_strict")  # fails here in one error; h5netcdf would leave a file half open that complains when it goes
-        options |= {"engine": "h5netcdf"}
+        options |= {"engine": "h5netcdf", "phony_dims": "access"}  # dimensions that other HDF5 has no names for
     else:
-        options |= {"engine": "scipy"}
+        options |= {"engine": "scipy", "mmap": False}  # a mapped file that is cut short meanwhile ends the process
     with xr.open_dataset(path, **options) as stored:
         yield stored
 
@@ -204,11 +203,6 @@ def _check_written(variable: xr.DataArray) -> None:
 
 def _is_zarr(path: Path) -> bool:
     return path.suffix.lower() == ".zarr"
-
-
-def _is_hdf5(path: Path) -> bool:
-    with open(path, "rb") as stream:
-        return stream.read(4) == b"\x89HDF"
 
 
 def _check_no_pickle(path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rankless._files import write_beside
+from rankless.io import hdf5
 from rankless.io.broken import Unclear, named, need
 from rankless.kinds.given import Given, Roles
 from rankless.observations import Observations
@@ -27,7 +28,7 @@ def read(
     with named(path, "write it again with save in MATLAB, or scipy.io.savemat"):
         with open(path, "rb") as stream:
             start = stream.read(128)
-        is_hdf5 = b"MATLAB 7.3" in start[:116] or start.startswith(b"\x89HDF")
+        is_hdf5 = b"MATLAB 7.3" in start[:116] or start.startswith(hdf5.MAGIC)
         array, labels = (_read_hdf5 if is_hdf5 else _read_five)(path, modes, value)
     try:
         if hasattr(array, "tocoo"):
@@ -86,9 +87,7 @@ def _label(found: Any) -> np.ndarray | None:
 
 def _read_hdf5(path, modes: Sequence[str] | None, value: str | None) -> tuple[np.ndarray, list[np.ndarray | None]]:
     need(path, "labelled", "h5py")
-    import h5py
-
-    with h5py.File(path, "r") as file:
+    with hdf5.opened(path) as file:
         held = {}
         for name, part in file.items():
             if not name.startswith("#"):

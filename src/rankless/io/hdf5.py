@@ -1,0 +1,50 @@
+"""HDF5, which .nc and the newer .mat are: opened only where all that the file holds lies in it.
+
+An HDF5 file may say that its numbers lie in any other file of the machine. To read it would read that
+file, and to fill the holes of a copy of it would overwrite that file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rankless.io.broken import Unclear, short
+
+if TYPE_CHECKING:
+    import h5py
+
+MAGIC = b"\x89HDF"
+
+
+def is_hdf5(path: Path) -> bool:
+    with open(path, "rb") as stream:
+        return stream.read(len(MAGIC)) == MAGIC
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[h5py.File]:
+    """The file, to be read; raises ValueError where it points to others."""
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        links: dict[str, Any] = {}
+        file.visititems_links(links.__setitem__)
+        outside = next((name for name, link in links.items() if _leads_out(file, name, link)), None)
+        if outside is not None:
+            raise Unclear(
+                f"{short(outside)} of {path} lies in another file, which is not read; "
+                "gather all in one file, for example with xarray's load and to_netcdf"
+            )
+        yield file
+
+
+def _leads_out(file: h5py.File, name: str, link: Any) -> bool:
+    import h5py
+
+    if not isinstance(link, h5py.HardLink):
+        return isinstance(link, h5py.ExternalLink)
+    part = file[name]
+    return isinstance(part, h5py.Dataset) and bool(part.external or part.is_virtual)
