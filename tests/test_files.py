@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 
-from rankless._files import write_beside
+from rankless import _files
+from rankless._files import folder_beside, write_beside
 
 
 def test_the_file_appears_only_at_the_end(tmp_path):
@@ -45,3 +47,31 @@ def test_a_missing_folder_is_named(tmp_path):
     target = tmp_path / "no" / "out.npy"
     with pytest.raises(ValueError, match=r"folder '.*no' does not exist; create it or choose another output"), write_beside(target):
         pass
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_folder_is_replaced_as_a_whole_or_stays(tmp_path, monkeypatch, at_once):
+    if not at_once:  # what systems other than Linux can do
+        monkeypatch.setattr(_files, "_exchanged", lambda *_: False)
+    target = tmp_path / "out.zarr"
+    for text in ("first", "second"):
+        with folder_beside(target) as new:
+            new.mkdir()
+            (new / "part").write_text(text)
+        assert [p.name for p in tmp_path.iterdir()] == ["out.zarr"]
+        assert (target / "part").read_text() == text
+    with pytest.raises(OSError), folder_beside(target):
+        pass  # nothing was made
+    assert [p.name for p in tmp_path.iterdir()] == ["out.zarr"]
+    assert (target / "part").read_text() == "second"
+
+
+def test_a_folder_deleted_while_it_is_written_is_not_taken_for_whole(tmp_path):
+    target = tmp_path / "out.zarr"
+    with pytest.raises(FileNotFoundError, match="its folder was deleted while it was written"), folder_beside(target) as new:
+        new.mkdir()
+        (new / "first part").touch()
+        shutil.rmtree(new.parent)
+        new.mkdir(parents=True)  # as zarr does
+        (new / "second part").touch()
+    assert not target.exists()

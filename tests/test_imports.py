@@ -59,7 +59,7 @@ HOMES = {
         "views/",
     ],
     "xarray": ["kinds/labelled.py", "io/labelled.py"],
-    "h5py": ["io/hdf5.py", "io/labelled.py"],
+    "h5py": ["io/hdf5.py"],
     "zarr": ["io/labelled.py"],
     "narwhals": ["kinds/frames.py"],
     "sparse": ["kinds/sparse.py"],

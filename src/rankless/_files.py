@@ -6,12 +6,14 @@ import contextlib
 import errno
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 # How the name of an unfinished output begins; one is left only where the process is killed, and is refused as an input.
 PARTIAL = ".partial-"
+_HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
 
 
 @contextlib.contextmanager
@@ -40,15 +42,20 @@ def write_beside(path: str | os.PathLike) -> Iterator[Path]:
 def folder_beside(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a path beside `path` at which to make a folder; rename it into place on success, remove it on failure.
 
-    Folders cannot be exchanged in one step: what was there is renamed away first, and back if anything fails.
+    Where the system cannot exchange folders in one step, what was there is renamed away first, and back if anything fails.
     """
     target = _in_a_folder(path)
     with _named(target):
         aside = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=target.parent))
-        new, old = aside / f"new{target.suffix}", aside / f"old{target.suffix}"
+        new, old, begun = (aside / f"{name}{target.suffix}" for name in ("new", "old", "begun"))
+        begun.touch()
         try:
             yield new
+            if not begun.exists():  # a library makes folders anew that are deleted under it, and its files before are lost
+                raise FileNotFoundError(errno.ENOENT, "its folder was deleted while it was written", str(target))
             if target.exists():
+                if _exchanged(new, target):
+                    return
                 os.rename(target, old)
             try:
                 os.rename(new, target)
@@ -80,6 +87,14 @@ def _in_a_folder(path: str | os.PathLike) -> Path:
     return target
 
 
+def _exchanged(one: Path, other: Path) -> bool:
+    """Give two folders each other's name in one step; False where the system, or the disk, cannot."""
+    import ctypes
+
+    exchange = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
+    return exchange is not None and exchange(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
@@ -98,6 +113,9 @@ def _named(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as problem:
-        if problem.errno is None:  # NumPy counts bytes and gives no reason
-            raise OSError(errno.EIO, f"not all of it could be written ({problem}); is the disk full?", str(target)) from problem
+        if problem.errno is None:  # NumPy counts bytes and gives no reason; shutil gives a list of files, each with its reason
+            why = problem.args[0][0][-1] if isinstance(problem, shutil.Error) else problem
+            raise OSError(
+                errno.EIO, f"not all of it could be written ({why}); is the disk full, or the folder gone?", str(target)
+            ) from problem
         raise OSError(problem.errno, problem.strerror, str(target)) from problem

@@ -142,7 +142,8 @@ class Journal:
 
     def close(self) -> None:
         if self._stream is not None:
-            self._stream.close()
+            with contextlib.suppress(OSError):  # of what a full disk refused, which has been said; the records before are on it
+                self._stream.close()
             self._stream = None
 
     def __enter__(self) -> Journal:

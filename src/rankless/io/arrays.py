@@ -6,7 +6,7 @@ import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -55,9 +55,16 @@ def write(path: str | os.PathLike, array: np.ndarray, observed: np.ndarray, besi
     with write_beside(path) as temporary:
         if temporary.suffix.lower() == ".npy":
             with open(temporary, "wb") as stream:
-                np.save(stream, array, allow_pickle=False)
+                np.lib.format.write_array(_Plain(stream), array, allow_pickle=False)  # pyright: ignore[reportArgumentType]
         else:
             _write_npz(temporary, {**beside, _USUAL_KEY: array, "observed": observed})
+
+
+class _Plain:
+    """A stream that NumPy doesn't know for a file: into one it writes past Python, and a full disk may go unnoticed."""
+
+    def __init__(self, stream: BinaryIO):
+        self.write = stream.write
 
 
 def _write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -1,13 +1,16 @@
-"""HDF5, which .nc and the newer .mat are: opened only where all that the file holds lies in it.
+"""HDF5, which .nc and the newer .mat are: read only where all that the file holds lies in it, written in memory first.
 
 An HDF5 file may say that its numbers lie in any other file of the machine. To read it would read that
 file, and to fill the holes of a copy of it would overwrite that file.
+
+Where the disk is full, HDF5's own writing ends the process, or says nothing and leaves a file that is not whole.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import io
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +42,24 @@ def opened(path: Path) -> Iterator[h5py.File]:
                 "gather all in one file, for example with xarray's load and to_netcdf"
             )
         yield file
+
+
+@contextlib.contextmanager
+def changing(path: Path) -> Iterator[h5py.File]:
+    """The file, to be changed."""
+    import h5py
+
+    image = io.BytesIO(path.read_bytes())
+    with h5py.File(image, "r+") as file:
+        yield file
+    path.write_bytes(image.getbuffer())
+
+
+def write(path: Path, fill: Callable[[io.BytesIO], object]) -> None:
+    """The file that `fill` writes."""
+    image = io.BytesIO()
+    fill(image)
+    path.write_bytes(image.getbuffer())
 
 
 def _leads_out(file: h5py.File, name: str, link: Any) -> bool:

@@ -108,9 +108,7 @@ def _fill(path: Path, names: Sequence[Hashable], done: Completion) -> None:
 
         _overwrite(zarr.open_group(path, mode="r+", use_consolidated=False), filled)
     elif hdf5.is_hdf5(path):
-        import h5py
-
-        with h5py.File(path, "r+") as file:
+        with hdf5.changing(path) as file:
             # a variable named like a dimension that it is not the coordinate of is stored under this name
             _overwrite(file, {known if (known := f"_nc4_non_coord_{name}") in file else name: raw for name, raw in filled.items()})
     else:
@@ -153,7 +151,7 @@ def _write(path: Path, data: xr.Dataset) -> None:
         if _is_zarr(path):
             data.to_zarr(path, mode="w")
         else:
-            data.to_netcdf(path, engine="h5netcdf")
+            hdf5.write(path, lambda stream: data.to_netcdf(stream, engine="h5netcdf"))
 
 
 # --- opening ----------------------------------------------------------------------------------------

@@ -1,0 +1,133 @@
+"""Everything that rankless writes, each with two contents to choose from, for faults to strike while it is written."""
+
+from __future__ import annotations
+
+import hashlib
+import io as streams
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+
+from rankless import complete, io
+from rankless._files import PARTIAL
+from rankless.completion import Completion
+
+SHAPE = (30, 24, 20)
+
+Write = Callable[[Path, int], object]  # into a folder, content 0 or 1
+
+
+def holed(which: int) -> np.ndarray:
+    """One of two arrays, half of it missing."""
+    rng = np.random.default_rng(which)
+    truth = np.einsum("ir,jr,kr->ijk", *(rng.normal(size=(d, 2)) for d in SHAPE))
+    return np.where(rng.random(SHAPE) < 0.5, np.nan, truth)
+
+
+@cache
+def done(which: int, source: str = "") -> Completion:
+    """A fit of one of two data sets; of a file, where `source` says of what kind, so that its copy is filled."""
+    data = io.load(_stored(holed(which), source, which)) if source else holed(which)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return complete(data, depth=0.0, penalty=1.0, max_rank=3, transform=None, n_fits=1, local=None, random_state=0)
+
+
+def _stored(array: np.ndarray, source: str, which: int) -> Path:
+    import xarray as xr
+
+    path = _folder() / f"{source.replace(' ', '-')}-{which}{'.zarr' if source == 'Zarr' else '.nc'}"
+    data = xr.Dataset({"t": (("x", "y", "z"), array)}, coords={"x": np.arange(len(array))})
+    if source == "Zarr":
+        data.to_zarr(path, zarr_format=2)
+    else:
+        packed = {"t": {"zlib": True, "chunksizes": (10, 8, 10)}} if source == "NetCDF" else {}  # a filled chunk needs more room
+        data.to_netcdf(path, engine="scipy" if source == "old NetCDF" else "h5netcdf", encoding=packed)
+    return path
+
+
+@cache
+def _folder() -> Path:
+    path = Path(_kept.name)
+    path.chmod(0o755)  # readable where a fault takes this process' rights
+    return path
+
+
+_kept = tempfile.TemporaryDirectory()  # removed when the process ends
+
+
+def _file(suffix: str, source: str, folder: Path, which: int) -> None:
+    io.write(folder / f"out{suffix}", done(which, source))
+
+
+def _page(folder: Path, which: int) -> None:
+    done(which).report(folder / "out.html")
+
+
+def _model(folder: Path, which: int) -> None:
+    done(which).save(folder / "out.npz")
+
+
+def _tensor(folder: Path, which: int) -> None:
+    done(which).model.save(folder / "out.npz")
+
+
+def _picture(folder: Path, which: int) -> None:
+    from rankless.figures import look
+
+    with look.house_style():
+        figure, axes = look.panels(1, 1)
+        axes[0, 0].plot(done(which).array()[:, 0, 0])
+        look.save(figure, folder / "out")
+
+
+def _numbers(folder: Path, which: int) -> None:
+    from rankless.figures.outcome import write_table
+
+    write_table(folder / "out.csv", {"x": np.arange(5000), "y": np.random.default_rng(which).normal(size=5000)})
+
+
+def _claims(folder: Path, which: int) -> None:
+    from rankless.figures.outcome import Claim, write_claims
+
+    write_claims(folder / "claims.md", {"figure": [Claim("x" * 900, "here", "all", "1", str(which), True)] * 20}, quick=False)
+
+
+WRITERS: dict[str, Write] = {
+    **{suffix: partial(_file, suffix, "") for suffix in io.FORMATS},
+    "a filled copy of a .nc": partial(_file, ".nc", "NetCDF"),
+    "a filled copy of an old .nc": partial(_file, ".nc", "old NetCDF"),
+    "a filled copy of a .zarr": partial(_file, ".zarr", "Zarr"),
+    "the page": _page,
+    "Completion.save": _model,
+    "CPTensor.save": _tensor,
+    "a figure": _picture,
+    "a figure's numbers": _numbers,
+    "the claims": _claims,
+}
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """What each output in a folder holds, as a hash; the same for the same content, whenever it was written."""
+    return {part.name: _content(part) for part in sorted(folder.iterdir()) if not part.name.startswith(PARTIAL)}
+
+
+def exact(folder: Path) -> dict[str, bytes]:
+    """Every byte below a folder."""
+    return {str(part.relative_to(folder)): part.read_bytes() for part in sorted(folder.rglob("*")) if part.is_file()}
+
+
+def _content(path: Path) -> str:
+    if path.is_dir():
+        parts = [name.encode() + b"\0" + content for name, content in exact(path).items()]
+    elif path.suffix == ".npz":  # an archive holds the time at which it was written
+        with zipfile.ZipFile(streams.BytesIO(path.read_bytes())) as archive:
+            parts = [name.encode() + archive.read(name) for name in archive.namelist()]
+    else:
+        parts = [path.read_bytes()[116 if path.suffix == ".mat" else 0 :]]  # so does the head of a .mat
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
