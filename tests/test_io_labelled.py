@@ -300,6 +300,20 @@ def test_a_broken_store_is_named(tmp_path, way):
         io.read(tmp_path / "file.zarr")
 
 
+def test_a_piece_cut_short_is_named(tmp_path):
+    path = put(weather(np.ones((3, 2))), tmp_path, "zarr3")
+    for piece in (part for part in (path / "t" / "c").rglob("*") if part.is_file()):
+        piece.write_bytes(piece.read_bytes()[:-3])
+    with pytest.raises(ValueError, match=r"in\.zarr is cut short or is no \.zarr file"):
+        io.read(path, value="t")
+
+
+def test_a_variable_is_filled_once(tmp_path):
+    path = put(weather(np.ones((3, 2))), tmp_path, "netcdf4")
+    with pytest.raises(ValueError, match=r"in\.nc: 't, t' names a variable twice; there are "):
+        io.read(path, value="t, t")
+
+
 @pytest.mark.parametrize("name", ["none.nc", "none.zarr"])
 def test_a_file_that_is_not_there(tmp_path, name):
     with pytest.raises(FileNotFoundError):

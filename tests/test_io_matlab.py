@@ -140,6 +140,13 @@ def test_a_broken_file_is_named(tmp_path, save, damage):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+def test_no_imaginary_part_is_left_out_in_silence(tmp_path, dtype):
+    savemat(tmp_path / "t.mat", {"tensor": np.ones((3, 2), dtype) * 1j})
+    with pytest.raises(ValueError, match=r"t\.mat: the array is complex; pass real numbers"):
+        io.read(tmp_path / "t.mat")
+
+
 def test_without_h5py_the_mend_of_a_73_file_is_named(tmp_path, monkeypatch):
     import importlib.util
 

@@ -7,10 +7,18 @@ import tempfile
 import warnings
 from pathlib import Path
 
-from torture import child, record
-from torture.zoo import CASES, Case
+from torture import child, record, zoo, zoo_stores
+from torture.zoo import Case
 
-SOURCES = ("torture/zoo.py", "src/rankless/io/*.py", "src/rankless/observations.py", "src/rankless/canonical.py", "src/rankless/cli.py")
+CASES = {**zoo.CASES, **zoo_stores.CASES}
+SOURCES = (
+    "torture/zoo.py",
+    "torture/zoo_stores.py",
+    "src/rankless/io/*.py",
+    "src/rankless/observations.py",
+    "src/rankless/canonical.py",
+    "src/rankless/cli.py",
+)
 COMMANDS = {"inspect": (), "complete": ("-o", "out.npy"), "evaluate": ()}
 
 

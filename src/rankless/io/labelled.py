@@ -68,7 +68,8 @@ def read(path: str | os.PathLike, *, modes: Sequence[str] | None = None, value: 
                 check_unnamed(Roles(modes), "the file", data[names[0]].dims)
                 for name in names:
                     check_fits(data[name].shape, 8)
-                    _check_written(stored[name])
+            for name in names:
+                _check_written(path, stored[name])
             data = data[list(names)].load()
     with _blaming(path):
         obs = observations_of(data, names)
@@ -189,12 +190,12 @@ def _decoded(stored: xr.Dataset) -> xr.Dataset:
     raise AssertionError
 
 
-def _check_written(variable: xr.DataArray) -> None:
+def _check_written(path: Path, variable: xr.DataArray) -> None:
     """NetCDF's mark of cells never written is a number; where a file doesn't name it as such, it would be fitted."""
     unmarked = variable.dtype in (np.float32, np.float64) and not {"_FillValue", "missing_value"} & set(variable.attrs)
     if unmarked and (variable.values == variable.dtype.type(_NEVER_WRITTEN)).any():
-        raise ValueError(
-            f"variable {variable.name!r} holds {_NEVER_WRITTEN:.3g}, NetCDF's mark of what was never written, as a value; "
+        raise Unclear(
+            f"{path}: variable {variable.name!r} holds {_NEVER_WRITTEN:.3g}, NetCDF's mark of what was never written, as a value; "
             f"give it an attribute _FillValue = {_NEVER_WRITTEN}"
         )
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.exceptions import ComplexWarning
 
 from rankless._files import write_beside
 from rankless.io import hdf5
@@ -66,7 +68,12 @@ def _read_five(path, modes: Sequence[str] | None, value: str | None) -> tuple[An
         chosen = _chosen(path, held, value)
         wanted = [chosen, *(name for name in modes or [] if name in held)]
         stream.seek(0)
-        loaded = loadmat(stream, appendmat=False, variable_names=wanted, mat_dtype=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ComplexWarning)
+            try:
+                loaded = loadmat(stream, appendmat=False, variable_names=wanted, mat_dtype=True)
+            except ComplexWarning:  # SciPy would leave out the imaginary part
+                raise Unclear(f"{path}: the array is complex; pass real numbers, for example its real and imaginary part") from None
     return loaded[chosen], [_label(loaded.get(name)) for name in modes or []]
 
 

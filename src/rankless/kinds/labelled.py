@@ -85,6 +85,8 @@ def chosen(data: xr.Dataset, value: str | Sequence[str] | None) -> tuple[Hashabl
     absent = [name for name in names if name not in data.data_vars]
     if absent or not names:
         raise ValueError(f"no variable {absent[0]!r}; there are {listing}" if absent else "no variable to fill; the Dataset has none")
+    if len(set(names)) < len(names):
+        raise ValueError(f"{value!r} names a variable twice; there are {listing}")
     if len({frozenset(data[name].dims) for name in names}) > 1:
         # name as the mend those that have the most dims: fields, rather than what describes them
         most = max(data[names[0]].dims, *(data[name].dims for name in names), key=len)
