@@ -245,6 +245,7 @@ def test_files_that_are_not_what_they_say(tmp_path, name, write, message):
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
+        ("a,a,b,v\n1,1,1,1\n", {"modes": ["a", "b"], "value": "v"}, r"column 'a' stands twice in .*t\.csv; it has .*: rename one"),
         ("a,b,v\n1,1,1\n", {"modes": None}, r"columns 'a', 'b', 'v'; say which .* modes=\['a', 'b'\], value='v' \(--modes a,b --value v\)"),
         ("a,b,v\n1,1,1\n", {"value": None}, r"say which are its modes and which its value"),
         ("a,b,v\n1,1,1\n", {"modes": ["a", "year"]}, r"no column 'year' in .*t\.csv; it has 'a', 'b', 'v'"),
@@ -263,6 +264,38 @@ def test_files_that_are_not_what_they_say(tmp_path, name, write, message):
 def test_bad_tables(tmp_path, text, options, message):
     with pytest.raises(ValueError, match=message):
         read_csv(tmp_path, text, **options)
+
+
+@pytest.mark.parametrize("rows", ["1,1,1,5\n1,2,2,5\n", "1,1,1,5\n1,2,2\n", "1,1,1\n1,2,2,5\n"], ids=["all", "the first", "the last"])
+@pytest.mark.parametrize("more", ["", ",junk"])
+def test_rows_longer_than_the_header_are_not_cut_off(tmp_path, rows, more):
+    """1,5 for 1.5 would be read as 1."""
+    path = tmp_path / "t.csv"
+    path.write_text(f"a,b,v{more}\n" + rows.replace("\n", f"{',0' if more else ''}\n"))
+    with pytest.raises(ValueError, match=r"t\.csv is cut short or is no \.csv file \(.*(Expected . fields|Length of header)"):
+        io.read(path, modes=["a", "b"], value="v")
+
+
+def test_a_column_without_a_name_is_called_as_pandas_does(tmp_path):
+    pd.DataFrame({"b": [1, 2], "v": [0.5, 1.5]}, index=["x", "y"]).to_csv(tmp_path / "t.csv")
+    obs = io.read(tmp_path / "t.csv", modes=["Unnamed: 0", "b"], value="v")
+    assert obs.label(0, 1) == "y"
+
+
+@pytest.mark.parametrize(("label", "reason"), [([1], "unhashable"), ({"x": 1}, "unhashable")], ids=["a list", "a record"])
+def test_labels_are_texts_or_numbers(tmp_path, label, reason):
+    table = pd.DataFrame({"a": [label, label], "b": [1, 2], "v": [1.0, 2.0]})
+    table.to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match=rf"t\.parquet: column 'a' holds no labels \({reason}.*\); pass texts or numbers"):
+        io.read(tmp_path / "t.parquet", modes=["a", "b"], value="v")
+
+
+def test_names_by_the_thousand_are_not_all_told(tmp_path):
+    (tmp_path / "t.csv").write_text(",".join(f"c{i}" for i in range(10_000)) + "\n")
+    for options in ({}, {"modes": ["a", "b"], "value": "v"}):
+        with pytest.raises(ValueError, match=r"10,000 in all") as caught:
+            io.read(tmp_path / "t.csv", **options)
+        assert len(str(caught.value)) < 400
 
 
 def test_a_suffix_that_is_not_known_lists_those_that_are(tmp_path):

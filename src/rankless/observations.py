@@ -142,7 +142,12 @@ class Observations:
         check_order(len(modes), f"a table with modes {modes}")
         codes, labels = [], []
         for name in modes:
-            code, label = pd.factorize(table[name], sort=True)
+            try:
+                code, label = pd.factorize(table[name], sort=True)
+            except TypeError as problem:  # a list, a dictionary
+                raise ValueError(
+                    f"column {name!r} holds no labels ({problem}); pass texts or numbers: table[{name!r}].astype(str)"
+                ) from None
             if (code < 0).any():
                 row = int(np.flatnonzero(code < 0)[0])
                 raise ValueError(f"row {row} of the table has no {name!r}; drop it with table.dropna(subset=[{name!r}])")

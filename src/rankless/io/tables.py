@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from rankless._files import write_beside
-from rankless.io.broken import Unclear, named, need
+from rankless.io.broken import Unclear, listing, named, need
 from rankless.observations import Duplicates, Observations
 
 if TYPE_CHECKING:
@@ -19,15 +20,16 @@ if TYPE_CHECKING:
 
 # What stands for "no value" in a value column. In a mode's column only an empty cell does: a country may be called NA.
 _NO_VALUE = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]
+_ROWS_AT_ONCE = 200_000  # with all their columns
 
 
 def read(path: str | os.PathLike, *, modes: Sequence[str] | None, value: str | None, duplicates: Duplicates = "error") -> Observations:
     """Observations from the columns `modes` and `value`; raises ValueError rather than guess them."""
     parquet = Path(path).suffix.lower() == ".parquet"
     with named(path, "write it again"):
-        columns = _parquet_columns(path) if parquet else list(pd.read_csv(path, nrows=0).columns)
+        columns = _parquet_columns(path) if parquet else _csv_columns(path)
         modes, value = _declared(path, columns, modes, value)
-        table = _read_parquet(path, [*modes, value]) if parquet else _read_csv(path, modes, value)
+        table = _read_parquet(path, [*modes, value]) if parquet else _read_csv(path, columns, modes, value)
     try:
         return Observations.from_table(table, modes, value, duplicates=duplicates)
     except ValueError as problem:
@@ -52,32 +54,49 @@ def write(path: str | os.PathLike, table: pd.DataFrame) -> None:
 
 
 def _declared(path, columns: list[str], modes: Sequence[str] | None, value: str | None) -> tuple[list[str], str]:
-    listing = ", ".join(map(repr, columns))
+    held = listing(columns)
     if modes is None or value is None:
-        *first, last = columns if len(columns) > 1 else ["a", "b", "c"]
+        *first, last = columns if 1 < len(columns) < 9 else ["a", "b", "c"]
         raise Unclear(
-            f"{path} is a table with columns {listing}; say which are its modes and which its value, "
+            f"{path} is a table with columns {held}; say which are its modes and which its value, "
             f"for example modes={first!r}, value={last!r} (--modes {','.join(map(str, first))} --value {last})"
         )
     absent = [name for name in [*modes, value] if name not in columns]
     if absent:
-        raise Unclear(f"no column {absent[0]!r} in {path}; it has {listing}")
+        raise Unclear(f"no column {absent[0]!r} in {path}; it has {held}")
+    double = [name for name in [*modes, value] if columns.count(name) > 1]
+    if double:
+        raise Unclear(f"column {double[0]!r} stands twice in {path}; it has {held}: rename one")
     if len({*modes, value}) <= len(modes):
-        raise Unclear(f"modes={list(modes)!r}, value={value!r} name a column of {path} twice; it has {listing}")
+        raise Unclear(f"modes={list(modes)!r}, value={value!r} name a column of {path} twice; it has {held}")
     return list(modes), value
 
 
 # --- csv ------------------------------------------------------------------------------------------
 
 
-def _read_csv(path, modes: list[str], value: str) -> pd.DataFrame:
-    table = pd.read_csv(
-        path,
-        usecols=[*modes, value],
-        dtype=dict.fromkeys(modes, str),
-        keep_default_na=False,
-        na_values={**{name: [""] for name in modes}, value: _NO_VALUE},
-    )
+def _csv_columns(path) -> list[str]:
+    """Names in the header, as they stand there: pandas calls the second ``a`` another name. It also names a column without one."""
+    stand = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0]
+    called = pd.read_csv(path, nrows=0, index_col=False).columns
+    return [here or name for here, name in zip(stand, called, strict=True)]
+
+
+def _read_csv(path, columns: list[str], modes: list[str], value: str) -> pd.DataFrame:
+    wanted = [*modes, value]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header, such as 1,5 for 1.5
+        # all columns, and not these only: pandas counts the cells of a row only where it reads them all
+        parts = pd.read_csv(
+            path,
+            index_col=False,  # nor would the first be an index where rows are longer than the header
+            dtype={name: str for name in columns if name != value},
+            keep_default_na=False,
+            na_values={**{name: [""] for name in modes}, value: _NO_VALUE},
+            chunksize=_ROWS_AT_ONCE,
+        )
+        with parts:
+            table = pd.concat([part[wanted] for part in parts], ignore_index=True)
     for name in modes:
         table[name] = _labels(path, table[name])
     table[value] = _numbers(path, table[value])
