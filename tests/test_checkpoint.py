@@ -21,6 +21,7 @@ from rankless.als.workers import Workers
 from rankless.checkpoint import Journal
 from rankless.kriging import Correlation, Groups, Neighbours, from_arrays, to_arrays
 from rankless.observations import Observations
+from rankless.progress import Progress
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 SETTINGS = {"depth": 0.0, "noise": None, "transform": None, "random_state": 0}
@@ -259,8 +260,8 @@ def test_ctrl_c_leaves_the_best_so_far_in_the_estimator(whole):
     fits, messages = {}, []
 
     def stop(after: int):
-        def callback(message: str, fraction: float | None) -> None:
-            messages.append(message)
+        def callback(now: Progress) -> None:
+            messages.append(now.stage)
             if len(messages) == after:
                 raise KeyboardInterrupt
 
@@ -293,7 +294,7 @@ HEARING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handle
 
 
 def start(folder: Path, *options: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", HEARING, "complete", "data.npy", "-o", "out.npy", "--checkpoint-every", "0", *options]
+    command = [sys.executable, "-c", HEARING, "complete", "data.npy", "-o", "out.npy", "--checkpoint-every", "0", "--quiet", *options]
     environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True)

@@ -288,7 +288,7 @@ def test_ctrl_c_leaves_one_line_and_no_file(tmp_path, planted, monkeypatch, wher
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(where, interrupt)
-    result = CliRunner().invoke(app, ["complete", "data.npy", "-o", "out.npy"])
+    result = CliRunner().invoke(app, ["complete", "data.npy", "-o", "out.npy", "--quiet"])
     assert result.exit_code == 130
     assert result.stderr == "stopped; no file was written\n"
     assert [p.name for p in tmp_path.iterdir()] == ["data.npy"]
@@ -305,7 +305,7 @@ def cut_short(folder: Path, monkeypatch) -> Path:
 
     with monkeypatch.context() as patch:
         patch.setattr("rankless.io.write", interrupt)
-        run = rankless("complete", "data.npy", "-o", "out.npy", "--checkpoint-every", 0, cwd=folder)
+        run = rankless("complete", "data.npy", "-o", "out.npy", "--quiet", "--checkpoint-every", 0, cwd=folder)
     assert (run.returncode, run.stderr) == (130, "stopped; the same command with --resume goes on from .out.npy.checkpoint\n")
     assert sorted(p.name for p in folder.iterdir()) == [".out.npy.checkpoint", "data.npy"]
     return folder / ".out.npy.checkpoint"
@@ -313,25 +313,25 @@ def cut_short(folder: Path, monkeypatch) -> Path:
 
 def test_resume_goes_on_and_says_so(tmp_path, planted, monkeypatch):
     kept = cut_short(tmp_path, monkeypatch)
-    run = rankless("complete", "data.npy", "-o", "out.npy", "--resume", cwd=tmp_path)
+    run = rankless("complete", "data.npy", "-o", "out.npy", "--quiet", "--resume", cwd=tmp_path)
     assert (run.returncode, run.stderr) == (0, "going on from .out.npy.checkpoint\n")
     assert not kept.exists()
     first = (tmp_path / "out.npy").read_bytes()
-    run = rankless("complete", "data.npy", "-o", "out.npy", "--resume", cwd=tmp_path)
+    run = rankless("complete", "data.npy", "-o", "out.npy", "--quiet", "--resume", cwd=tmp_path)
     assert (run.returncode, run.stderr) == (0, "there is no .out.npy.checkpoint to go on from; starting afresh\n")
     assert (tmp_path / "out.npy").read_bytes() == first
 
 
 def test_without_resume_a_fit_starts_afresh_and_says_so(tmp_path, planted, monkeypatch):
     kept = cut_short(tmp_path, monkeypatch)
-    run = rankless("complete", "data.npy", "-o", "out.npy", cwd=tmp_path)
+    run = rankless("complete", "data.npy", "-o", "out.npy", "--quiet", cwd=tmp_path)
     assert (run.returncode, run.stderr) == (0, "starting afresh; --resume would have gone on from .out.npy.checkpoint\n")
     assert not kept.exists()
 
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path, planted, monkeypatch):
     kept = cut_short(tmp_path, monkeypatch)
-    run = rankless("complete", "data.npy", "-o", "out.npy", "--resume", "--depth", 1, cwd=tmp_path)
+    run = rankless("complete", "data.npy", "-o", "out.npy", "--quiet", "--resume", "--depth", 1, cwd=tmp_path)
     assert run.returncode == 2
     assert run.stderr == (
         "going on from .out.npy.checkpoint\nerror: the checkpoint '.out.npy.checkpoint' is of a fit with another depth "

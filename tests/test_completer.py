@@ -65,6 +65,7 @@ def test_parameters_have_the_names_and_defaults_of_the_contract():
         "duplicates": "error",
         "random_state": None,
         "n_jobs": None,
+        "verbose": False,
     }
 
 
@@ -341,8 +342,8 @@ def test_where_whole_fibres_are_missing_the_error_said_is_that_of_whole_fibres()
 
 def test_the_search_reports_while_it_runs():
     said = []
-    complete(SEEN, callback=lambda message, fraction: said.append(message), **FAST)
-    assert said
+    done = complete(SEEN, callback=said.append, **FAST)
+    assert said[-1].fits == len(done.path)
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def test_a_small_run_from_end_to_end(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(demo, "complete", functools.partial(complete, max_rank=6, noise=None))
 
     said = []
-    result = demo.run(tmp_path / "out", seed=0, callback=lambda message, fraction: said.append(message))
+    result = demo.run(tmp_path / "out", seed=0, callback=said.append)
     demo.show(result)
     printed = capsys.readouterr().out
 

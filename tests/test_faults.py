@@ -43,7 +43,7 @@ def test_a_full_disk_leaves_the_earlier_output_and_names_it(tmp_path):
     ("options", "text"), [(["--checkpoint-every", "1000"], "run the command again"), (["--checkpoint-every", "0"], "--resume goes on from")]
 )
 def test_a_fit_whose_output_cannot_be_written_says_how_to_go_on(tmp_path, table, monkeypatch, options, text):
-    command = ["complete", str(table), "-o", str(tmp_path / "out.npy"), *options]
+    command = ["complete", str(table), "-o", str(tmp_path / "out.npy"), "--quiet", *options]
     with monkeypatch.context() as patch:
         patch.setattr(io, "write", full_disk)
         end = CliRunner().invoke(app, command)

@@ -14,6 +14,7 @@ from rankless.cli import app
 from rankless.completer import TensorCompleter
 from rankless.completion import Completion, complete
 from rankless.cp_tensor import CPTensor
+from rankless.progress import Progress
 from rankless.transforms import Transform
 
 SHAPE = (18, 16, 14)
@@ -201,9 +202,9 @@ def test_a_fit_cut_short_goes_on_to_the_same_bits(tmp_path):
     options = {"loss": "poisson", "penalty": 2.0, "random_state": 0, "n_jobs": 1}
     whole, told = TensorCompleter(**options).fit(seen), []
 
-    def stop(message: str, fraction: float | None) -> None:
-        told.append(message)
-        if len(told) == 3:
+    def stop(now: Progress) -> None:
+        told.append(now)
+        if len(told) == 4:
             raise RuntimeError("killed")
 
     with pytest.raises(RuntimeError, match="killed"), Journal(tmp_path / "fit", every=0) as journal:

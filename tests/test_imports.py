@@ -17,7 +17,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 # A module may import from its own part and from parts of a lower layer.
 LAYERS = {
-    **dict.fromkeys(["_files", "_memory", "checkpoint", "depth", "canonical", "observations", "cp_tensor"], 0),
+    **dict.fromkeys(["_files", "_memory", "checkpoint", "depth", "canonical", "observations", "cp_tensor", "progress"], 0),
     **dict.fromkeys(["als", "dynamics", "effects", "gaps", "inspection", "difficulty", "diagnostics", "kinds", "scores", "matching"], 1),
     **dict.fromkeys(["frame", "kriging", "views"], 2),
     **dict.fromkeys(["scoring", "units", "report", "plots"], 3),
@@ -67,7 +67,7 @@ HOMES = {
     "plotly": ["report/"],
     "jinja2": ["report/"],
     "typer": ["cli.py", "figures/command.py"],
-    "rich": ["cli.py", "shown.py", "demo/"],
+    "rich": ["progress.py", "shown.py", "demo/"],
 }
 
 

@@ -10,16 +10,17 @@ from rankless import als, endings, walks
 from rankless.als import workers as workers_module
 from rankless.als.workers import Workers
 from rankless.observations import Observations
+from rankless.progress import Callback, Tracker
 from rankless.selection import Found, search
 from rankless.walks import DEPTHS, Limits
 
 COLUMNS = {"start", "depth", "penalty", "effects", "noise", "rank", "holdout_rmse", "sweeps", "seconds"}
 
 
-def found(array: np.ndarray | Observations, *, seed: int = 0, n_jobs: int = 1, say=lambda message, fraction: None, **limits) -> Found:
+def found(array: np.ndarray | Observations, *, seed: int = 0, n_jobs: int = 1, callback: Callback | None = None, **limits) -> Found:
     obs = array if isinstance(array, Observations) else Observations.from_array(array)
-    with Workers(n_jobs) as workers:
-        return search(obs, Limits(**limits), holdout=0.1, seed=seed, workers=workers, say=say)
+    with Workers(n_jobs, tracker=Tracker(callback)) as workers:
+        return search(obs, Limits(**limits), holdout=0.1, seed=seed, workers=workers)
 
 
 @pytest.fixture(scope="module")
@@ -231,9 +232,10 @@ def test_another_seed_holds_out_other_entries(small):
 
 def test_the_search_says_what_it_does(small):
     said = []
-    found(small[1], penalties=(1.0,), say=lambda message, fraction: said.append(message))
-    assert said
-    assert all(isinstance(message, str) for message in said)
+    path = found(small[1], penalties=(1.0,), callback=said.append).path
+    assert {"growing components", "pruning many components", "refitting on all entries"} <= {now.stage for now in said}
+    assert said[-1].fits == len(path)
+    assert said[-1].best == min(row["holdout_rmse"] for row in path)
 
 
 # --- slow -----------------------------------------------------------------------------------------

@@ -97,6 +97,7 @@ class WithoutOption(TensorCompleter):
         duplicates="mean",
         random_state=0,
         n_jobs=1,
+        verbose=False,
     ):
         for name, value in list(locals().items()):
             if name not in ("self", "__class__"):

@@ -19,7 +19,7 @@ SOURCES = (
     "src/rankless/canonical.py",
     "src/rankless/cli.py",
 )
-COMMANDS = {"inspect": (), "complete": ("-o", "out.npy"), "evaluate": ()}
+COMMANDS = {"inspect": (), "complete": ("-o", "out.npy", "--quiet"), "evaluate": ("--quiet",)}
 
 
 def store(**how):

@@ -121,7 +121,7 @@ def ended(folder: Path, ending: signal.Signals, after: float, whole: str) -> tup
 
 
 def begun(folder: Path, *options: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", HEARING, "complete", "data.npy", "-o", "filled.npy", "--checkpoint-every", "0", *options]
+    command = [sys.executable, "-c", HEARING, "complete", "data.npy", "-o", "filled.npy", "--checkpoint-every", "0", "--quiet", *options]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rankless.figures.command import reproduce
+from rankless.progress import Tracker, shown
 from rankless.recovery import checkpoint, how_to_go_on, not_written, say, so_far
 from rankless.shown import facts, print_scores, print_slices
 
@@ -42,6 +42,7 @@ Duplicates = Annotated[str, typer.Option(help="A coordinate given twice in a tab
 IndexBase = Annotated[int | None, typer.Option(help="The first number in a .tns: 1, unless the file says otherwise; or 0.")]
 Absent = Annotated[str | None, typer.Option(help="Pass missing where what a sparse matrix doesn't list was not observed.")]
 Seed = Annotated[int, typer.Option(help="Same seed, same numbers.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Don't show how far it is.")]
 
 
 def main() -> None:
@@ -102,6 +103,7 @@ def complete(
     checkpoint_every: Annotated[float, typer.Option(help="Seconds between writes of the file --resume goes on from.")] = 10.0,
     index_base: IndexBase = None,
     absent: Absent = None,
+    quiet: Quiet = False,
 ) -> None:
     """Fill the holes of INPUT and write the result; nothing needs to be chosen."""
     from rankless import io
@@ -132,16 +134,17 @@ def complete(
     from rankless.completion import Completion
 
     done = Completion(TensorCompleter(random_state=seed, **options), given)
-    with checkpoint(output, checkpoint_every, resume) as journal, _progress() as callback:
+    with checkpoint(output, checkpoint_every, resume) as journal, shown(not quiet) as callback:
+        tracker = Tracker(callback)
         try:
             done.estimator.fit(given.fitted, callback=callback, checkpoint=journal)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(so_far(done, output, journal)) from None
-        callback(f"writing {output}", None)
+        tracker.stage(f"writing {output}")
         try:
             io.write(output, done, index_base=index_base, coverage=coverage)
             if report is not None:
-                callback(f"writing {report}", None)
+                tracker.stage(f"writing {report}")
                 done.report(report, title=f"{source.name}, filled in")
         except KeyboardInterrupt:
             raise KeyboardInterrupt(how_to_go_on(journal)) from None
@@ -165,13 +168,14 @@ def evaluate(
     duplicates: Duplicates = "error",
     index_base: IndexBase = None,
     absent: Absent = None,
+    quiet: Quiet = False,
 ) -> None:
     """Hide observed entries of INPUT and score how well they are found again."""
     obs = _load(source, modes, value, duplicates=duplicates, index_base=index_base, absent=absent).fitted
     mode = None if by is None else obs.mode_index(int(by) if by.isdigit() else by)
     from rankless.evaluation import evaluate as score
 
-    with _progress() as callback:
+    with shown(not quiet) as callback:
         scores = score(obs, hide=hide, seed=seed, callback=callback)
     print_scores(scores, f"{source}: {hide:.0%} of the observed entries hidden, seed {seed}")
     if mode is not None:
@@ -199,11 +203,12 @@ def inspect(
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the filled table, the picture and the page.")] = Path("out"),
     seed: Seed = 0,
+    quiet: Quiet = False,
 ) -> None:
     """Real weather data: hide a fifth, fill it, score it, and say what the components are."""
     from rankless import demo as weather
 
-    with _progress() as callback:
+    with shown(not quiet) as callback:
         result = weather.run(output, seed=seed, callback=callback)
     weather.show(result)
 
@@ -245,20 +250,3 @@ def _choice(text: str, name: str, known: dict):
     if text not in known:
         raise ValueError(f"--{name} {text} is not known; pass {', '.join(known)}")
     return known[text]
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, float | None], None]]:
-    """A progress bar on stderr, gone when done; yields ``callback(message, fraction or None)``."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("starting", total=None)
-
-        def callback(message: str, fraction: float | None) -> None:
-            progress.update(task, description=message, total=None if fraction is None else 1.0, completed=fraction or 0.0)
-
-        yield callback

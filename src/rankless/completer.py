@@ -26,9 +26,10 @@ from rankless.general import search as search_general
 from rankless.intervals import Calibration, check_coverage
 from rankless.observations import Observations
 from rankless.options import limits_of, signs_in
+from rankless.progress import Callback, Tracker, log, shown
 from rankless.scoring import rmse_of
 from rankless.transforms import Transform, check_transform
-from rankless.walks import Limits, Say, streams_of
+from rankless.walks import Limits, streams_of
 
 _MIN_HELD = 500  # entries held out of small data even where `holdout` asks for fewer: a hundred choose a penalty badly
 _MOST_HELD = 0.3  # ... up to this share
@@ -73,6 +74,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         come twice, as in bootstrap samples.
     random_state : same seed, same numbers, on any number of threads.
     n_jobs : threads; None means all processors.
+    verbose : whether to show how far the search is, on stderr: a bar in a terminal or a notebook, elsewhere a line a second.
 
     `X` is what scikit-learn calls categorical: each column holds slices' numbers, from 0 on. Labels become
     numbers by `sklearn.preprocessing.OrdinalEncoder`. Shuffle the folds of a cross-validation: a table is often
@@ -117,6 +119,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         duplicates: Duplicates = "error",
         random_state=None,
         n_jobs: int | None = None,
+        verbose: bool = False,
     ):
         self.depth = depth
         self.penalty = penalty
@@ -134,16 +137,21 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self.duplicates = duplicates
         self.random_state = random_state
         self.n_jobs = n_jobs
+        self.verbose = verbose
 
     def fit(
-        self, X, y=None, sample_weight=None, *, callback: Say | None = None, checkpoint: Journal | str | os.PathLike | None = None
+        self, X, y=None, sample_weight=None, *, callback: Callback | None = None, checkpoint: Journal | str | os.PathLike | None = None
     ) -> TensorCompleter:
         """Fit to coordinates `X` ``(n, order)`` and values `y` ``(n,)``, or to an array with NaN, or to Observations.
 
         `sample_weight` ``(n,)`` weighs the squares; a row of weight 0, or whose value is NaN, was not observed.
-        `callback(message, fraction or None)` is told what the search is doing. A fit that takes longer than ten seconds keeps
-        what it has computed in the file `checkpoint` until it is done; one that was cut short goes on from there when run again
-        with the same data and settings, to the same numbers. ctrl-C leaves the best fit so far in the estimator.
+        `callback` is called with a `rankless.progress.Progress` at every stage, every fit of the search and each second in
+        between. If it raises StopIteration the search ends, and the best fit so far is refitted on all entries: the answer, in
+        less time. Any other exception passes.
+
+        A fit that takes longer than ten seconds keeps what it has computed in the file `checkpoint` until it is done; one that
+        was cut short goes on from there when run again with the same data and settings, to the same numbers. ctrl-C leaves
+        the best fit so far in the estimator.
         """
         obs = self._observations(X, y, sample_weight)
         limits = limits_of(self, obs)
@@ -162,18 +170,19 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         outlier = wild(obs)
         check_fit(obs.size, obs.shape, itemsize=obs.values.itemsize, weighted=obs.weights is not None)
         holdout = min(max(self.holdout, _MIN_HELD / obs.size), max(self.holdout, _MOST_HELD))
-        with opened(checkpoint) as journal, Workers(self.n_jobs, journal) as workers:
+        with opened(checkpoint) as journal, shown(self.verbose) as bar, Workers(self.n_jobs, journal, Tracker(bar, callback)) as workers:
             seed = self._begin(journal, obs)
-            options: dict[str, Any] = {"holdout": holdout, "seed": seed, "say": callback or _silent}
+            options: dict[str, Any] = {"holdout": holdout, "seed": seed, "workers": workers}
             self._seed = seed
             if general:
-                unfinished = self._fit_general(obs, positive, limits, workers=workers, **options)
+                unfinished = self._fit_general(obs, positive, limits, **options)
             else:
-                best, tried = Fit.best(obs, name, limits, workers=workers, **options)
+                best, tried = Fit.best(obs, name, limits, **options)
                 self._keep(best, tried, obs)
                 unfinished = any(fit.found.unfinished for fit in tried)
             if unfinished:
                 raise KeyboardInterrupt
+        log.info("rank %d, depth %g, held-out error %.4g, among %d fits", self.rank_, self.depth_, self.holdout_rmse_, len(self.path_))
         _warn_unseen(obs, self)
         if outlier and self.loss == "gaussian" and self.transform_.name == "none":
             warnings.warn(outlier, UserWarning, stacklevel=2)
@@ -194,13 +203,13 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         return self._filled_at(self._checked(X), coverage)[1:]
 
-    def calibration(self, callback: Say | None = None) -> Calibration | None:
+    def calibration(self, callback: Callback | None = None) -> Calibration | None:
         """Errors at entries that no choice has seen, made at the first call; None for constant data, and for other losses than squares."""
         check_is_fitted(self)
         if self._calibration is None and self._answer is not None:
             best, stream = self._answer, streams_of(self._seed)[1]
-            with Workers(self.n_jobs) as workers:
-                self._calibration = Calibration.of(best.found, best.near_one, seed=stream, workers=workers, say=callback or _silent)
+            with shown(self.verbose) as bar, Workers(self.n_jobs, tracker=Tracker(bar, callback)) as workers:
+                self._calibration = Calibration.of(best.found, best.near_one, seed=stream, workers=workers)
         return self._calibration
 
     def calibration_errors(self) -> tuple[Observations, np.ndarray]:
@@ -269,7 +278,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         seed = _seed(self.random_state)
         if journal is None:
             return seed
-        settings = {name: repr(value) for name, value in self.get_params().items() if name not in ("n_jobs", "random_state")}
+        settings = {name: repr(value) for name, value in self.get_params().items() if name not in ("n_jobs", "verbose", "random_state")}
         facts = {
             "data": f"{obs.size} entries of shape {obs.shape}, digest {digest(obs.coords, obs.values, obs.weights)}",
             **settings,
@@ -361,10 +370,6 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self._unseen = [mask & ~between for mask, between in zip(self._unseen, self._between, strict=True)]
         self.holdout_rmse_ = rmse_of(best.residual, found.reported[1]) * 2.0**best.data_exponent
         self.path_ = pd.concat([pd.DataFrame(fit.path()) for fit in tried], ignore_index=True)
-
-
-def _silent(message: str, fraction: float | None) -> None:
-    pass
 
 
 def _seed(random_state) -> Any:

@@ -22,9 +22,9 @@ from rankless.intervals import TooFew
 from rankless.kinds import Given, Roles, understand
 from rankless.kriging import Kriging
 from rankless.observations import Observations
+from rankless.progress import Callback
 from rankless.scores import table_of
 from rankless.transforms import Transform
-from rankless.walks import Say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -264,7 +264,7 @@ def complete(
     value: str | Sequence[str] | None = None,
     wide: bool = False,
     absent: Literal["missing"] | None = None,
-    callback: Say | None = None,
+    callback: Callback | None = None,
     checkpoint: Journal | str | os.PathLike | None = None,
     **options,
 ) -> Completion:
@@ -274,8 +274,9 @@ def complete(
     the variables to fill, if not all), a table of pandas, polars, pyarrow or whatever else narwhals reads, a sparse array,
     or Observations. A long table has a row an entry: name the columns that are its `modes` and its `value`. A wide one has
     a mode in its rows and one in its columns: ``wide=True``, and `modes` names the columns that label its rows, if any
-    do. Of a sparse array say ``absent="missing"``. `callback` and `checkpoint`,
-    a file from which a fit that was cut short goes on, are those of `TensorCompleter.fit`; `options` are those of `TensorCompleter`.
+    do. Of a sparse array say ``absent="missing"``. `callback`, which is told how far the search is and may end it, and `checkpoint`,
+    a file from which a fit that was cut short goes on, are those of `TensorCompleter.fit`; `options` are those of `TensorCompleter`:
+    ``verbose=True`` shows how far it is.
 
     >>> import numpy as np, rankless
     >>> array = np.outer(np.arange(1.0, 9.0), [1.0, 2.0, -1.0, 4.0, 0.5, 3.0, 2.0])

@@ -118,7 +118,7 @@ def averaged(hunt: Search, best: Point) -> list[Point]:
     if sweeps < FEWEST_DRAWS:
         return []
     units, rng, clock = best.frame.to_units(hunt.train), next(hunt.streams), perf_counter()
-    hunt.say(f"draws of {rank} components", None)
+    hunt.tracker.stage(f"drawing {rank} components from the posterior")
     entries = Entries(units)
     state = with_random(entries, empty(entries), rank, rng)
     noise = unit_noise(best.frame, best, hunt.held)

@@ -19,12 +19,11 @@ from rankless import als
 from rankless.completion import complete
 from rankless.effects import MainEffects
 from rankless.observations import Observations
+from rankless.progress import Callback, Tracker
 from rankless.scores import table_of
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Callback = Callable[[str, float | None], None]
 
 _TINY = 1e-3  # penalty of plain CP at unit root mean square: enough to keep each solve well posed
 
@@ -84,17 +83,20 @@ def evaluate(
     hide: float = 0.2,
     seed: int = 0,
     ranks: Sequence[int] = (3, 10, 30),
-    callback: Callback = lambda message, fraction: None,
+    callback: Callback | None = None,
 ) -> list[Score]:
-    """Scores of the mean, main effects, plain CP at each of `ranks`, and rankless, on the same hidden entries."""
+    """Scores of the mean, main effects, plain CP at each of `ranks`, and rankless, on the same hidden entries.
+
+    `callback` is told how far it is, as in `TensorCompleter.fit`.
+    """
     train, hidden = obs.split(hide, seed=seed)
     if hidden.size == 0:
         raise ValueError(f"hide={hide} of {obs.size} observed entries hides none without baring a slice; pass a larger share or more data")
     simple = {"mean": mean, "main effects": main_effects}
     simple |= {f"CP, rank {rank}": functools.partial(plain_cp, rank=rank, seed=seed) for rank in ranks}
-    scores = []
+    scores, tracker = [], Tracker(callback)
     for step, (name, method) in enumerate(simple.items()):
-        callback(name, step / (len(simple) + 1))
+        tracker.stage(name, step / len(simple))
         start = time.perf_counter()
         prediction = method(train)(hidden.indices)
         scores.append(_score(name, hidden, prediction, start))

@@ -8,11 +8,12 @@ from typing import Literal
 
 import numpy as np
 
+from rankless.als.workers import Workers
 from rankless.observations import Observations
 from rankless.scoring import Point, rmse_of
 from rankless.selection import Found, search
 from rankless.transforms import Name, Transform, amounts, asked_for, earns
-from rankless.walks import Limits, Say
+from rankless.walks import Limits
 
 
 @dataclass(eq=False)
@@ -28,7 +29,7 @@ class Fit:
     alone: np.ndarray  # ... of the best fit on single held-out cells before others were blended in
 
     @classmethod
-    def of(cls, obs: Observations, name: Name, limits: Limits, *, say: Say, **options) -> Fit:
+    def of(cls, obs: Observations, name: Name, limits: Limits, *, workers: Workers, **options) -> Fit:
         transform = Transform.of(name, obs)
         near_one, exponent = near_one_of(obs.with_values(transform.forward(obs.values)))
         data_exponent = near_one_of(obs)[1]
@@ -40,10 +41,8 @@ class Fit:
         def error(point: Point, held: Observations) -> float:
             return rmse_of(residual(point, held), held)
 
-        def tell(message: str, fraction: float | None) -> None:
-            say(message if name == "none" else f"{transform.of_what}: {message}", fraction)
-
-        found = search(near_one, limits, say=tell, error=None if name == "none" else error, **options)
+        workers.tracker.begin("" if name == "none" else f"{transform.of_what}: ", unit=2.0**data_exponent)
+        found = search(near_one, limits, workers=workers, error=None if name == "none" else error, **options)
         held = found.held.with_values(np.ldexp(found.held.values, exponent))
         calibrated = transform.calibrated(held, np.ldexp(found.point.residual, exponent))
         return cls(calibrated, near_one, exponent, data_exponent, found, residual(*found.reported), residual(found.alone, found.led))

@@ -25,8 +25,9 @@ from rankless.als.workers import Workers
 from rankless.cp_tensor import CPTensor
 from rankless.effects import MainEffects
 from rankless.observations import Observations
+from rankless.progress import Ended
 from rankless.units import Units
-from rankless.walks import HOPELESS, OFFERED, Limits, Say, guard_at, held_out, penalties_of, streams_of
+from rankless.walks import HOPELESS, OFFERED, Limits, guard_at, held_out, penalties_of, streams_of
 
 PATIENCE = 4  # worse points after which a walk ends; hopeless ones count twice
 NEAR = 2  # steps on either side of a walk's best point whose fits are deepened
@@ -89,7 +90,6 @@ class _Hunt:
     limits: Limits
     streams: Iterator[np.random.Generator]
     workers: Workers
-    say: Say
     path: list[dict] = field(default_factory=list)
     best: Point | None = None
 
@@ -110,6 +110,7 @@ class _Hunt:
         )
         if self.best is None or (not isinstance(units.loss, Huber) and point.score < self.best.score):
             self.best = point
+        self.workers.tracker.fitted(problem.depth, problem.penalty, state.rank, point.score)
         return point
 
     def moved(self, target: Target, point: Point, depth: float, penalty: float) -> Point:
@@ -125,8 +126,10 @@ class _Hunt:
         first, *deeper = self.limits.depths
         trail: list[Point] = []
         state, top, worse, least = empty(target), 0, 0, np.inf
+        self.workers.tracker.stage(
+            f"growing components by {units.loss.name} deviance, {'with' if units.effects else 'without'} main effects"
+        )
         for step, penalty in enumerate(self.limits.penalties or _penalties(target)):
-            self.say(f"{units.loss.name} at penalty {penalty:.3g}, rank {state.rank} so far", None)
             clock, problem = perf_counter(), problem_at(COARSE, 0.0, penalty, target.obs)
             state, sweeps = _grown(target, state, problem, self.limits.max_rank, rng, self.workers)
             shallow = Point(units, problem, state, np.inf)
@@ -147,6 +150,7 @@ class _Hunt:
 
     def refined(self, best: Point) -> Point:
         """Smaller steps of the penalty around the winner, each from the winner's components."""
+        self.workers.tracker.stage("refining the best")
         target = best.units.target(self.train)
         for direction in (1 / FINE, FINE):
             for _ in range(FINE_STEPS if best.state.rank else 0):
@@ -157,24 +161,24 @@ class _Hunt:
         return best
 
 
-def search(
-    obs: Observations, loss: str, nonnegative: tuple[bool, ...], limits: Limits, *, holdout: float, seed, workers: Workers, say: Say
-) -> Found:
+def search(obs: Observations, loss: str, nonnegative: tuple[bool, ...], limits: Limits, *, holdout: float, seed, workers: Workers) -> Found:
     """Choose everything in `limits` on held-out entries of `obs`, then refit on all of them.
 
-    ctrl-C ends the search within a sweep: what is returned is then the best fit so far, if there is one.
+    ctrl-C ends the search within a sweep: what is returned is then the best fit so far, if there is one; where a
+    callback of `workers` ends it, this is refitted on all of `obs`.
     """
     streams = streams_of(seed)[0]
     train, held = held_out(obs, holdout, next(streams))
-    hunt = _Hunt(train, held, limits, streams, workers, say)
+    hunt = _Hunt(train, held, limits, streams, workers)
     try:
-        best = _chosen(hunt, loss_of(loss, nonnegative), nonnegative)
-        found = _found(hunt, best)
-        return found.refitted(obs, workers)
-    except KeyboardInterrupt:
+        hunt.best = _chosen(hunt, loss_of(loss, nonnegative), nonnegative)
+        workers.tracker.stage("refitting on all entries")
+        return _found(hunt, hunt.best).refitted(obs, workers)
+    except (Ended, KeyboardInterrupt) as stop:
         if hunt.best is None:
             raise
-        return replace(_found(hunt, hunt.best), unfinished=True)
+        found = _found(hunt, hunt.best)
+        return found.refitted(obs, workers) if isinstance(stop, Ended) else replace(found, unfinished=True)
 
 
 def problem_at(how: Problem, depth: float, penalty: float, obs: Observations) -> Problem:

@@ -23,7 +23,6 @@ from rankless.effects import MainEffects
 from rankless.gaps import Gaps
 from rankless.observations import Observations
 from rankless.selection import Found, again
-from rankless.walks import Say
 
 SHARE, MOST_SHARE = 0.1, 0.3  # of the entries that calibrate, and of few entries at most
 FEWEST, MOST = 500, 10_000  # calibration entries that are aimed at where the shares allow it
@@ -45,14 +44,14 @@ class Calibration:
     effects: MainEffects  # of `rest`
 
     @classmethod
-    def of(cls, found: Found, obs: Observations, *, seed: np.random.Generator, workers: Workers, say: Say) -> Calibration:
+    def of(cls, found: Found, obs: Observations, *, seed: np.random.Generator, workers: Workers) -> Calibration:
         """Calibrate `found`, the answer for `obs`."""
         rest, entries = spared(obs, seed, found.gaps)
-        say(f"calibrating on {entries.size} entries", None)
+        workers.tracker.stage(f"calibrating on {entries.size} entries")
         held, errors = found.reported[1], found.reported[0].residual
         train = obs.subset(~_among(obs, held))
         difficulty = Difficulty.of(held.coords, held.values - errors, errors, train)
-        said = again(found, rest, seed, workers, say).at(entries.indices)
+        said = again(found, rest, seed, workers).at(entries.indices)
         return cls(entries, entries.values - said, difficulty.at(entries.coords, said, rest), difficulty, rest, MainEffects.fit(rest))
 
     def half_widths(self, indices: np.ndarray, said: np.ndarray, unseen: Sequence[np.ndarray], coverage: float) -> np.ndarray:

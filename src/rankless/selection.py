@@ -30,9 +30,10 @@ from rankless.frame import Frame
 from rankless.gaps import Gaps
 from rankless.kriging import Kriging, Neighbours, choose, from_arrays, to_arrays
 from rankless.observations import Observations
+from rankless.progress import Ended
 from rankless.scoring import Point, better_by_slice, frame_after, noise_mode, rmse_of, score_of, score_residual
 from rankless.smoothing import smoothed
-from rankless.walks import COARSE, GRID, Limits, Say, Search, held_out, penalties_of, streams_of, window
+from rankless.walks import COARSE, GRID, Limits, Search, held_out, penalties_of, streams_of, window
 
 START_RANK = 60  # components a pruned fit starts from: several times what real data keep
 PRUNED = 1.5  # ... or this many times what was grown
@@ -84,30 +85,36 @@ def search(
     holdout: float,
     seed,
     workers: Workers,
-    say: Say,
     error: Callable[[Point, Observations], float] | None = None,
 ) -> Found:
     """Choose everything in `limits` on held-out entries of `obs`, then refit on all of them.
 
-    ctrl-C ends the search within a sweep: what is returned is then the best fit so far, if there is one.
+    ctrl-C ends the search within a sweep: what is returned is then the best fit so far, if there is one; where a
+    callback of `workers` ends it, this is refitted on all of `obs`.
     `error(point, held)` is what `path` calls the hold-out error, where that isn't the RMSE of the values as they are.
     """
     streams, _, across = streams_of(seed)
     train, held = held_out(obs, holdout, next(streams))
-    hunt = Search(_scout(train, streams), held, limits, streams, workers, say, error)
+    hunt = Search(_scout(train, streams), held, limits, streams, workers, error)
     try:
         return _found(hunt, obs, train, holdout, across)
-    except KeyboardInterrupt:
+    except (Ended, KeyboardInterrupt) as stop:
         if not hunt.least:
             raise
-        return _so_far(hunt)
+        return _so_far(hunt, obs if isinstance(stop, Ended) else None)
 
 
-def _so_far(hunt: Search) -> Found:
-    """The best fit so far, not refitted."""
+def _so_far(hunt: Search, obs: Observations | None) -> Found:
+    """The best fit so far, refitted on `obs` where there is time for that."""
     best = hunt.least[0]
-    model, parts = best.frame.to_data(best.model()), [Part(best, np.ones(1))]
-    return Found(best.frame, [model], None, best, hunt.held, best, hunt.held, parts, exact=False, path=hunt.path, unfinished=True)
+    frame, parts = best.frame, [Part(best, np.ones(1))]
+    if obs is None:
+        model = frame.to_data(best.model())
+    else:
+        frame = replace(frame, offset=MainEffects.fit(obs) if frame.offset else None)
+        hunt.tracker.stage("refitting the best so far on all entries")
+        model = endings.refit(hunt, best, frame.offset, obs, exact=False)
+    return Found(frame, [model], None, best, hunt.held, best, hunt.held, parts, exact=False, path=hunt.path, unfinished=obs is None)
 
 
 def _found(hunt: Search, obs: Observations, train: Observations, holdout: float, rng: np.random.Generator) -> Found:
@@ -121,11 +128,13 @@ def _found(hunt: Search, obs: Observations, train: Observations, holdout: float,
         moved = hunt.moved(best, frame, best.depth, penalty)
         best = min(moved, hunt.walk("grow", frame, window(penalty, 2)), key=score_of)
     if limits.penalties is None:
+        hunt.tracker.stage("refining the best")
         best = endings.refined(hunt, endings.simpler(hunt, best))
         if best.depth == 0 and best.frame.mode is None:
             best = endings.thinner(hunt, best)
     exact = endings.is_exact(hunt, best)
     if limits.penalties is None and exact:
+        hunt.tracker.stage("fitting to the last digits")
         best = endings.sharpened(hunt, best)
     gaps = None if exact else Gaps.of(obs)
     across = None if gaps is None else Across.of(hunt, best, gaps, obs, holdout, rng)
@@ -137,12 +146,15 @@ def _found(hunt: Search, obs: Observations, train: Observations, holdout: float,
         if limits.smooth and limits.smooth != "auto":
             best = smoothed(hunt, best)
         parts = _blended(hunt, best, _drawn(hunt, best, exact))
+    hunt.tracker.stage("refitting on all entries")
     offset = MainEffects.fit(obs) if best.frame.offset else None  # the parts share it
     models = in_shares(parts, [endings.refit(hunt, part.point, offset, obs, exact=exact) for part in parts])
     fits, drawn = _fits_and_draws(parts, models)
     frame = replace(parts[0].point.frame, offset=offset)
     found = Found(frame, fits, drawn, whole(parts, held), held, alone, led, parts, exact, gaps=gaps, path=hunt.path)
-    found = _with_neighbours(found, parts, obs, train, hunt.workers) if limits.local else found
+    if limits.local:
+        hunt.tracker.stage("looking at close cells")
+        found = _with_neighbours(found, parts, obs, train, hunt.workers)
     return found if across is None or across.smooth is not None else replace(found, there=across.errors(found))
 
 
@@ -179,7 +191,8 @@ class Across:
             return None
         rest, over = obs.subset(~mask), obs.subset(mask)
         hunt = replace(single, train=rest, held=over, streams=iter(rng.spawn(8)), pool=Pool(), least=[])
-        hunt.say(f"gaps: {over.size} entries left out as they come", None)
+        hunt.tracker.renew()
+        hunt.tracker.stage(f"leaving out {over.size} entries as gaps come")
         frame = frame_after(best, rest, single.held, best.frame.mode)
         penalty = single.guess(best, frame)
         free = pruned(hunt, hunt.walk("grow", frame, window(penalty, 3)))
@@ -207,9 +220,9 @@ class Across:
         return replace(self.plain[0].point, residual=residual, rmse=rmse_of(residual, over)), over
 
 
-def again(found: Found, obs: Observations, rng: np.random.Generator, workers: Workers, say: Say) -> Found:
+def again(found: Found, obs: Observations, rng: np.random.Generator, workers: Workers) -> Found:
     """What the choices of `found` come to on fewer entries, `obs`: its fits settle and its draws are drawn anew, without the others."""
-    hunt = Search(obs, found.held, Limits(), iter(rng.spawn(64)), workers, say)
+    hunt = Search(obs, found.held, Limits(), iter(rng.spawn(64)), workers)
     offset = MainEffects.fit(obs) if found.frame.offset else None
     models = in_shares(found.parts, [endings.refit(hunt, part.point, offset, obs, exact=found.exact) for part in found.parts])
     fits, drawn = _fits_and_draws(found.parts, models)

@@ -20,6 +20,7 @@ def smoothed(hunt: Search, best: Point) -> Point:
     modes = [mode for mode in range(order) if roughness(best.state, mode) < ROUGH] if named == "auto" else named
     others = hunt.pool.beside(best)
     for mode in modes if best.state.rank else ():
+        hunt.tracker.stage(f"trying to be smooth along {hunt.train.modes[int(mode)]}")
         taus, point, trials = list(best.smooth or (0.0,) * order), best, []
         for tau in TAUS:
             taus[int(mode)] = tau

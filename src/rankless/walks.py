@@ -26,6 +26,7 @@ from rankless.blend import MOST_FITS, Pool
 from rankless.cp_tensor import CPTensor
 from rankless.frame import Frame
 from rankless.observations import Observations
+from rankless.progress import Tracker
 from rankless.scoring import Point, score_of, scored, unit_noise
 
 DEPTHS = (0.0, 1.0, 3.0)
@@ -35,9 +36,8 @@ GUARD = 0.003  # guard as a share of penalty x share observed: stops runaways, c
 NOISE_GUARD = 20.0  # ... of at least this many times the noise: small penalties need it most
 GROW_PATIENCE, PRUNE_PATIENCE = 5, 2  # worse points after which a walk ends; hopeless ones count twice
 HOPELESS = 1.15  # a shallow score this many times the best is not deepened, and may end a walk at once
+KINDS = {"grow": "growing components", "prune": "pruning many components", "patient": "sweeping patiently"}  # in words
 COARSE = Problem(0.0, 1.0, tol=2e-4, max_sweeps=25, forgiving=True)  # how far points of a walk are driven
-
-Say = Callable[[str, float | None], None]
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,14 @@ class Search:
     limits: Limits
     streams: Iterator[np.random.Generator]
     workers: Workers
-    say: Say
     error: Callable[[Point, Observations], float] | None = None  # for `path`, where the RMSE of the values won't do
     path: list[dict] = field(default_factory=list)
     pool: Pool = field(default_factory=Pool)
     least: list[Point] = field(default_factory=list)  # the one of least held-out error so far: the answer, should the search be cut short
+
+    @property
+    def tracker(self) -> Tracker:
+        return self.workers.tracker
 
     def walk(
         self,
@@ -97,8 +100,8 @@ class Search:
         trail, top, worse, shallow = [], 0, 0, empty(entries) if shallow is None else shallow.copy()
         nothing = problem_at(how, first, penalties[0], units, frame.noise, smooth)
         best = replace(scored(frame, kind, nothing, shallow, self.held), score=np.inf)
+        self.tracker.stage(KINDS[kind])
         for step, penalty in enumerate(penalties):
-            self.say(f"{kind} at penalty {penalty:.3g}, rank {best.state.rank} so far", None)
             clock = perf_counter()
             problem = problem_at(how, 0.0, penalty, units, frame.noise, smooth)
             shallow, sweeps = start(entries, shallow, problem, count, self.limits.max_rank, rng, self.workers)
@@ -160,6 +163,7 @@ class Search:
         if drawn is None:
             self.pool.offer(point)
             self.least[:] = [min(*self.least, point, key=lambda p: p.rmse) if self.least else point]
+        self.tracker.fitted(point.depth, point.penalty, point.state.rank, self.path[-1]["holdout_rmse"])
         return point
 
     def guess(self, best: Point, frame: Frame) -> float:

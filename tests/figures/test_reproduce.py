@@ -11,13 +11,14 @@ from rankless.figures.outcome import Claim, write_claims
 
 
 def test_one_figure_writes_picture_numbers_and_claims(tmp_path):
-    said = []
-    rows = reproduce(["two-by-two"], tmp_path, quick=True, progress=said.append)
+    said, told = [], []
+    rows = reproduce(["two-by-two"], tmp_path, quick=True, tell=said.append, callback=told.append)
     written = {path.name for path in tmp_path.iterdir()}
     assert written == {"two_by_two.png", "two_by_two.svg", "two_by_two-trajectories.csv", "claims.md"}
     assert all(claim.holds for claim in rows["two_by_two"])
     assert (tmp_path / "two_by_two-trajectories.csv").read_text().startswith("layers,t,loss,hidden,bound,")
-    assert any("L = 3" in line for line in said)
+    assert any("holds: " in line for line in said)
+    assert [(now.stage, now.fraction) for now in told][-1] == ("[1/1] two_by_two: L = 3", 0.0)
 
 
 def test_an_unknown_name_is_refused_before_anything_is_written(tmp_path):

@@ -50,6 +50,7 @@ def _mean_of_draws(
     counted = np.unique(np.linspace(_BURN * sweeps, sweeps - 1, kept).round().astype(int))
     factors: list[list[np.ndarray]] = [[] for _ in range(state.order)]
     for sweep, drawn in zip(range(sweeps), draws(entries, state, rng, workers, noise), strict=False):
+        workers.tracker.beat(sweep / sweeps)
         if sweep in counted:
             for mode, columns in enumerate(drawn.model().factors):
                 factors[mode].append(columns if mode else columns / len(counted))

@@ -123,6 +123,7 @@ def _sweeps(target: Target, state: State, problem: Problem, workers: Workers, *,
             continue
         fitted, steep, now = trial, max(1.0, steep * _RELAXED), min(now, before)
         trace.objective.append(now)
+        workers.tracker.beat()
         if not removed and len(trace.objective) > 1 and steep <= 1.0 and before - now <= problem.tol * abs(now):
             trace.converged = True
             break

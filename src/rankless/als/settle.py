@@ -67,6 +67,7 @@ def sweeps(entries: Entries, state: State, problem: Problem, workers: Workers, *
             trace.objective, trace.broken = trace.objective or [objective(state, problem)], True
             return trace
         trace.objective.append(now)
+        workers.tracker.beat()
         removed = prune(state, problem) if pruning else 0
         if not removed and len(trace.objective) > 1:
             before, now = trace.objective[-2:]

@@ -22,6 +22,7 @@ from threadpoolctl import ThreadpoolController
 from rankless.als.kernels import sort_by_row
 from rankless.checkpoint import Arrays, Journal
 from rankless.observations import Observations
+from rankless.progress import Tracker
 
 _LONG_ROW = 16_384  # entries from which a row is shared between threads
 _BLOCKS = 32  # blocks a mode is cut into: enough to even out the threads, few enough to cost nothing
@@ -80,18 +81,18 @@ def segments(lo: int, hi: int) -> list[tuple[int, int]]:
 
 
 class Workers:
-    """A pool of threads with the BLAS held to one thread while they work, and the journal of what they have computed.
+    """A pool of threads with the BLAS held to one thread while they work, the journal of what they have computed, and who is told of it.
 
     `n_jobs` None means every processor this process may use.
     """
 
-    def __init__(self, n_jobs: int | None = None, journal: Journal | None = None):
+    def __init__(self, n_jobs: int | None = None, journal: Journal | None = None, tracker: Tracker | None = None):
         available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         if n_jobs is None or n_jobs == -1:
             n_jobs = available
         if not (isinstance(n_jobs, (int, np.integer)) and n_jobs >= 1):
             raise ValueError(f"n_jobs={n_jobs!r} is not a number of threads; pass n_jobs=1 or more, or None for all {available}")
-        self.n_jobs, self.journal = int(n_jobs), journal
+        self.n_jobs, self.journal, self.tracker = int(n_jobs), journal, tracker or Tracker()
 
     def __enter__(self) -> Workers:
         self._limit = _blas().limit(limits=1, user_api="blas")

@@ -6,7 +6,6 @@ visible; the hidden entries are then found again and scored against two simple w
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from rankless.demo.weather import load, names
 from rankless.kinds.given import Dense
 from rankless.kinds.standard import Standard
 from rankless.observations import Observations
+from rankless.progress import Callback, Tracker
 
 HIDE = 0.2
 SHOWN_AIRPORT, SHOWN_VARIABLE, SHOWN_FROM, SHOWN_DAYS = "LGA", "temp", "2013-04-11", 10
@@ -38,7 +38,7 @@ class Result:
     page: Path
 
 
-def run(folder: Path, *, seed: int = 0, callback: Callable[[str, float | None], None]) -> Result:
+def run(folder: Path, *, seed: int = 0, callback: Callback | None = None) -> Result:
     """Hide, fill, score; write the filled table (original units), the picture and the page into `folder`."""
     recorded = load()
     train, hidden = recorded.split(HIDE, seed=seed)
@@ -57,7 +57,7 @@ def run(folder: Path, *, seed: int = 0, callback: Callable[[str, float | None], 
     components = words.describe(completion.fits[0], airports, months, variables)
 
     folder.mkdir(parents=True, exist_ok=True)
-    callback("writing the filled table, the picture and the page", None)
+    Tracker(callback).stage("writing the filled table, the picture and the page")
     table, picture, page = folder / "weather_filled.csv", folder / "weather.png", folder / "report.html"
     write_table(table, completion, units, variables)
     draw(picture, recorded, hidden, completion, units)

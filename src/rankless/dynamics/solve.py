@@ -15,6 +15,7 @@ import numpy as np
 from rankless.dynamics._double import double
 from rankless.dynamics.factorization import AbstractFactorization
 from rankless.dynamics.problem import Problem
+from rankless.progress import log
 
 Probe = Callable[[Problem, Any], Any]
 
@@ -82,4 +83,5 @@ def solve(
     if tuple(start.shape) != problem.shape:
         raise ValueError(f"the start has shape {tuple(start.shape)} but the observations {problem.shape}; build it with shape=obs.shape")
     seen, records, final, status, steps = flow.integrate(problem, start, jnp.asarray(times), dict(probes or {}))
+    log.info("%s by %s: %s, after %d steps", type(start).__name__, type(flow).__name__, status, steps)
     return Run(seen, jax.tree.map(np.asarray, records), final, status, steps)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 import os
 import time
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rankless.figures.outcome import Claim, Progress, write_claims, write_table
+from rankless.progress import Callback, Tracker
 
 # cheap and basic ones first: a broken installation shows early
 NAMES = ("two_by_two", "law", "bound", "collapse", "cp", "matrix", "depth_and_rank", "runaway", "optimizer", "twin")
@@ -20,12 +20,14 @@ def reproduce(
     out: str | os.PathLike = "out",
     *,
     quick: bool = False,
-    progress: Progress = print,
+    tell: Callable[[str], None] = print,
+    callback: Callback | None = None,
 ) -> dict[str, list[Claim]]:
     """Run the figures `names` (all where none is named) into the folder `out`; the claims of each.
 
     Writes ``NAME.png``, ``NAME.svg``, ``NAME-TABLE.csv`` and ``claims.md``. `quick` takes smaller
-    settings, minutes in all. Raises ValueError for a name that is not known.
+    settings, minutes in all. What comes of each claim goes to `tell`, and how far it is to `callback`, as a
+    `rankless.progress.Progress`. Raises ValueError for a name that is not known.
     """
     chosen = [name.replace("-", "_") for name in names] or list(NAMES)
     for name in chosen:
@@ -34,25 +36,22 @@ def reproduce(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     rows: dict[str, list[Claim]] = {}
+    tracker = Tracker(callback)
     for at, name in enumerate(chosen, 1):
         began = time.perf_counter()
-        say = partial(_say, progress, f"[{at}/{len(chosen)}] {name}")
-        say("running")
-        rows[name] = _one(name, folder, quick, say)
+        head, done = f"[{at}/{len(chosen)}] {name}", (at - 1) / len(chosen)
+        rows[name] = _one(name, folder, quick, lambda text, head=head, done=done: tracker.stage(f"{head}: {text}", done))
         write_claims(folder / "claims.md", rows, quick=quick)  # after each figure: a run that is stopped keeps its rows
         for claim in rows[name]:
-            say(f"{'holds' if claim.holds else 'DOES NOT HOLD'}: {claim.claim}: {claim.measured} (expected {claim.expected})")
-        say(f"done in {time.perf_counter() - began:.0f} s")
+            tell(f"{head}: {'holds' if claim.holds else 'DOES NOT HOLD'}: {claim.claim}: {claim.measured} (expected {claim.expected})")
+        tell(f"{head}: done in {time.perf_counter() - began:.0f} s")
     return rows
-
-
-def _say(progress: Progress, head: str, text: str) -> None:
-    progress(f"{head}: {text}")
 
 
 def _one(name: str, folder: Path, quick: bool, progress: Progress) -> list[Claim]:
     from rankless.figures.look import house_style, save
 
+    progress("starting")
     module = importlib.import_module(f"rankless.figures.{name}")
     outcome = module.run(quick, progress)
     for label, columns in outcome.tables.items():
