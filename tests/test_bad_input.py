@@ -87,7 +87,7 @@ def test_tables(options, message):
         ({"effects": "some"}, r"effects='some' is not known; pass 'auto', True or False"),
         ({"noise": "month"}, r"no mode 'month'; the modes are 'mode_0', 'mode_1'"),
         ({"loss": "cauchy"}, r"loss='cauchy' is not known; pass loss='gaussian', loss='huber'"),
-        ({"loss": "huber", "transform": "sqrt"}, r"transform='sqrt' is for squares and not for loss='huber'; leave it out"),
+        ({"loss": "huber", "value_transform": "sqrt"}, r"value_transform='sqrt' is for squares and not for loss='huber'; leave it out"),
         ({"nonnegative": True, "noise": 0}, r"noise=0 is for squares and not for nonnegative=True; leave it out"),
         ({"nonnegative": True, "effects": True}, r"effects=True would lie under nonnegative components"),
         ({"holdout": 1.0}, r"holdout=1\.0 is not a share between 0 and 1; pass holdout=0\.1"),

@@ -24,7 +24,7 @@ from rankless.observations import Observations
 from rankless.progress import Progress
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
-SETTINGS = {"depth": 0.0, "noise": None, "transform": None, "random_state": 0}
+SETTINGS = {"depth": 0.0, "noise": None, "value_transform": None, "random_state": 0}
 
 
 class Cut(Exception):

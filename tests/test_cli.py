@@ -120,8 +120,8 @@ def test_bad_files_are_refused_in_one_line(tmp_path, command):
         (["-o", "out.npy", "--depth", "-1"], ["depth=-1"]),
         (["-o", "out.npy", "--max-rank", "2.5"], ["--max-rank 2.5 is neither auto nor a whole number"]),
         (["-o", "out.npy", "--effects", "maybe"], ["--effects maybe is not known; pass auto, on, off"]),
-        (["-o", "out.npy", "--transform", "cube"], ["--transform cube is not known; pass auto, none, sqrt, log"]),
-        (["-o", "out.npy", "--transform", "sqrt"], ["transform='sqrt' needs values >= 0", "are negative"]),
+        (["-o", "out.npy", "--value-transform", "cube"], ["--value-transform cube is not known; pass auto, none, sqrt, log"]),
+        (["-o", "out.npy", "--value-transform", "sqrt"], ["value_transform='sqrt' needs values >= 0", "are negative"]),
     ],
     ids=lambda o: " ".join(o) if isinstance(o, list) else None,
 )
@@ -207,7 +207,7 @@ def test_complete_answers_a_table_with_a_table(tmp_path, planted):
 
 def test_a_transform_is_named_and_undone(tmp_path, planted):
     np.save(tmp_path / "amounts.npy", np.load(tmp_path / "data.npy") ** 2)
-    options = ["--transform", "sqrt", "--depth", 0, "--penalty", 0.5, "--noise", "none"]
+    options = ["--value-transform", "sqrt", "--depth", 0, "--penalty", 0.5, "--noise", "none"]
     run = rankless("complete", "amounts.npy", "-o", "out.npy", *options, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert "fitted to square roots of the values" in run.stdout
@@ -221,7 +221,7 @@ def test_options_fix_what_they_name(tmp_path, planted):
     assert "depth 0" in run.stdout
 
 
-FIXED = ["--depth", 0, "--penalty", 0.5, "--max-rank", 2, "--effects", "off", "--noise", "none", "--n-fits", 1, "--transform", "none"]
+FIXED = ["--depth", 0, "--penalty", 0.5, "--max-rank", 2, "--effects", "off", "--noise", "none", "--n-fits", 1, "--value-transform", "none"]
 
 
 def test_a_tns_counted_from_zero_is_answered_with_one(tmp_path, planted):
@@ -346,7 +346,7 @@ def test_coverage_writes_the_ends_of_intervals(tmp_path):
     array = np.multiply.outer(np.outer(rng.normal(size=12), rng.normal(size=11)), rng.normal(size=10)) + 0.1 * rng.normal(size=(12, 11, 10))
     array[rng.random(array.shape) < 0.3] = np.nan
     np.save(tmp_path / "data.npy", array)
-    options = ["--coverage", "0.8", "--depth", "0", "--penalty", "1", "--noise", "none", "--transform", "none"]
+    options = ["--coverage", "0.8", "--depth", "0", "--penalty", "1", "--noise", "none", "--value-transform", "none"]
     for name in ("filled.npz", "filled.csv"):
         result = rankless("complete", "data.npy", "-o", name, *options, cwd=tmp_path)
         assert result.returncode == 0, result.stderr

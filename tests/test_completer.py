@@ -56,7 +56,7 @@ def test_parameters_have_the_names_and_defaults_of_the_contract():
         "noise": "auto",
         "n_fits": "auto",
         "local": "auto",
-        "transform": "auto",
+        "value_transform": "auto",
         "smooth": "auto",
         "loss": "gaussian",
         "nonnegative": False,

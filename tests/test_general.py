@@ -110,7 +110,7 @@ def test_predictions_are_means_of_the_model_and_its_file(counts, tmp_path):
     with pytest.warns(UserWarning, match="models transformed values"):
         model = CPTensor.load(tmp_path / "model.npz")
     np.testing.assert_allclose(Transform.load(tmp_path / "model.npz").inverse(model.at(cells)), means)
-    assert est.transform_.name == "exp"
+    assert est.value_transform_.name == "exp"
     assert est.holdout_deviance_ == est.path_.score.min() < est.blank_deviance_
     assert "mean poisson deviance of held-out entries" in done.summary()
 

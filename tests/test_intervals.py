@@ -12,7 +12,7 @@ from rankless import Observations, TensorCompleter, complete
 from rankless.difficulty import Difficulty, features
 from rankless.intervals import Calibration, TooFew, _among, quantile
 
-FAST = {"depth": 1.0, "penalty": 1.0, "effects": False, "noise": None, "local": None, "transform": None, "random_state": 0}
+FAST = {"depth": 1.0, "penalty": 1.0, "effects": False, "noise": None, "local": None, "value_transform": None, "random_state": 0}
 SHAPE = (24, 20, 16)
 
 
@@ -99,7 +99,7 @@ def test_ends_of_amounts_are_amounts_and_cover(transform):
     counts = rng.poisson(level).astype(float)
     hidden = rng.random(SHAPE) < 0.6
     seen = np.where(hidden, np.nan, counts)
-    est = TensorCompleter(**{**FAST, "transform": transform}).fit(seen)
+    est = TensorCompleter(**{**FAST, "value_transform": transform}).fit(seen)
     lower, upper = est.predict_interval(np.argwhere(hidden), 0.9)
     middle = est.predict(np.argwhere(hidden))
     assert lower.min() >= 0 and (lower <= middle).all() and (middle <= upper).all()

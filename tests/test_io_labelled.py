@@ -246,7 +246,7 @@ def test_complete_weather_nc(tmp_path, suffix, monkeypatch):
         "none",
         "--n-fits",
         "1",
-        "--transform",
+        "--value-transform",
         "none",
     ]
     assert "differ in dims" in CliRunner().invoke(app, ["complete", path.name, "-o", f"out{suffix}", *fixed]).stderr

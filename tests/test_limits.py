@@ -13,7 +13,7 @@ from rankless.cp_tensor import CPTensor
 from rankless.diagnostics import of_values, wild
 from rankless.observations import Observations
 
-QUICK: dict[str, Any] = {"depth": 0.0, "penalty": 0.3, "n_fits": 1, "noise": None, "local": None, "transform": None}
+QUICK: dict[str, Any] = {"depth": 0.0, "penalty": 0.3, "n_fits": 1, "noise": None, "local": None, "value_transform": None}
 
 
 @pytest.mark.parametrize("name", LIMITS)

@@ -82,7 +82,7 @@ def test_the_search_goes_on_past_a_fit_that_breaks(monkeypatch, when):
 def test_a_search_in_which_every_fit_breaks_ends_without_components(monkeypatch):
     spoil(monkeypatch, 1)
     with pytest.warns(RuntimeWarning, match="overflowed"):
-        est = TensorCompleter(random_state=0, transform=None).fit(SEEN)
+        est = TensorCompleter(random_state=0, value_transform=None).fit(SEEN)
     assert np.isfinite(est.predict(np.argwhere(np.ones(SEEN.shape, bool)))).all()
 
 
@@ -97,7 +97,7 @@ def test_a_last_refit_that_breaks_keeps_what_the_search_found(monkeypatch):
 
     monkeypatch.setattr(settle, "sweep", sweep)
     with pytest.warns(RuntimeWarning, match="overflowed; its last finite state was kept"):
-        est = TensorCompleter(depth=0.0, n_fits=1, local=None, transform=None, random_state=0).fit(SEEN)
+        est = TensorCompleter(depth=0.0, n_fits=1, local=None, value_transform=None, random_state=0).fit(SEEN)
     filled = est.predict(np.argwhere(np.ones(SEEN.shape, bool))).reshape(SEEN.shape)
     assert est.rank_ >= 2
     assert hidden_error(filled, TRUTH, SEEN) < 0.1

@@ -31,7 +31,7 @@ COUNTS = np.where(np.isnan(SEEN), np.nan, np.random.default_rng(0).poisson(np.ex
 FITS = {
     "squares": (SEEN, {}),
     "poisson": (COUNTS, {"loss": "poisson"}),
-    "square roots": (COUNTS, {"transform": "sqrt"}),
+    "square roots": (COUNTS, {"value_transform": "sqrt"}),
     "gaps": (np.where(np.arange(9)[:, None] % 4 == np.arange(10)[:, None, None] % 4, np.nan, SEEN), {}),
 }
 

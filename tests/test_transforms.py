@@ -128,7 +128,7 @@ def test_the_mean_is_that_of_the_weighted_entries():
 
 def fitted(seen: np.ndarray) -> list[TensorCompleter]:
     """With a transform where the data ask for one, and without."""
-    return [TensorCompleter(transform=t, random_state=0).fit(seen) for t in ("auto", None)]
+    return [TensorCompleter(value_transform=t, random_state=0).fit(seen) for t in ("auto", None)]
 
 
 def assert_smaller_errors(auto: TensorCompleter, plain: TensorCompleter, truth: np.ndarray, seen: np.ndarray, share: float) -> None:
@@ -143,7 +143,7 @@ def assert_smaller_errors(auto: TensorCompleter, plain: TensorCompleter, truth: 
 def test_counts_get_square_roots_and_smaller_errors(seed):
     rates, seen = counts(seed)
     auto, plain = fitted(seen)
-    assert auto.transform_.name == "sqrt"
+    assert auto.value_transform_.name == "sqrt"
     assert_smaller_errors(auto, plain, rates, seen, 0.97)
     assert set(auto.path_["transform"]) == {"none", "sqrt"}
     assert set(plain.path_["transform"]) == {"none"}
@@ -153,7 +153,7 @@ def test_counts_get_square_roots_and_smaller_errors(seed):
 def test_noise_in_percent_gets_logarithms_and_smaller_errors(seed):
     truth, seen = multiplied(seed)
     auto, plain = fitted(seen)
-    assert auto.transform_.name == "log"
+    assert auto.value_transform_.name == "log"
     assert_smaller_errors(auto, plain, truth, seen, 0.95)
 
 
@@ -162,7 +162,7 @@ def test_the_same_noise_everywhere_costs_no_second_search(shift):
     seen = planted((16, 14, 12), rank=2, share=0.5, noise=0.2)[1] + shift
     assert (np.nanmin(seen) >= 0) == (shift > 0)
     auto, plain = fitted(seen)
-    assert auto.transform_.name == "none"
+    assert auto.value_transform_.name == "none"
     assert len(auto.path_) == len(plain.path_)
     cells = np.argwhere(np.isnan(seen))
     assert auto.predict(cells).tobytes() == plain.predict(cells).tobytes()
@@ -174,7 +174,7 @@ def test_a_sum_that_is_low_rank_in_the_data_stays_in_the_data():
     seen = holed(rng.poisson(rates), rng)
     est = TensorCompleter(random_state=0).fit(seen)
     assert set(est.path_["transform"]) == {"none", "sqrt"}
-    assert est.transform_.name == "none"
+    assert est.value_transform_.name == "none"
 
 
 def test_power_of_the_noise_is_found_also_where_slices_have_their_own_units():
@@ -208,10 +208,10 @@ def test_grades_are_no_amounts():
 @NAMES
 def test_predictions_by_hand_are_amounts_in_any_unit(name):
     seen = counts(0)[1]
-    small, large = (TensorCompleter(transform=name, **FAST).fit(unit * seen) for unit in (1.0, 1000.0))
+    small, large = (TensorCompleter(value_transform=name, **FAST).fit(unit * seen) for unit in (1.0, 1000.0))
     cells = np.argwhere(np.isnan(seen))
     assert small.predict(cells).min() >= 0
-    assert small.transform_.name == name
+    assert small.value_transform_.name == name
     np.testing.assert_allclose(large.predict(cells), 1000 * small.predict(cells), rtol=0.02, atol=20 * float(np.nanmean(seen)))
     assert large.holdout_rmse_ == pytest.approx(1000 * small.holdout_rmse_, rel=0.02)
 
@@ -219,7 +219,7 @@ def test_predictions_by_hand_are_amounts_in_any_unit(name):
 @NAMES
 def test_holdout_error_is_in_the_units_of_the_data(name):
     rates, seen = counts(0)
-    est = TensorCompleter(transform=name, **FAST).fit(seen)
+    est = TensorCompleter(value_transform=name, **FAST).fit(seen)
     noise = np.sqrt(rates.mean())  # of Poisson counts
     assert 0.8 * noise < est.holdout_rmse_ < 3.0 * noise
     assert est.holdout_rmse_ in est.path_.holdout_rmse.tolist()
@@ -228,9 +228,9 @@ def test_holdout_error_is_in_the_units_of_the_data(name):
 def test_weights_count():
     seen = counts(0)[1]
     obs = Observations.from_array(seen)
-    even = TensorCompleter(transform="sqrt", **FAST).fit(obs.indices, obs.values, np.full(obs.size, 3.0))
-    heavy = TensorCompleter(transform="sqrt", **FAST).fit(obs.indices, obs.values, np.where(obs.coords[0] < 5, 50.0, 1.0))
-    plain = TensorCompleter(transform="sqrt", **FAST).fit(obs)
+    even = TensorCompleter(value_transform="sqrt", **FAST).fit(obs.indices, obs.values, np.full(obs.size, 3.0))
+    heavy = TensorCompleter(value_transform="sqrt", **FAST).fit(obs.indices, obs.values, np.where(obs.coords[0] < 5, 50.0, 1.0))
+    plain = TensorCompleter(value_transform="sqrt", **FAST).fit(obs)
     cells = np.argwhere(np.isnan(seen))
     np.testing.assert_allclose(even.predict(cells), plain.predict(cells), rtol=1e-6)
     assert not np.allclose(heavy.predict(cells), plain.predict(cells), rtol=1e-2)
@@ -246,23 +246,23 @@ def test_any_seed_splits_both_searches_alike():
 
 def test_negative_values_have_no_square_root():
     seen = np.array([[1.0, 2.0, -3.0], [4.0, np.nan, 6.0]])
-    with pytest.raises(ValueError, match=r"transform='sqrt' needs values >= 0, but 1 are negative, the first -3 at \(0, 2\); pass"):
-        TensorCompleter(transform="sqrt").fit(seen)
-    with pytest.raises(ValueError, match="transform='cube' is not known; pass 'auto', None, 'sqrt' or 'log'"):
-        TensorCompleter(transform="cube").fit(seen)
+    with pytest.raises(ValueError, match=r"value_transform='sqrt' needs values >= 0, but 1 are negative, the first -3 at \(0, 2\); pass"):
+        TensorCompleter(value_transform="sqrt").fit(seen)
+    with pytest.raises(ValueError, match="value_transform='cube' is not known; pass 'auto', None, 'sqrt' or 'log'"):
+        TensorCompleter(value_transform="cube").fit(seen)
 
 
 @pytest.mark.parametrize("transform", ["auto", "sqrt", "log"])
 def test_constant_data_need_none(transform):
-    est = TensorCompleter(transform=transform).fit(np.full((3, 4), 2.0))
-    assert (est.transform_, est.predict([[2, 3]]).tolist()) == (Transform(), [2.0])
+    est = TensorCompleter(value_transform=transform).fit(np.full((3, 4), 2.0))
+    assert (est.value_transform_, est.predict([[2, 3]]).tolist()) == (Transform(), [2.0])
 
 
 def test_a_slice_never_seen_is_filled_in_the_units_of_the_data():
     seen = counts(0)[1]
     seen[3] = np.nan
     with pytest.warns(UserWarning, match="filled from main effects"):
-        est = TensorCompleter(transform="sqrt", **FAST).fit(seen)
+        est = TensorCompleter(value_transform="sqrt", **FAST).fit(seen)
     unseen = est.predict(np.argwhere(np.isnan(seen) & (np.arange(SHAPE[0]) == 3)[:, None, None]))
     assert 0.4 * np.nanmean(seen) < unseen.mean() < 1.5 * np.nanmean(seen)  # in square roots main effects are below the mean
 
@@ -270,7 +270,7 @@ def test_a_slice_never_seen_is_filled_in_the_units_of_the_data():
 @NAMES
 def test_a_saved_model_brings_its_transform(name, tmp_path):
     seen = counts(0)[1]
-    done = complete(seen, transform=name, **{**FAST, "effects": True})
+    done = complete(seen, value_transform=name, **{**FAST, "effects": True})
     assert f"fitted to {done.transform.of_what}" in done.summary()
     done.save(tmp_path / "model.npz")
     with pytest.warns(UserWarning, match=rf"models transformed values \({name}\); Transform.load\(path\).inverse brings them back"):
@@ -294,9 +294,9 @@ def test_a_model_without_transform_is_saved_as_ever(tmp_path):
 def test_single_precision_and_huge_values_work():
     seen = counts(0)[1]
     cells = np.argwhere(np.isnan(seen))
-    exact = TensorCompleter(transform="sqrt", **FAST).fit(seen).predict(cells)
-    single = TensorCompleter(transform="sqrt", **FAST).fit(seen.astype(np.float32)).predict(cells)
+    exact = TensorCompleter(value_transform="sqrt", **FAST).fit(seen).predict(cells)
+    single = TensorCompleter(value_transform="sqrt", **FAST).fit(seen.astype(np.float32)).predict(cells)
     np.testing.assert_allclose(single, exact, rtol=0.05, atol=0.05 * float(np.nanmean(seen)))
     for transform in ("auto", "sqrt", "log"):
-        est = TensorCompleter(transform=transform, **FAST).fit(1e200 * seen)
+        est = TensorCompleter(value_transform=transform, **FAST).fit(1e200 * seen)
         assert np.isfinite(est.predict(cells)).all() and np.isfinite(est.holdout_rmse_)

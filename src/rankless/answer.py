@@ -72,7 +72,7 @@ class Answer:
             "smooth_": (0.0,) * self.obs.order,
             "_between": [np.zeros(d, dtype=bool) for d in self.obs.shape],
             "main_effects_": MainEffects.constant(mean, self.obs.shape) if alone else found.offset,
-            "transform_": self.transform,
+            "value_transform_": self.transform,
             "path_": pd.DataFrame(found.path),
             "holdout_rmse_": found.rmse,
             "holdout_deviance_": found.deviance,

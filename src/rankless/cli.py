@@ -92,7 +92,9 @@ def complete(
     effects: Annotated[str, typer.Option(help="Additive main effects: auto, on or off.")] = "auto",
     noise: Annotated[str, typer.Option(help="Noise that differs by slice: auto, none, or the name of a mode.")] = "auto",
     n_fits: Annotated[str, typer.Option(help="auto, or the most fits whose weighted sum may be the answer.")] = "auto",
-    transform: Annotated[str, typer.Option(help="Fit square roots or logarithms of counts and amounts: auto, none, sqrt or log.")] = "auto",
+    value_transform: Annotated[
+        str, typer.Option(help="Fit square roots or logarithms of counts and amounts: auto, none, sqrt or log.")
+    ] = "auto",
     smooth: Annotated[str, typer.Option(help="Modes whose neighbouring slices are alike: auto, none, or their names, by commas.")] = "auto",
     report: Annotated[Path | None, typer.Option(help="Also write a page to look at: one .html file.")] = None,
     loss: Annotated[str, typer.Option(help="gaussian; huber for gross errors, poisson for counts, bernoulli for shares.")] = "gaussian",
@@ -123,7 +125,7 @@ def complete(
         "effects": _choice(effects, "effects", {"auto": "auto", "on": True, "off": False}),
         "noise": None if noise == "none" else noise,
         "n_fits": _number(n_fits, "n-fits", int),
-        "transform": _choice(transform, "transform", {"auto": "auto", "none": None, "sqrt": "sqrt", "log": "log"}),
+        "value_transform": _choice(value_transform, "value-transform", {"auto": "auto", "none": None, "sqrt": "sqrt", "log": "log"}),
         "smooth": {"auto": "auto", "none": None}.get(smooth, [name.strip() for name in smooth.split(",")]),
         "loss": loss,
         "nonnegative": nonnegative,

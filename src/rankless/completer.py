@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils import TransformerTags
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from rankless._memory import check_fit
@@ -54,7 +53,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         penalty and max_rank are "auto". "auto" is up to 3. With 1 every component counts once.
     local : "auto" or None: what the components leave in close cells is added where that pays on held-out entries;
         see `rankless.kriging`. It isn't part of the model's components.
-    transform : "auto", None, "sqrt" or "log": fit square roots or logarithms of counts and amounts, whose noise
+    value_transform : "auto", None, "sqrt" or "log": fit square roots or logarithms of counts and amounts, whose noise
         grows with their level; predictions come back in the data's units. "auto" tries one where no value
         is negative and the noise is seen to grow, and takes it where held-out entries are clearly better filled.
     smooth : "auto", None, or the modes (names or numbers) whose slices have an order in which neighbours are alike:
@@ -85,11 +84,11 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
     model_ (CPTensor, all that is summed, main effects left out), fits_ (the CPTensors of the fits in it, the best one
     first), rank_ (their components), drawn_ (the mean of draws from the posterior that is also in it, a CPTensor, or
     None), depth_ and penalty_ of the best fit, effects_ (bool), noise_ (mode number or None), smooth_ (the smoothness of
-    each mode, 0 for none), main_effects_, nearby_ (Kriging or None), transform_ (Transform), path_ (DataFrame: every fit of
+    each mode, 0 for none), main_effects_, nearby_ (Kriging or None), value_transform_ (Transform), path_ (DataFrame: every fit of
     the search), holdout_rmse_, for other losses than squares holdout_deviance_ (mean) and blank_deviance_ (that of no
     components), n_features_in_, and feature_names_in_ where `X` is a table: its columns are then the names of the modes.
-    All are in the data's units, except where transform_ is not the identity: model_, fits_ and main_effects_
-    then make up the transformed values, and predict is transform_.inverse of their sum.
+    All are in the data's units, except where value_transform_ is not the identity: model_, fits_ and main_effects_
+    then make up the transformed values, and predict is value_transform_.inverse of their sum.
 
     >>> import numpy as np
     >>> from rankless import TensorCompleter
@@ -110,7 +109,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         noise: str | int | None = "auto",
         n_fits: int | Literal["auto"] = "auto",
         local: Literal["auto"] | None = "auto",
-        transform: str | None = "auto",
+        value_transform: str | None = "auto",
         smooth: Sequence[int | str] | Literal["auto"] | None = "auto",
         loss: str = "gaussian",
         nonnegative: bool | Sequence[bool] = False,
@@ -128,7 +127,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self.noise = noise
         self.n_fits = n_fits
         self.local = local
-        self.transform = transform
+        self.value_transform = value_transform
         self.smooth = smooth
         self.loss = loss
         self.nonnegative = nonnegative
@@ -157,7 +156,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         limits = limits_of(self, obs)
         positive = signs_in(self, obs)
         general = self.loss != "gaussian" or any(positive)
-        name = check_transform(self.transform, obs)
+        name = check_transform(self.value_transform, obs)
         self.shape_ = obs.shape
         for stale in ("holdout_deviance_", "blank_deviance_"):  # of an earlier fit
             vars(self).pop(stale, None)
@@ -184,7 +183,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
                 raise KeyboardInterrupt
         log.info("rank %d, depth %g, held-out error %.4g, among %d fits", self.rank_, self.depth_, self.holdout_rmse_, len(self.path_))
         _warn_unseen(obs, self)
-        if outlier and self.loss == "gaussian" and self.transform_.name == "none":
+        if outlier and self.loss == "gaussian" and self.value_transform_.name == "none":
             warnings.warn(outlier, UserWarning, stacklevel=2)
         return self
 
@@ -221,19 +220,13 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         if found is None or self._answer is None:
             return Observations(np.zeros((len(self.shape_), 0), np.int32), np.zeros(0), self.shape_), np.zeros(0)
         values, said = (np.ldexp(z, self._answer.exponent) for z in (found.entries.values, found.entries.values - found.errors))
-        truth = replace(self.transform_, factor=1.0, top=np.inf).inverse(values)
-        return found.entries.with_values(truth), truth - self.transform_.inverse(said)
-
-    def set_output(self, *, transform=None) -> TensorCompleter:
-        """Nothing to set: predictions are one column. Pipelines ask this of every step that has an attribute `transform`."""
-        return self
+        truth = replace(self.value_transform_, factor=1.0, top=np.inf).inverse(values)
+        return found.entries.with_values(truth), truth - self.value_transform_.inverse(said)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.categorical = tags.input_tags.positive_only = True  # numbers of slices, from 0 on
         tags.target_tags.required = False  # an array carries its values
-        # scikit-learn tells transformers by an attribute `transform`, here an option: without this its checks don't start
-        tags.transformer_tags = TransformerTags()
         return tags
 
     # --- helpers ------------------------------------------------------------------------------
@@ -242,13 +235,13 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         return check_indices(validate_data(self, X, reset=False, ensure_min_samples=0), self.shape_)
 
     def _values_at(self, indices: np.ndarray) -> np.ndarray:
-        return self.transform_.inverse(self._said(indices))
+        return self.value_transform_.inverse(self._said(indices))
 
     def _filled_at(self, indices: np.ndarray, coverage: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Values at checked coordinates, and the ends of their intervals."""
         check_coverage(coverage)
         said = self._said(indices)
-        middle = self.transform_.inverse(said)
+        middle = self.value_transform_.inverse(said)
         if self._general is not None:
             return middle, *self._general.ends(middle, coverage, seed=self._seed, n_jobs=self.n_jobs)
         best, calibration = self._answer, self.calibration()
@@ -256,7 +249,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
             return middle, said, said.copy()
         near_one = np.ldexp(said, -best.exponent)
         widths = np.ldexp(calibration.half_widths(indices, near_one, self._unseen, coverage), best.exponent)
-        plain = replace(self.transform_, factor=1.0)
+        plain = replace(self.value_transform_, factor=1.0)
         return middle, np.minimum(plain.inverse(said - widths), middle), np.maximum(plain.inverse(said + widths), middle)
 
     def _said(self, indices: np.ndarray) -> np.ndarray:
@@ -341,7 +334,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self.fits_ = [self.model_]
         self.rank_, self.depth_, self.penalty_, self.effects_, self.noise_ = 0, 0.0, 0.0, True, None
         self.smooth_, self._between = (0.0,) * obs.order, [np.zeros(d, dtype=bool) for d in obs.shape]
-        self.path_, self.holdout_rmse_, self.transform_ = pd.DataFrame(), float("nan"), Transform()
+        self.path_, self.holdout_rmse_, self.value_transform_ = pd.DataFrame(), float("nan"), Transform()
         self.nearby_ = self.drawn_ = None
 
     def _keep(self, best: Fit, tried: list[Fit], obs: Observations) -> None:
@@ -349,7 +342,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
 
         found, exponent = best.found, best.exponent
         self._answer = best
-        self.transform_ = best.transform
+        self.value_transform_ = best.transform
         self.main_effects_ = (found.frame.offset or MainEffects.fit(best.near_one)).times(2.0**exponent)
         each, left = divmod(exponent, obs.order)  # the modes share the power of two, so they stay balanced
 

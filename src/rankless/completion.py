@@ -72,7 +72,7 @@ class Completion:
     @property
     def transform(self) -> Transform:
         """What was done to the values before components were fitted to them; `predict` and `filled` have undone it."""
-        return self.estimator.transform_
+        return self.estimator.value_transform_
 
     @property
     def path(self) -> pd.DataFrame:
@@ -186,7 +186,7 @@ class Completion:
             f"{obs.size:,} of {obs.cells:,} cells observed; the other {obs.cells - obs.size:,} are filled.",
             f"rank {est.rank_}{_of_fits(est.fits_)} depth {est.depth_:g}, penalty {est.penalty_:.3g}"
             + _under(est)
-            + ("" if est.transform_.name == "none" else f", fitted to {est.transform_.of_what}")
+            + ("" if est.value_transform_.name == "none" else f", fitted to {est.value_transform_.of_what}")
             + ("" if est.noise_ is None else f"; slices of {obs.modes[est.noise_]} weighed by their own noise")
             + f" (found among {len(est.path_)} fits).",
             *([] if est.drawn_ is None else ["a mean of draws from the posterior is part of the answer."]),
@@ -213,7 +213,7 @@ class Completion:
         return [
             *([f"the held-out error is no better than {what}: don't trust what was filled."] if poor else []),
             *unseen_texts(obs, est),
-            *(diagnostics.of_values(fitted) if est.transform_.name == "none" else []),
+            *(diagnostics.of_values(fitted) if est.value_transform_.name == "none" else []),
             *diagnostics.in_words(self.fits, self._in_fitted_units()),
         ]
 

@@ -25,7 +25,7 @@ class Options(Protocol):
     noise: Any
     n_fits: Any
     local: Any
-    transform: Any
+    value_transform: Any
     smooth: Any
     loss: Any
     nonnegative: Any
@@ -77,7 +77,7 @@ def signs_in(options: Options, obs: Observations) -> tuple[bool, ...]:
     if options.loss == "gaussian" and not any(positive):
         return positive
     what = f"loss={options.loss!r}" if options.loss != "gaussian" else f"nonnegative={options.nonnegative!r}"
-    for name in ("transform", "noise", "smooth"):
+    for name in ("value_transform", "noise", "smooth"):
         value = getattr(options, name)
         if not (value is None or is_auto(value)):
             raise ValueError(f"{name}={value!r} is for squares and not for {what}; leave it out")

@@ -154,13 +154,13 @@ def check_transform(name: str | None, obs: Observations) -> Name | Literal["auto
     if name is None:
         return "none"
     if name not in ("auto", "sqrt", "log"):
-        raise ValueError(f"transform={name!r} is not known; pass 'auto', None, 'sqrt' or 'log'")
+        raise ValueError(f"value_transform={name!r} is not known; pass 'auto', None, 'sqrt' or 'log'")
     below = np.flatnonzero(obs.values < 0)
     if name != "auto" and len(below):
         where = tuple(obs.coords[:, below[0]].tolist())
         raise ValueError(
-            f"transform={name!r} needs values >= 0, but {len(below)} are negative, the first {obs.values[below[0]]:g} at {where}; "
-            "pass transform='auto', or set them to NaN where they mean 'not observed'"
+            f"value_transform={name!r} needs values >= 0, but {len(below)} are negative, the first {obs.values[below[0]]:g} at {where}; "
+            "pass value_transform='auto', or set them to NaN where they mean 'not observed'"
         )
     return name  # pyright: ignore[reportReturnType]
 
