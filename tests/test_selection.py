@@ -7,6 +7,7 @@ import pytest
 
 from planted import hidden_error, planted
 from rankless import als, endings, walks
+from rankless.als import modes as modes_module
 from rankless.als import workers as workers_module
 from rankless.als.workers import Workers
 from rankless.observations import Observations
@@ -217,7 +218,7 @@ def test_entries_that_weigh_nothing_make_no_slice_noisy():
 
 def test_same_seed_same_bits_on_one_thread_and_two(monkeypatch, small):
     monkeypatch.setattr(workers_module, "_SMALL_WORK", 0)
-    monkeypatch.setattr(workers_module, "_LONG_ROW", 50)
+    monkeypatch.setattr(modes_module, "_LONG_ROW", 50)
     answers = [found(small[1], seed=3, n_jobs=n_jobs, penalties=(2.0, 1.0, 0.5)) for n_jobs in (1, 2)]
     one, two = ([factor.tobytes() for factor in answer.model.factors] for answer in answers)
     assert one == two

@@ -8,7 +8,8 @@ import pytest
 from rankless.als.annealing import empty, with_random
 from rankless.als.gibbs import _prior_of, draws, mean_of_draws
 from rankless.als.kernels import draw_rows
-from rankless.als.solver import Entries, State, read_by_kernels
+from rankless.als.rows import read_by_kernels
+from rankless.als.solver import Entries, State
 from rankless.als.workers import Workers
 from rankless.observations import Observations
 
@@ -37,7 +38,7 @@ def test_a_row_is_drawn_from_its_normal_distribution(weights):
     prior, mean = square @ square.T + np.eye(rank), rng.normal(size=rank)
     normals, losses = rng.normal(size=(10, rank)), np.zeros(10)
     others = state.factor(0).copy(), state.factor(2).copy()
-    draw_rows(0, 10, own.starts, 12, *read_by_kernels(entries, state, own), prior, prior @ mean, tau, normals, losses)
+    draw_rows(0, 10, own.starts, 12, *read_by_kernels(own, state.stack), prior, prior @ mean, tau, normals, losses)
     for row in range(10):
         mine = obs.coords[1] == row
         h = others[0][obs.coords[0][mine]] * others[1][obs.coords[2][mine]]

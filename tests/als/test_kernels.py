@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import LETTERS, dense, factors_of, objective, observed, problems, random_state, residual, weighted_mask
 
+from rankless.als import modes as modes_module
 from rankless.als import workers as workers_module
 from rankless.als.kernels import PANEL
 from rankless.als.solver import Entries, Problem, State, update_mode
@@ -97,7 +98,7 @@ def test_a_row_shared_between_threads_is_the_same_row(monkeypatch, dtype, weight
     obs = observed((3, 40, 11), seed=0, weighted=weighted)
     problem = Problem(1.0, 0.4, guard=0.1)
     _, short = updated(obs, dtype, 4, 0, problem)
-    monkeypatch.setattr(workers_module, "_LONG_ROW", 50)
+    monkeypatch.setattr(modes_module, "_LONG_ROW", 50)
     monkeypatch.setattr(workers_module, "_SMALL_WORK", 0)
     assert len(Entries(obs).modes[0].long_rows) == 3
     one, two = (updated(obs, dtype, 4, 0, problem, n_jobs)[1] for n_jobs in (1, 2))
@@ -111,7 +112,7 @@ def test_a_row_shared_between_threads_is_the_same_row(monkeypatch, dtype, weight
 
 @pytest.mark.parametrize("long_row", [16_384, 5])
 def test_a_dead_component_stays_dead_below_depth_0(monkeypatch, long_row):
-    monkeypatch.setattr(workers_module, "_LONG_ROW", long_row)
+    monkeypatch.setattr(modes_module, "_LONG_ROW", long_row)
     obs = observed((5, 6, 4), seed=0)
     entries = Entries(obs)
     state = random_state(entries, 3, seed=0)
@@ -127,7 +128,7 @@ def test_a_dead_component_stays_dead_below_depth_0(monkeypatch, long_row):
 @pytest.mark.parametrize("long_row", [16_384, 3])
 def test_a_singular_row_is_mended_without_a_rise(monkeypatch, dtype, long_row):
     """Six equal components and next to no penalty: Cholesky fails, a proximal step must not."""
-    monkeypatch.setattr(workers_module, "_LONG_ROW", long_row)
+    monkeypatch.setattr(modes_module, "_LONG_ROW", long_row)
     obs = observed((3, 8, 2), seed=0, share=1.0)
     entries = Entries(obs, dtype)
     state = random_state(entries, 6, seed=0)

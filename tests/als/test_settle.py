@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from oracles import factors_of, objective, problems, random_state
 
 from planted import planted
+from rankless.als import modes as modes_module
 from rankless.als import settle as settling
 from rankless.als import solver
 from rankless.als import workers as workers_module
@@ -30,7 +31,7 @@ def test_the_loss_measured_in_passing_is_the_dense_one(obs, rank, depth, guard):
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_the_loss_of_long_rows_and_many_threads_is_the_sweeps_own(monkeypatch, n_jobs):
-    monkeypatch.setattr(workers_module, "_LONG_ROW", 50)
+    monkeypatch.setattr(modes_module, "_LONG_ROW", 50)
     monkeypatch.setattr(workers_module, "_SMALL_WORK", 0)
     entries = Entries(Observations.from_array(planted((12, 11, 10), rank=2, share=0.5)[1]))
     state, problem = random_state(entries, 3, seed=0), Problem(1.0, 0.5, 0.01)

@@ -10,6 +10,7 @@ from oracles import dense, factors_of, observed, problems, random_state, residua
 from scipy.optimize import minimize
 
 from rankless import als
+from rankless.als import modes as modes_module
 from rankless.als import solver
 from rankless.als import workers as workers_module
 from rankless.als.settle import settle
@@ -60,7 +61,7 @@ def test_the_objective_never_rises_and_is_the_dense_one(obs, rank, depth, penalt
 def test_what_the_update_measures_is_true(long_row, obs, rank, depth, guard, tau):
     """Loss, energies and inner products with the residual, also before the halves agree with each other."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workers_module, "_LONG_ROW", long_row)
+        patch.setattr(modes_module, "_LONG_ROW", long_row)
         entries = Entries(obs)
         state = random_state(entries, rank, seed=1)
         problem = Problem(depth, 0.5, guard, smooth=(*(0.0,) * (obs.order - 1), tau))
@@ -137,7 +138,7 @@ def test_the_numbers_do_not_depend_on_the_threads_nor_on_the_order_of_entries(mo
     problem = Problem(1.0, 0.3, 0.01, tol=0, max_sweeps=20, smooth=(10.0, 1.0, 100.0))
     objectives = {}
     for long_row in (100, 16_384):
-        monkeypatch.setattr(workers_module, "_LONG_ROW", long_row)
+        monkeypatch.setattr(modes_module, "_LONG_ROW", long_row)
         states = []
         for n_jobs, data in ((1, obs), (2, obs), (3, obs), (1, mixed)):
             entries = Entries(data, dtype)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import dense, factors_of, objective, observed, penalty_of, problems, random_state
 
+from rankless.als import modes as modes_module
 from rankless.als import solver
 from rankless.als import workers as workers_module
 from rankless.als.settle import settle
@@ -134,7 +135,7 @@ def test_the_guard_tames_what_no_entry_holds():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_numbers_do_not_depend_on_the_threads(monkeypatch, dtype):
-    monkeypatch.setattr(workers_module, "_LONG_ROW", 100)
+    monkeypatch.setattr(modes_module, "_LONG_ROW", 100)
     monkeypatch.setattr(workers_module, "_SMALL_WORK", 0)
     obs = observed((4, 30, 9), seed=0, weighted=True)
     entries = Entries(obs, dtype)
@@ -153,7 +154,7 @@ def test_long_rows_give_the_numbers_of_short_ones(monkeypatch):
     obs = observed((4, 30, 9), seed=0, weighted=True)
     objectives = []
     for long_row in (16_384, 60):
-        monkeypatch.setattr(workers_module, "_LONG_ROW", long_row)
+        monkeypatch.setattr(modes_module, "_LONG_ROW", long_row)
         entries = Entries(obs)
         state = random_state(entries, 3, seed=0)
         with Workers(1) as workers:

@@ -11,21 +11,22 @@ from hypothesis import strategies as st
 from oracles import observed, problems
 from threadpoolctl import threadpool_info
 
-from rankless.als import workers as workers_module
+from rankless.als import modes as modes_module
+from rankless.als.modes import SortedMode, segments
 from rankless.als.solver import Entries
-from rankless.als.workers import SortedMode, Workers, segments
+from rankless.als.workers import Workers
 
 
 @given(problems(), st.data())
 def test_a_mode_is_its_entries_sorted_by_row(obs, data):
     mode = data.draw(st.integers(0, obs.order - 1))
     weights = np.empty(0) if obs.weights is None else obs.weights
-    own = SortedMode.of(obs, mode, obs.values, weights)
+    own = SortedMode.of(obs.coords, obs.shape, mode, obs.values, weights)
     for row in range(obs.shape[mode]):
         mine = np.flatnonzero(obs.coords[mode] == row)  # in canonical order
         part = slice(own.starts[row], own.starts[row + 1])
         np.testing.assert_array_equal(own.values[part], obs.values[mine])
-        np.testing.assert_array_equal(own.others[:, part], np.delete(obs.coords, mode, axis=0)[:, mine])
+        np.testing.assert_array_equal(own.others()[:, part], np.delete(obs.coords, mode, axis=0)[:, mine])
         np.testing.assert_array_equal(own.weights[part], weights[mine] if len(weights) else [])
     assert own.starts[-1] == own.size == obs.size
 
@@ -34,22 +35,22 @@ def test_a_mode_is_its_entries_sorted_by_row(obs, data):
 def test_every_row_is_in_one_block_or_long(lengths, long_row, count):
     lengths = np.array(lengths)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workers_module, "_LONG_ROW", long_row)
-        blocks = workers_module._even_blocks(lengths, count)
+        patch.setattr(modes_module, "_LONG_ROW", long_row)
+        blocks = modes_module._even_blocks(lengths, count)
     rows = [row for lo, hi in blocks for row in range(lo, hi)]
     assert rows == np.flatnonzero(lengths <= long_row).tolist()
 
 
 @given(st.integers(33, 2000), st.integers(0, 100))
 def test_blocks_hold_even_work(rows, length):
-    work = [(hi - lo) * (length + 16) for lo, hi in workers_module._even_blocks(np.full(rows, length), 32)]
+    work = [(hi - lo) * (length + 16) for lo, hi in modes_module._even_blocks(np.full(rows, length), 32)]
     assert max(work) <= rows * (length + 16) / 32 + (length + 16), "no block is a row more than its share"
 
 
 @given(st.integers(0, 50), st.integers(1, 500))
 def test_segments_of_a_long_row_follow_each_other(lo, count):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workers_module, "_LONG_ROW", 37)
+        patch.setattr(modes_module, "_LONG_ROW", 37)
         parts = segments(lo, lo + count)
     assert [e for a, b in parts for e in range(a, b)] == list(range(lo, lo + count))
     assert all(b - a <= 37 for a, b in parts)
@@ -57,7 +58,7 @@ def test_segments_of_a_long_row_follow_each_other(lo, count):
 
 def test_entries_of_order_3_take_at_most_64_bytes_each():
     obs = observed((30, 40, 50), seed=0)
-    own = [getattr(mode, name) for mode in Entries(obs).modes for name in ("others", "values", "weights")]
+    own = [getattr(mode, name) for mode in Entries(obs).modes for name in ("keys", "values", "weights")]
     buffers = {}
     for array in [obs.coords, obs.values, *own]:
         while array.base is not None:

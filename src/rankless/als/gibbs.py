@@ -15,7 +15,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from rankless.als.kernels import draw_rows
-from rankless.als.solver import Entries, State, over_rows, read_by_kernels
+from rankless.als.rows import over_rows
+from rankless.als.solver import Entries, State
 from rankless.als.workers import Workers
 from rankless.checkpoint import Arrays, set_state, state_of
 from rankless.cp_tensor import CPTensor
@@ -56,7 +57,7 @@ def _mean_of_draws(
                 factors[mode].append(columns if mode else columns / len(counted))
     whole = [np.concatenate(columns, axis=1) for columns in factors]
     for factor, own in zip(whole, entries.modes, strict=True):
-        factor[np.diff(own.starts) == 0] = 0.0  # nothing was seen there, and the prior's mean is no better than none
+        factor[own.counts() == 0] = 0.0  # nothing was seen there, and the prior's mean is no better than none
     return CPTensor(whole)
 
 
@@ -70,8 +71,7 @@ def draws(entries: Entries, state: State, rng: np.random.Generator, workers: Wor
             losses = np.zeros(len(factor))
             normals = rng.standard_normal(factor.shape)
             rest = precision, precision @ mean, tau, normals, losses
-            base = int(entries.offsets[own.mode])
-            over_rows(draw_rows, own, base, read_by_kernels(entries, state, own), rest, state.rank**2 / 2, workers, long_too=True)
+            over_rows(draw_rows, own, state.stack, rest, state.rank**2 / 2, workers, long_too=True)
         tau = rng.gamma(0.5 * entries.size + 1) / (0.5 * float(losses.sum()) + 0.5 * entries.size * _LEAST)
         yield state
 

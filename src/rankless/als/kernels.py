@@ -10,7 +10,7 @@ division by zero. A smooth mode adds ``stiffness/2 |v_i - v_j|^2`` for each neig
 which is held still meanwhile.
 
 All modes' factors live stacked in one ``(sum d_n, R)`` array and all other modes' coordinates in
-one ``(N-1, n)`` array, so one compilation serves every order. Kernels release the GIL and touch
+one ``(words, n)`` array, packed as `modes` says, so one compilation serves every order. Kernels release the GIL and touch
 only their own rows. The arithmetic is in `normal`, the vectors it is written in are in `vectors`.
 """
 
@@ -36,17 +36,17 @@ def _part(stack, row, j):
 
 
 @jit
-def _gather(lo, hi, others, offsets, stack, values, weights, panel, targets):
+def _gather(lo, hi, keys, places, stack, values, weights, panel, targets):
     """Entries lo..hi into the panel, ``sqrt(w_e) h_e``, and their targets, ``sqrt(w_e) y_e``."""
-    step, width, rank, last = lanes(stack), panel.shape[1], stack.shape[1], others.shape[1] - 1
+    step, width, rank, last = lanes(stack), panel.shape[1], stack.shape[1], keys.shape[1] - 1
     count = hi - lo
     for e in range(count):
         targets[e] = values[lo + e]
-    for m in range(others.shape[0]):
-        base, coordinate = offsets[m], others[m]
+    for m in range(places.shape[0]):
+        words, shift, mask, base = keys[places[m, 0]], places[m, 1], places[m, 2], places[m, 3]
         for e in range(count):
-            ahead = (base + coordinate[min(lo + e + AHEAD, last)]) * rank
-            row = base + coordinate[lo + e]
+            ahead = (base + ((np.int64(words[min(lo + e + AHEAD, last)]) >> shift) & mask)) * rank
+            row = base + ((np.int64(words[lo + e]) >> shift) & mask)
             for j in range(0, width, step):
                 prefetch(stack, ahead + j)
                 if m == 0:
@@ -68,11 +68,11 @@ def _panel_for(stack):
 
 
 @jit
-def _accumulate(lo, hi, others, offsets, stack, values, weights, panel, targets, gram, right):
+def _accumulate(lo, hi, keys, places, stack, values, weights, panel, targets, gram, right):
     """Add entries lo..hi to the normal equations ``gram``, ``right`` of one row."""
     for start in range(lo, hi, PANEL):
         end = min(start + PANEL, hi)
-        _gather(start, end, others, offsets, stack, values, weights, panel, targets)
+        _gather(start, end, keys, places, stack, values, weights, panel, targets)
         add_gram(panel, targets, end - start, stack.shape[1], gram, right)
 
 
@@ -148,12 +148,12 @@ def _panel_residual(count, row, stack, panel, targets):
 
 
 @jit
-def _squared_residual(lo, hi, row, others, offsets, stack, values, weights, panel, targets):
+def _squared_residual(lo, hi, row, keys, places, stack, values, weights, panel, targets):
     """The same over entries lo..hi, gathered a panel at a time."""
     square = 0.0
     for start in range(lo, hi, PANEL):
         end = min(start + PANEL, hi)
-        _gather(start, end, others, offsets, stack, values, weights, panel, targets)
+        _gather(start, end, keys, places, stack, values, weights, panel, targets)
         square += _panel_residual(end - start, row, stack, panel, targets)
     return square
 
@@ -164,8 +164,8 @@ def update_rows(
     last,
     starts,
     base,
-    others,
-    offsets,
+    keys,
+    places,
     stack,
     values,
     weights,
@@ -201,7 +201,7 @@ def update_rows(
         for k in range(0, gram.size, lanes(gram)):
             store(gram, k, load(start, k))
         right[:] = 0
-        _accumulate(lo, hi, others, offsets, stack, values, weights, panel, targets, gram, right)
+        _accumulate(lo, hi, keys, places, stack, values, weights, panel, targets, gram, right)
         _finish_row(base + row, base, end, room, penalty, stiffness, eps, stack, spare)
         if measure:
             for r in range(rank):
@@ -209,11 +209,11 @@ def update_rows(
             if hi - lo <= PANEL:  # still in the panel
                 losses[row] = _panel_residual(hi - lo, base + row, stack, panel, targets)
             else:
-                losses[row] = _squared_residual(lo, hi, base + row, others, offsets, stack, values, weights, panel, targets)
+                losses[row] = _squared_residual(lo, hi, base + row, keys, places, stack, values, weights, panel, targets)
 
 
 @jit
-def draw_rows(first, last, starts, base, others, offsets, stack, values, weights, prior, pull, tau, normals, losses):
+def draw_rows(first, last, starts, base, keys, places, stack, values, weights, prior, pull, tau, normals, losses):
     """Draw rows first..last from their normal distribution: precision ``tau gram + prior``, mean pulled to the prior's.
 
     `normals` are standard normal numbers, one for each number drawn; ``losses[row]`` gets the squared residual after it.
@@ -227,7 +227,7 @@ def draw_rows(first, last, starts, base, others, offsets, stack, values, weights
         for k in range(0, gram.size, lanes(gram)):
             store(gram, k, splat(stack.dtype.type(0)))
         right[:] = 0
-        _accumulate(lo, hi, others, offsets, stack, values, weights, panel, targets, gram, right)
+        _accumulate(lo, hi, keys, places, stack, values, weights, panel, targets, gram, right)
         for i in range(rank):  # Cholesky, row by row, then through its two triangles
             for j in range(i + 1):
                 part = tau * gram[j, i] + prior[i, j]
@@ -245,24 +245,24 @@ def draw_rows(first, last, starts, base, others, offsets, stack, values, weights
             x[i] = part / lower[i, i]
         for i in range(rank):
             stack[base + row, i] = x[i]
-        losses[row] = _squared_residual(lo, hi, base + row, others, offsets, stack, values, weights, panel, targets)
+        losses[row] = _squared_residual(lo, hi, base + row, keys, places, stack, values, weights, panel, targets)
 
 
 @jit
-def measure_rows(first, last, starts, base, others, offsets, stack, values, weights, losses):
+def measure_rows(first, last, starts, base, keys, places, stack, values, weights, losses):
     """``losses[row]`` gets the squared residual of rows first..last as they are."""
     panel, targets = _panel_for(stack)
     for row in range(first, last):
-        losses[row] = _squared_residual(starts[row], starts[row + 1], base + row, others, offsets, stack, values, weights, panel, targets)
+        losses[row] = _squared_residual(starts[row], starts[row + 1], base + row, keys, places, stack, values, weights, panel, targets)
 
 
 @jit
-def accumulate_segment(lo, hi, others, offsets, stack, values, weights, gram, right):
+def accumulate_segment(lo, hi, keys, places, stack, values, weights, gram, right):
     """Part of one long row's normal equations; parts are added up in a fixed order afterwards."""
     rank = stack.shape[1]
     panel, targets = _panel_for(stack)
     room = _room_for(stack)
-    _accumulate(lo, hi, others, offsets, stack, values, weights, panel, targets, room[0], room[1])
+    _accumulate(lo, hi, keys, places, stack, values, weights, panel, targets, room[0], room[1])
     for r in range(rank):
         right[r] = room[1][r]
         for s in range(rank):
@@ -282,21 +282,7 @@ def finish_row(row, base, end, gram, right, mobility_root, penalty, stiffness, e
 
 
 @jit
-def residual_segment(lo, hi, row, others, offsets, stack, values, weights):
+def residual_segment(lo, hi, row, keys, places, stack, values, weights):
     """Squared residual of part of one long row."""
     panel, targets = _panel_for(stack)
-    return _squared_residual(lo, hi, row, others, offsets, stack, values, weights, panel, targets)
-
-
-@jit
-def sort_by_row(coords, mode, values, weights, free, others, sorted_values, sorted_weights):
-    """Entries moved behind each other row by row of one mode, their order kept; ``free[i]`` is row `i`'s next place."""
-    for e in range(coords.shape[1]):
-        row = coords[mode, e]
-        at = free[row]
-        free[row] = at + 1
-        sorted_values[at] = values[e]
-        if len(weights):
-            sorted_weights[at] = weights[e]
-        for m in range(others.shape[0]):
-            others[m, at] = coords[m if m < mode else m + 1, e]
+    return _squared_residual(lo, hi, row, keys, places, stack, values, weights, panel, targets)

@@ -12,9 +12,11 @@ from __future__ import annotations
 import numpy as np
 
 from rankless.als.kernels import _accumulate, _panel_for, _room_for
-from rankless.als.solver import Entries, Problem, State, gram_of_others, over_rows, read_by_kernels
+from rankless.als.modes import SortedMode
+from rankless.als.rows import over_rows
+from rankless.als.solver import Entries, Problem, State, gram_of_others
 from rankless.als.vectors import jit, lanes, splat, store
-from rankless.als.workers import SortedMode, Workers
+from rankless.als.workers import Workers
 from rankless.depth import mobility
 
 CYCLES, TOL = 100, 1e-9  # rounds over a row's numbers, at most; largest step over the largest number at which it rests
@@ -22,15 +24,14 @@ CYCLES, TOL = 100, 1e-9  # rounds over a row's numbers, at most; largest step ov
 
 def update_mode(entries: Entries, state: State, own: SortedMode, problem: Problem, workers: Workers) -> None:
     """Lower the majoriser over one mode's rows, which are nonnegative and stay so; leaves gains and energies in `state`."""
-    rank, rows, dtype = state.rank, len(own.starts) - 1, entries.dtype
+    rank, rows, dtype = state.rank, own.rows, entries.dtype
     root = np.sqrt(mobility(np.linalg.norm(state.factor(own.mode), axis=0), problem.depth))
     with np.errstate(divide="ignore", over="ignore"):
         ridge = (problem.penalty / root**2).astype(dtype)  # infinite for a dead component, which stays dead
     guard = (problem.guard * gram_of_others(state, own.mode) if problem.guard else np.zeros((rank, rank))).astype(dtype)
     energies, gains = np.zeros((rows, rank)), np.zeros((rows, rank))
     rest = guard, ridge, CYCLES, TOL, energies, gains
-    base = int(entries.offsets[own.mode])
-    over_rows(_update_rows, own, base, read_by_kernels(entries, state, own), rest, rank * rank / 2, workers, long_too=True)
+    over_rows(_update_rows, own, state.stack, rest, rank * rank / 2, workers, long_too=True)
     state.energies, state.gains = energies.sum(axis=0), gains.sum(axis=0)
 
 
@@ -58,7 +59,7 @@ def descend(gram, slope, ridge, row, cycles, tol):
 
 
 @jit
-def _update_rows(first, last, starts, base, others, offsets, stack, values, weights, guard, ridge, cycles, tol, energies, gains):
+def _update_rows(first, last, starts, base, keys, places, stack, values, weights, guard, ridge, cycles, tol, energies, gains):
     rank = stack.shape[1]
     panel, targets = _panel_for(stack)
     room = _room_for(stack)
@@ -72,7 +73,7 @@ def _update_rows(first, last, starts, base, others, offsets, stack, values, weig
         for k in range(0, gram.size, lanes(gram)):
             store(gram, k, splat(stack.dtype.type(0)))
         right[:] = 0
-        _accumulate(lo, hi, others, offsets, stack, values, weights, panel, targets, gram, right)
+        _accumulate(lo, hi, keys, places, stack, values, weights, panel, targets, gram, right)
         for r in range(rank):
             for s in range(r, rank):
                 whole[r, s] = whole[s, r] = gram[r, s] + guard[r, s]

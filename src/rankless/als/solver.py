@@ -21,19 +21,20 @@ stops a component fitted to a spike from running away, and costs one small Gram 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from rankless.als import kernels
-from rankless.als.workers import SortedMode, Workers, segments
+from rankless.als import rows
+from rankless.als.modes import SortedMode
+from rankless.als.rows import Terms
+from rankless.als.workers import Workers
 from rankless.checkpoint import Arrays
 from rankless.cp_tensor import CPTensor
 from rankless.depth import component_penalty, mobility
 from rankless.observations import Observations
 
-_GATHER = 64  # multiply-adds that cost as much as gathering an entry
 MEND = "scale the values to about 1 (Observations.scaled), use float64, or raise the penalty"
 
 
@@ -62,7 +63,7 @@ class Entries:
         with np.errstate(over="ignore"):  # said below, in words
             values = obs.values.astype(self.dtype, copy=False)
         weights = np.empty(0, self.dtype) if obs.weights is None else obs.weights.astype(self.dtype, copy=False)
-        self.modes = [SortedMode.of(obs, mode, values, weights) for mode in range(obs.order)]
+        self.modes = [SortedMode.of(obs.coords, obs.shape, mode, values, weights) for mode in range(obs.order)]
         # einsum, not dot: a double's range for float32, and bits that do not hang on how many threads BLAS has
         each = [values, values, weights] if len(weights) else [values, values]
         with np.errstate(over="ignore"):
@@ -71,6 +72,14 @@ class Entries:
             raise FloatingPointError(f"the squares of the values overflow; {MEND}")
         self.unit = np.sqrt(self.square / (weights.sum(dtype=np.float64) if len(weights) else self.size))  # root mean square
         self.offsets = np.concatenate([[0], np.cumsum(obs.shape)])
+
+    def update_rows(self, own: SortedMode, stack, terms: Terms, start: int, losses, energies, workers: Workers) -> None:
+        """Update all rows of one of the `modes`, see `rows.update`."""
+        rows.update(own, stack, terms, start, losses, energies, workers)
+
+    def measure_rows(self, own: SortedMode, stack, losses, workers: Workers) -> None:
+        """Measure all rows of one of the `modes`, see `rows.measure`."""
+        rows.measure(own, stack, losses, workers)
 
 
 @dataclass
@@ -133,25 +142,18 @@ def sweep(entries: Entries, state: State, problem: Problem, workers: Workers) ->
 
 def update_mode(entries: Entries, state: State, own: SortedMode, problem: Problem, workers: Workers, *, measure: bool) -> None:
     """Minimise the majoriser over one mode's rows."""
-    rank, rows, base = state.rank, len(own.starts) - 1, int(entries.offsets[own.mode])
-    dtype = entries.dtype
-    tau, factor = problem.tau(own.mode), state.factor(own.mode)
+    rank, dtype, tau, factor = state.rank, entries.dtype, problem.tau(own.mode), state.factor(own.mode)
     root = np.sqrt(mobility(norms_of(factor, tau), problem.depth)).astype(dtype)
-    losses = np.zeros(rows if measure else 0)
-    energies = np.zeros((rows if measure else 0, rank), dtype)
-    data = read_by_kernels(entries, state, own)
-    eps = dtype.type(np.finfo(dtype).eps)
-    guard_gram = dtype.type(problem.guard) * gram_of_others(state, own.mode) if problem.guard else np.zeros((rank, rank), dtype)
-    ridge = root, dtype.type(problem.penalty), dtype.type(problem.penalty * tau), eps
+    losses = np.zeros(own.rows if measure else 0)
+    energies = np.zeros((own.rows if measure else 0, rank), dtype)
+    guard = dtype.type(problem.guard) * gram_of_others(state, own.mode) if problem.guard else np.zeros((rank, rank), dtype)
     step, pulls = (2, np.empty_like(factor)) if tau else (1, factor)
+    penalty, stiffness, eps = dtype.type(problem.penalty), dtype.type(problem.penalty * tau), dtype.type(np.finfo(dtype).eps)
+    terms = Terms(step, guard, root, penalty, stiffness, eps, measure)
     for start in range(step):
         if tau:
             pulls[start::step] = _neighbours(factor)[start::step]
-        rest = step, guard_gram, *ridge, measure, losses, energies
-        over_rows(kernels.update_rows, own, base, data, rest, rank * rank / 2, workers, start=start, step=step)
-        for row in own.long_rows:
-            if row % step == start:
-                _update_long_row(row, own, base, data, guard_gram, ridge, losses, energies, workers)
+        entries.update_rows(own, state.stack, terms, start, losses, energies, workers)
     if measure:
         state.loss = _with_guard(state, losses, problem)
         state.energies = energies.sum(axis=0, dtype=np.float64)
@@ -160,7 +162,7 @@ def update_mode(entries: Entries, state: State, own: SortedMode, problem: Proble
             # a minimised row leaves (residual, component) = penalty * |v|^2 in the kernel's coordinates ...
             state.gains = problem.penalty * scaled.astype(np.float64) ** 2
             if tau:  # ... and as much as its neighbours, as they then were, pulled at it
-                degrees = np.minimum(np.arange(rows), 1) + np.minimum(np.arange(rows)[::-1], 1)
+                degrees = np.minimum(np.arange(own.rows), 1) + np.minimum(np.arange(own.rows)[::-1], 1)
                 pulled = np.einsum("ir,ir->r", factor, degrees[:, None] * factor - pulls, dtype=np.float64)
                 state.gains += problem.penalty * tau * np.where(root > 0, pulled / root.astype(np.float64) ** 2, 0.0)
 
@@ -176,73 +178,13 @@ def _neighbours(factor: np.ndarray) -> np.ndarray:
 def measure_loss(entries: Entries, state: State, problem: Problem, workers: Workers) -> None:
     """The loss of factors that no sweep has just left: one pass over the entries, an `R`-th of a sweep."""
     own = entries.modes[-1]
-    base, losses = int(entries.offsets[own.mode]), np.zeros(len(own.starts) - 1)
-    data = read_by_kernels(entries, state, own)
-    over_rows(kernels.measure_rows, own, base, data, (losses,), state.rank, workers)
-    for row in own.long_rows:
-        losses[row] = _long_row_loss(row, own, base, data, workers)
+    losses = np.zeros(own.rows)
+    entries.measure_rows(own, state.stack, losses, workers)
     state.loss = _with_guard(state, losses, problem)
-
-
-def read_by_kernels(entries: Entries, state: State, own: SortedMode) -> tuple[np.ndarray, ...]:
-    """What every kernel reads of one mode's entries and of the factors."""
-    return own.others, np.delete(entries.offsets[:-1], own.mode), state.stack, own.values, own.weights
-
-
-def over_rows(
-    kernel: Callable,
-    own: SortedMode,
-    base: int,
-    data,
-    rest: tuple,
-    each: float,
-    workers: Workers,
-    *,
-    start: int = 0,
-    step: int = 1,
-    long_too: bool = False,
-) -> None:
-    """`kernel` over all but the long rows, or over these too, where an entry takes `each` multiply-adds once it is gathered.
-
-    With `step` 2, which the kernel has to be told as well, it runs over every other row: from `start` 0 or 1.
-    """
-    work = own.size * (each + _GATHER) / step
-    ranges = own.blocks if workers.pay(work) else own.runs
-    if long_too:
-        ranges = (*((row, row + 1) for row in own.long_rows), *ranges)
-    calls = [(first + (start - first) % step, last, own.starts, base, *data, *rest) for first, last in ranges]
-    workers.run(kernel, calls, work)
 
 
 def _with_guard(state: State, losses: np.ndarray, problem: Problem) -> float:
     return 0.5 * float(losses.sum()) + (0.5 * problem.guard * whole_energy(state) if problem.guard else 0.0)
-
-
-def _long_row_loss(row: int, own: SortedMode, base: int, data, workers: Workers) -> float:
-    parts = segments(int(own.starts[row]), int(own.starts[row + 1]))
-    residuals = np.zeros(len(parts))
-
-    def measure(j: int, lo: int, hi: int) -> None:
-        residuals[j] = kernels.residual_segment(lo, hi, base + row, *data)
-
-    workers.run(measure, [(j, lo, hi) for j, (lo, hi) in enumerate(parts)], (parts[-1][1] - parts[0][0]) * data[2].shape[1])
-    return float(residuals.sum())
-
-
-def _update_long_row(row, own: SortedMode, base: int, data, guard_gram, ridge, losses, energies, workers: Workers) -> None:
-    rank, dtype = data[2].shape[1], data[2].dtype
-    parts = segments(int(own.starts[row]), int(own.starts[row + 1]))
-    grams, rights = np.empty((len(parts), rank, rank), dtype), np.empty((len(parts), rank), dtype)
-    work = (parts[-1][1] - parts[0][0]) * rank * rank / 2
-    calls = [(lo, hi, *data, grams[j], rights[j]) for j, (lo, hi) in enumerate(parts)]
-    workers.run(kernels.accumulate_segment, calls, work)
-    spare = np.zeros(rank, dtype)
-    gram, right = grams.sum(axis=0) + guard_gram, rights.sum(axis=0)
-    end = base + len(own.starts) - 1
-    kernels.finish_row(base + row, base, end, gram, right, *ridge, data[2], spare)  # pyright: ignore[reportCallIssue]
-    if len(losses):
-        energies[row] = spare
-        losses[row] = _long_row_loss(row, own, base, data, workers)
 
 
 def gram_of_others(state: State, mode: int | None) -> np.ndarray:

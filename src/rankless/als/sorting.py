@@ -1,0 +1,70 @@
+"""Counting sorts of entries by row, their other coordinates packed on the way; see `modes`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rankless.als.vectors import jit
+
+
+@jit
+def pack(others, places, keys):
+    """Coordinates `others`, ``(N - 1, n)``, into words, their order kept."""
+    for e in range(others.shape[1]):
+        for w in range(keys.shape[0]):
+            keys[w, e] = 0
+        for m in range(places.shape[0]):
+            keys[places[m, 0], e] |= np.uint32(np.int64(others[m, e]) << places[m, 1])
+
+
+@jit
+def by_row(coords, mode, values, weights, free, places, keys, sorted_values, sorted_weights):
+    """Entries moved behind each other row by row of one mode, their order kept; ``free[i]`` is row `i`'s next place."""
+    for e in range(coords.shape[1]):
+        row = coords[mode, e]
+        at = free[row]
+        free[row] = at + 1
+        sorted_values[at] = values[e]
+        if len(weights):
+            sorted_weights[at] = weights[e]
+        for w in range(keys.shape[0]):
+            keys[w, at] = 0
+        for m in range(places.shape[0]):
+            keys[places[m, 0], at] |= np.uint32(np.int64(coords[m if m < mode else m + 1, e]) << places[m, 1])
+
+
+@jit
+def move(starts, places, keys, values, weights, mode, target, free, new_places, new_keys, new_values, new_weights):
+    """The same from entries sorted by `mode` to entries sorted by `target`."""
+    own = target if target < mode else target - 1  # its line among the places of the old order
+    for row in range(len(starts) - 1):
+        for e in range(starts[row], starts[row + 1]):
+            to = (np.int64(keys[places[own, 0], e]) >> places[own, 1]) & places[own, 2]
+            at = free[to]
+            free[to] = at + 1
+            new_values[at] = values[e]
+            if len(weights):
+                new_weights[at] = weights[e]
+            for w in range(new_keys.shape[0]):
+                new_keys[w, at] = 0
+            for n in range(new_places.shape[0]):
+                m = n if n < target else n + 1  # the mode of this line
+                if m == mode:
+                    coordinate = row
+                else:
+                    old = m if m < mode else m - 1
+                    coordinate = (np.int64(keys[places[old, 0], e]) >> places[old, 1]) & places[old, 2]
+                new_keys[new_places[n, 0], at] |= np.uint32(coordinate << new_places[n, 1])
+
+
+@jit
+def first_twin(starts, keys):
+    """The first entry that stands where the one before it stands, and its row; -1 where none does; entries in canonical order."""
+    for row in range(len(starts) - 1):
+        for e in range(starts[row] + 1, starts[row + 1]):
+            same = True
+            for w in range(keys.shape[0]):
+                same &= keys[w, e] == keys[w, e - 1]
+            if same:
+                return e, row
+    return -1, -1
