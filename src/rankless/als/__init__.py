@@ -21,7 +21,8 @@ counts components more and shrinks them less.
 
 Inside, a few rooms: `kernels` updates rows (by the arithmetic of `normal`, in `vectors`), `solver`
 sweeps and prunes, `settle` sweeps to rest, `annealing` brings components in, `gibbs` draws from the
-posterior; `workers` hands blocks of rows to threads. `losses`, `nonnegative` and `majorise` make the same
+posterior. `entries` holds what was observed, sorted in `modes` by `sorting`; `rows` has a mode's rows updated,
+by `workers` that hand blocks of them to threads, or by a `cluster`. `losses`, `nonnegative` and `majorise` make the same
 sweeps serve counts, shares, gross errors and parts that only add.
 """
 
@@ -30,20 +31,25 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rankless.als import majorise
 from rankless.als.annealing import anneal, deepen, empty, with_random
+from rankless.als.entries import Chunks, Entries
 from rankless.als.losses import Bernoulli, Gaussian, Huber, Loss, Poisson, loss_of
 from rankless.als.settle import settle as settle_squares
-from rankless.als.solver import Entries, Problem
+from rankless.als.solver import Problem
 from rankless.als.workers import Workers
 from rankless.cp_tensor import CPTensor
 from rankless.depth import check_depth
 from rankless.observations import Observations
 
-__all__ = ["Bernoulli", "Fit", "Gaussian", "Huber", "Poisson", "solve"]
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["Bernoulli", "Chunks", "Entries", "Fit", "Gaussian", "Huber", "Poisson", "solve"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +66,7 @@ class Fit:
 
 
 def solve(
-    obs: Observations,
+    obs: Observations | Entries,
     *,
     depth: float = 2.0,
     penalty: float = 1.0,
@@ -75,11 +81,13 @@ def solve(
     dtype: type[np.floating] = np.float64,
     random_state: int | np.random.Generator | None = None,
     n_jobs: int | None = None,
+    client: Client | None = None,
 ) -> Fit:
     """Minimise the objective of this module's page from a random start of `max_rank` components.
 
     Parameters
     ----------
+    obs : Observations, or `Entries` sorted already, whose dtype counts then.
     depth : `k` >= 0, any real number of extra layers.
     penalty : weight decay > 0, in squared units of the values (scale them to unit RMS first).
     max_rank : components to start from; how many stay is the answer's.
@@ -91,6 +99,7 @@ def solve(
     nonnegative : True, or one bool a mode: whether factors may hold no negative number.
     anneal_rounds : times random components are offered again; a round that does not lower the
         objective ends the rounds.
+    client : a Dask client: rows are updated by its workers, to the same numbers; see `rankless.als.cluster`.
     tol, max_sweeps : a run of sweeps ends when the objective falls by less than `tol`, relatively.
 
     Raises ValueError for parameters out of range, FloatingPointError if the objective overflows.
@@ -98,7 +107,7 @@ def solve(
     """
     taus = [0.0] * obs.order
     for mode, tau in (smooth or {}).items():
-        taus[obs.mode_index(mode)] = _not_negative(f"smooth[{mode!r}]", tau)
+        taus[mode_of(obs, mode)] = _not_negative(f"smooth[{mode!r}]", tau)
     order = tuple(taus) if any(taus) else ()
     problem = Problem(check_depth(depth), _positive("penalty", penalty), _not_negative("guard", guard), tol, max_sweeps, smooth=order)
     if not (isinstance(max_rank, (int, np.integer)) and max_rank >= 1):
@@ -109,7 +118,13 @@ def solve(
     if order and any(positive):
         raise ValueError(f"smooth={smooth!r} and nonnegative={nonnegative!r} don't go together; leave one of them out")
     if isinstance(chosen, Gaussian) and not any(positive):
-        entries, to_rest = Entries(obs, dtype), settle_squares
+        entries, to_rest = obs if isinstance(obs, Entries) else Entries(obs, dtype), settle_squares
+        if client is not None:
+            from rankless.als.cluster import ClusterEntries
+
+            entries = ClusterEntries.of(entries, client)
+    elif client is not None or isinstance(obs, Entries):
+        raise ValueError(f"loss={loss!r} and nonnegative={nonnegative!r} need Observations on one machine; pass these, without client=")
     else:
         entries, to_rest = majorise.Target(obs, chosen, positive), majorise.settle
     with Workers(n_jobs) as workers:
@@ -127,6 +142,15 @@ def solve(
             history += [value for value in trace.objective if value < history[-1]]
             converged = trace.converged
     return Fit(state.model(), history, converged)
+
+
+def mode_of(obs: Observations | Entries, mode: int | str) -> int:
+    """Number of a mode; entries sorted already have numbers only."""
+    if isinstance(obs, Observations):
+        return obs.mode_index(mode)
+    if not (isinstance(mode, (int, np.integer)) and 0 <= mode < obs.order):
+        raise ValueError(f"no mode {mode!r}; entries have modes 0 to {obs.order - 1}")
+    return int(mode)
 
 
 def signs_of(nonnegative: bool | Sequence[bool], order: int) -> tuple[bool, ...]:

@@ -36,7 +36,7 @@ def _part(stack, row, j):
 
 
 @jit
-def _gather(lo, hi, keys, places, stack, values, weights, panel, targets):
+def _gather(lo, hi, keys, places, stack, values, weights, panel, targets, near):
     """Entries lo..hi into the panel, ``sqrt(w_e) h_e``, and their targets, ``sqrt(w_e) y_e``."""
     step, width, rank, last = lanes(stack), panel.shape[1], stack.shape[1], keys.shape[1] - 1
     count = hi - lo
@@ -44,9 +44,13 @@ def _gather(lo, hi, keys, places, stack, values, weights, panel, targets):
         targets[e] = values[lo + e]
     for m in range(places.shape[0]):
         words, shift, mask, base = keys[places[m, 0]], places[m, 1], places[m, 2], places[m, 3]
+        known = min(count + AHEAD, last - lo + 1)
+        for e in range(known):
+            near[e] = base + ((np.int64(words[lo + e]) >> shift) & mask)
+        for e in range(known, count + AHEAD):
+            near[e] = near[known - 1]
         for e in range(count):
-            ahead = (base + ((np.int64(words[min(lo + e + AHEAD, last)]) >> shift) & mask)) * rank
-            row = base + ((np.int64(words[lo + e]) >> shift) & mask)
+            ahead, row = near[e + AHEAD] * rank, near[e]
             for j in range(0, width, step):
                 prefetch(stack, ahead + j)
                 if m == 0:
@@ -63,16 +67,16 @@ def _gather(lo, hi, keys, places, stack, values, weights, panel, targets):
 
 @jit
 def _panel_for(stack):
-    """A panel and its targets."""
-    return empty(PANEL, padded(stack.shape[1], stack), stack), np.empty(PANEL, stack.dtype)
+    """A panel, its targets, and room for where one mode's rows start."""
+    return empty(PANEL, padded(stack.shape[1], stack), stack), np.empty(PANEL, stack.dtype), np.empty(PANEL + AHEAD, np.int64)
 
 
 @jit
-def _accumulate(lo, hi, keys, places, stack, values, weights, panel, targets, gram, right):
+def _accumulate(lo, hi, keys, places, stack, values, weights, panel, targets, near, gram, right):
     """Add entries lo..hi to the normal equations ``gram``, ``right`` of one row."""
     for start in range(lo, hi, PANEL):
         end = min(start + PANEL, hi)
-        _gather(start, end, keys, places, stack, values, weights, panel, targets)
+        _gather(start, end, keys, places, stack, values, weights, panel, targets, near)
         add_gram(panel, targets, end - start, stack.shape[1], gram, right)
 
 
@@ -148,12 +152,12 @@ def _panel_residual(count, row, stack, panel, targets):
 
 
 @jit
-def _squared_residual(lo, hi, row, keys, places, stack, values, weights, panel, targets):
+def _squared_residual(lo, hi, row, keys, places, stack, values, weights, panel, targets, near):
     """The same over entries lo..hi, gathered a panel at a time."""
     square = 0.0
     for start in range(lo, hi, PANEL):
         end = min(start + PANEL, hi)
-        _gather(start, end, keys, places, stack, values, weights, panel, targets)
+        _gather(start, end, keys, places, stack, values, weights, panel, targets, near)
         square += _panel_residual(end - start, row, stack, panel, targets)
     return square
 
@@ -185,7 +189,7 @@ def update_rows(
     ``energies[row]`` each component's squared norm over the row's entries.
     """
     rank, spare, end = stack.shape[1], np.empty(stack.shape[1], stack.dtype), base + len(starts) - 1
-    panel, targets = _panel_for(stack)
+    panel, targets, near = _panel_for(stack)
     room = _room_for(stack)
     gram, right, roots = room[:3]
     start = np.zeros(gram.shape, gram.dtype)  # of every row's normal equations
@@ -201,7 +205,7 @@ def update_rows(
         for k in range(0, gram.size, lanes(gram)):
             store(gram, k, load(start, k))
         right[:] = 0
-        _accumulate(lo, hi, keys, places, stack, values, weights, panel, targets, gram, right)
+        _accumulate(lo, hi, keys, places, stack, values, weights, panel, targets, near, gram, right)
         _finish_row(base + row, base, end, room, penalty, stiffness, eps, stack, spare)
         if measure:
             for r in range(rank):
@@ -209,7 +213,8 @@ def update_rows(
             if hi - lo <= PANEL:  # still in the panel
                 losses[row] = _panel_residual(hi - lo, base + row, stack, panel, targets)
             else:
-                losses[row] = _squared_residual(lo, hi, base + row, keys, places, stack, values, weights, panel, targets)
+                seen = keys, places, stack, values, weights
+                losses[row] = _squared_residual(lo, hi, base + row, *seen, panel, targets, near)
 
 
 @jit
@@ -219,7 +224,7 @@ def draw_rows(first, last, starts, base, keys, places, stack, values, weights, p
     `normals` are standard normal numbers, one for each number drawn; ``losses[row]`` gets the squared residual after it.
     """
     rank = stack.shape[1]
-    panel, targets = _panel_for(stack)
+    panel, targets, near = _panel_for(stack)
     gram, right = _room_for(stack)[:2]
     lower, x = np.empty((rank, rank), stack.dtype), np.empty(rank, stack.dtype)
     for row in range(first, last):
@@ -227,7 +232,7 @@ def draw_rows(first, last, starts, base, keys, places, stack, values, weights, p
         for k in range(0, gram.size, lanes(gram)):
             store(gram, k, splat(stack.dtype.type(0)))
         right[:] = 0
-        _accumulate(lo, hi, keys, places, stack, values, weights, panel, targets, gram, right)
+        _accumulate(lo, hi, keys, places, stack, values, weights, panel, targets, near, gram, right)
         for i in range(rank):  # Cholesky, row by row, then through its two triangles
             for j in range(i + 1):
                 part = tau * gram[j, i] + prior[i, j]
@@ -245,24 +250,26 @@ def draw_rows(first, last, starts, base, keys, places, stack, values, weights, p
             x[i] = part / lower[i, i]
         for i in range(rank):
             stack[base + row, i] = x[i]
-        losses[row] = _squared_residual(lo, hi, base + row, keys, places, stack, values, weights, panel, targets)
+        losses[row] = _squared_residual(lo, hi, base + row, keys, places, stack, values, weights, panel, targets, near)
 
 
 @jit
 def measure_rows(first, last, starts, base, keys, places, stack, values, weights, losses):
     """``losses[row]`` gets the squared residual of rows first..last as they are."""
-    panel, targets = _panel_for(stack)
+    panel, targets, near = _panel_for(stack)
     for row in range(first, last):
-        losses[row] = _squared_residual(starts[row], starts[row + 1], base + row, keys, places, stack, values, weights, panel, targets)
+        losses[row] = _squared_residual(
+            starts[row], starts[row + 1], base + row, keys, places, stack, values, weights, panel, targets, near
+        )
 
 
 @jit
 def accumulate_segment(lo, hi, keys, places, stack, values, weights, gram, right):
     """Part of one long row's normal equations; parts are added up in a fixed order afterwards."""
     rank = stack.shape[1]
-    panel, targets = _panel_for(stack)
+    panel, targets, near = _panel_for(stack)
     room = _room_for(stack)
-    _accumulate(lo, hi, keys, places, stack, values, weights, panel, targets, room[0], room[1])
+    _accumulate(lo, hi, keys, places, stack, values, weights, panel, targets, near, room[0], room[1])
     for r in range(rank):
         right[r] = room[1][r]
         for s in range(rank):
@@ -284,5 +291,5 @@ def finish_row(row, base, end, gram, right, mobility_root, penalty, stiffness, e
 @jit
 def residual_segment(lo, hi, row, keys, places, stack, values, weights):
     """Squared residual of part of one long row."""
-    panel, targets = _panel_for(stack)
-    return _squared_residual(lo, hi, row, keys, places, stack, values, weights, panel, targets)
+    panel, targets, near = _panel_for(stack)
+    return _squared_residual(lo, hi, row, keys, places, stack, values, weights, panel, targets, near)

@@ -125,13 +125,13 @@ class SortedMode:
         return np.stack([((words[w] >> np.uint32(shift)) & np.uint32(mask)).astype(np.int32) for w, shift, mask, _ in self.places.tolist()])
 
     def part(self, first: int, last: int) -> SortedMode:
-        """Rows first..last alone, sharing memory with the whole."""
+        """Rows first..last alone."""
         lo, hi = int(self.starts[first]), int(self.starts[last])
         counts = np.diff(self.starts[first : last + 1])
         return replace(
             self,
             starts=np.clip(self.starts, lo, hi) - lo,
-            keys=self.keys[:, lo:hi],
+            keys=np.ascontiguousarray(self.keys[:, lo:hi]),  # kernels are compiled for whole rows of words
             values=self.values[lo:hi],
             weights=self.weights[lo:hi],
             runs=_even_blocks(counts, 1, first),

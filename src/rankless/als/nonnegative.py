@@ -61,7 +61,7 @@ def descend(gram, slope, ridge, row, cycles, tol):
 @jit
 def _update_rows(first, last, starts, base, keys, places, stack, values, weights, guard, ridge, cycles, tol, energies, gains):
     rank = stack.shape[1]
-    panel, targets = _panel_for(stack)
+    panel, targets, near = _panel_for(stack)
     room = _room_for(stack)
     gram, right = room[0], room[1]
     whole, slope = np.empty((rank, rank), np.float64), np.empty(rank, np.float64)
@@ -73,7 +73,7 @@ def _update_rows(first, last, starts, base, keys, places, stack, values, weights
         for k in range(0, gram.size, lanes(gram)):
             store(gram, k, splat(stack.dtype.type(0)))
         right[:] = 0
-        _accumulate(lo, hi, keys, places, stack, values, weights, panel, targets, gram, right)
+        _accumulate(lo, hi, keys, places, stack, values, weights, panel, targets, near, gram, right)
         for r in range(rank):
             for s in range(r, rank):
                 whole[r, s] = whole[s, r] = gram[r, s] + guard[r, s]

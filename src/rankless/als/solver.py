@@ -26,16 +26,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rankless.als import rows
+from rankless.als.entries import MEND, Entries
 from rankless.als.modes import SortedMode
 from rankless.als.rows import Terms
 from rankless.als.workers import Workers
 from rankless.checkpoint import Arrays
 from rankless.cp_tensor import CPTensor
 from rankless.depth import component_penalty, mobility
-from rankless.observations import Observations
 
-MEND = "scale the values to about 1 (Observations.scaled), use float64, or raise the penalty"
+__all__ = ["MEND", "Entries", "Problem", "State"]
 
 
 @dataclass(frozen=True)
@@ -52,34 +51,6 @@ class Problem:
 
     def tau(self, mode: int) -> float:
         return self.smooth[mode] if self.smooth else 0.0
-
-
-class Entries:
-    """Observed entries, sorted once by every mode and kept for any number of fits."""
-
-    def __init__(self, obs: Observations, dtype: type[np.floating] = np.float64):
-        self.shape, self.order, self.size = obs.shape, obs.order, obs.size
-        self.dtype = np.dtype(dtype)
-        with np.errstate(over="ignore"):  # said below, in words
-            values = obs.values.astype(self.dtype, copy=False)
-        weights = np.empty(0, self.dtype) if obs.weights is None else obs.weights.astype(self.dtype, copy=False)
-        self.modes = [SortedMode.of(obs.coords, obs.shape, mode, values, weights) for mode in range(obs.order)]
-        # einsum, not dot: a double's range for float32, and bits that do not hang on how many threads BLAS has
-        each = [values, values, weights] if len(weights) else [values, values]
-        with np.errstate(over="ignore"):
-            self.square = float(np.einsum("e,e,e->" if len(weights) else "e,e->", *each, dtype=np.float64))
-        if not np.isfinite(self.square):
-            raise FloatingPointError(f"the squares of the values overflow; {MEND}")
-        self.unit = np.sqrt(self.square / (weights.sum(dtype=np.float64) if len(weights) else self.size))  # root mean square
-        self.offsets = np.concatenate([[0], np.cumsum(obs.shape)])
-
-    def update_rows(self, own: SortedMode, stack, terms: Terms, start: int, losses, energies, workers: Workers) -> None:
-        """Update all rows of one of the `modes`, see `rows.update`."""
-        rows.update(own, stack, terms, start, losses, energies, workers)
-
-    def measure_rows(self, own: SortedMode, stack, losses, workers: Workers) -> None:
-        """Measure all rows of one of the `modes`, see `rows.measure`."""
-        rows.measure(own, stack, losses, workers)
 
 
 @dataclass

@@ -68,3 +68,13 @@ def first_twin(starts, keys):
             if same:
                 return e, row
     return -1, -1
+
+
+@jit
+def squares(starts, values, out):
+    """``out[row]`` gets the sum of the squares of a row's values."""
+    for row in range(len(starts) - 1):
+        total = 0.0
+        for e in range(starts[row], starts[row + 1]):
+            total += np.float64(values[e]) * np.float64(values[e])
+        out[row] = total

@@ -1,0 +1,222 @@
+"""Entries whose rows live on the workers of a Dask cluster: the same kernels, and only factors move.
+
+    a part   = a range of rows of every mode, as many parts as the workers have threads
+    a sweep  = for each mode: factors that changed go to the workers, its updated rows come back
+
+What is computed is what threads of one machine compute, row by row by the same kernel, and all sums over rows are made
+here, in the same order: the numbers are the same, however many workers there are. All else (balancing, pruning,
+annealing) happens here too. All that workers hold, parts and factors, are results of tasks, which Dask runs again
+elsewhere when a worker is lost; an update reads nothing that it writes. Only public calls of Dask's are used.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rankless.als import rows
+from rankless.als.entries import Chunks, Entries, square_of_rows
+from rankless.als.modes import Range, SortedMode, even_parts
+from rankless.als.rows import Terms
+from rankless.als.workers import Workers
+from rankless.canonical import canonical
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+_TRIES = 5  # times that Dask may give up an update, each after its own tries
+
+Part = list[SortedMode]
+Place = Callable[[list[Range], list[str]], Any]
+
+
+@dataclass(frozen=True)
+class RemoteMode:
+    """A mode whose rows are elsewhere: rows ``ranges[p]`` in part `p`."""
+
+    mode: int
+    base: int
+    rows: int
+    ranges: tuple[Range, ...]
+
+
+class ClusterEntries(Entries):
+    """`Entries` in parts on the workers of `client`; see the module.
+
+    `bytes_sent` and `bytes_received` count what the factors took: a factor counts once for each worker it goes to.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        counts: Sequence[np.ndarray],
+        dtype: Any,
+        client: Client,
+        place: Callable[[list[Range], list[str]], Any],
+    ):
+        """`place` makes the future of a part, given its rows in every mode and the workers that may hold it."""
+        threads = client.nthreads()
+        if not threads:
+            raise ValueError("the Dask cluster has no worker; start one (dask worker ADDRESS), or leave out client=")
+        self.shape, self.order, self.size = shape, len(shape), int(counts[0].sum())
+        self.dtype, self.offsets = np.dtype(dtype), np.concatenate([[0], np.cumsum(shape)])
+        number = sum(threads.values())
+        cuts = [even_parts(count, number) for count in counts]
+        number = max(map(len, cuts))
+        for ranges, size in zip(cuts, shape, strict=True):
+            ranges += [(size, size)] * (number - len(ranges))
+        self.modes: Any = [RemoteMode(m, int(self.offsets[m]), shape[m], tuple(ranges)) for m, ranges in enumerate(cuts)]
+        self._client, self._place = client, place
+        self._rows = [list(part) for part in zip(*cuts, strict=True)]
+        self._parts: list[Any] = [None] * number
+        self._factors: dict[int, tuple[np.ndarray, Future]] = {}
+        self.bytes_sent = self.bytes_received = 0
+
+    @classmethod
+    def of(cls, entries: Entries, client: Client) -> ClusterEntries:
+        """Entries of this machine, sent to the workers once; the scheduler keeps a copy, for workers that are lost."""
+
+        def place(rows: list[Range], workers: list[str]) -> Future:
+            part = [own.part(first, last) for own, (first, last) in zip(entries.modes, rows, strict=True)]
+            return _held(client, part, workers=workers, allow_other_workers=True)
+
+        self = cls(entries.shape, [own.counts() for own in entries.modes], entries.dtype, client, place)
+        self.square, self.unit = entries.square, entries.unit
+        return self
+
+    @classmethod
+    def reading(cls, chunks: Chunks, client: Client, dtype: Any = np.float64) -> ClusterEntries:
+        """Entries that each worker reads for itself, and reads again for a worker that was lost: no machine holds them all.
+
+        The workers must be able to read what the chunks read: a file on a disk that they share.
+        """
+
+        def place(rows: list[Range], workers: list[str]) -> Future:
+            return client.submit(read_part, chunks, rows, dtype, pure=False, workers=workers, allow_other_workers=True)
+
+        self = cls(chunks.shape, chunks.counts, dtype, client, place)
+        squares = self.over(0, _squares)
+        self.square = float(np.concatenate(squares).sum())
+        self.unit = np.sqrt(self.square / self.size)
+        return self
+
+    # --- what a sweep asks of entries ---------------------------------------------------------------
+
+    def update_rows(self, own: RemoteMode, stack, terms: Terms, start: int, losses, energies, workers: Workers) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        found = self.over(own.mode, _updated, stack, terms, start)
+        for (first, last), (fresh, lost, energy) in zip(own.ranges, found, strict=True):
+            stack[own.base + first : own.base + last] = fresh
+            if terms.measure:  # rows that another half of the update measures are 0 in this one
+                losses[first:last] += lost
+                energies[first:last] += energy
+
+    def measure_rows(self, own: RemoteMode, stack, losses, workers: Workers) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        for (first, last), lost in zip(own.ranges, self.over(own.mode, _measured, stack), strict=True):
+            losses[first:last] = lost
+
+    # --- the cluster's side -------------------------------------------------------------------------
+
+    def over(self, mode: int, function: Callable, stack: np.ndarray | None = None, *args) -> list[Any]:
+        """``function(part's mode, (first, last), stack, *args)`` of every part, on its worker; made again where a worker is lost."""
+        from distributed import KilledWorker
+
+        for attempt in range(_TRIES):
+            parts, factors = self._placed(), [] if stack is None else self._sent(stack)
+            calls = [
+                self._client.submit(_call, function, part, mode, rows[mode], factors, args, pure=False)
+                for part, rows in zip(parts, self._rows, strict=True)
+            ]
+            try:
+                found = self._client.gather(calls)
+            except KilledWorker:  # several workers in a row were lost under one task, and Dask gives it up
+                if attempt == _TRIES - 1:
+                    raise
+                self._parts, self._factors = [None] * len(self._parts), {}
+                continue
+            self.bytes_received += sum(map(_size, found))
+            return found
+        raise AssertionError
+
+    def _placed(self) -> list[Future]:
+        """The parts, placed at the first call."""
+        workers = [address for address, count in sorted(self._client.nthreads().items()) for _ in range(count)]
+        for p, part in enumerate(self._parts):
+            if part is None:
+                self._parts[p] = self._place(self._rows[p], [workers[p % len(workers)]])
+        return self._parts  # pyright: ignore[reportReturnType]
+
+    def _sent(self, stack: np.ndarray) -> list[Future]:
+        """Each mode's factor on all workers; what they have already is not sent again."""
+        for mode in range(self.order):
+            factor = stack[self.offsets[mode] : self.offsets[mode + 1]]
+            known = self._factors.get(mode)
+            if known is None or not np.array_equal(known[0], factor, equal_nan=True):
+                copy = factor.copy()
+                self._factors[mode] = copy, _held(self._client, copy)
+                self.bytes_sent += copy.nbytes * len(self._client.nthreads())
+        return [self._factors[mode][1] for mode in range(self.order)]
+
+
+# --- what runs on a worker ----------------------------------------------------------------------------
+
+
+def read_part(chunks: Chunks, ranges: Sequence[Range], dtype: Any) -> Part:
+    """Of every mode the rows in its range, from all chunks."""
+    part = []
+    kept: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in ranges]
+    for coords, values in chunks.read():
+        for mode, (first, last) in enumerate(ranges):
+            mine = (coords[mode] >= first) & (coords[mode] < last)
+            kept[mode].append((coords[:, mine].astype(np.int32, copy=False), values[mine].astype(dtype)))
+    for mode, (first, last) in enumerate(ranges):
+        coords = np.concatenate([c for c, _ in kept[mode]], axis=1)
+        values = np.concatenate([v for _, v in kept[mode]])
+        kept[mode] = []
+        coords, values, _ = canonical(coords, values, None, chunks.shape, "error")
+        if len(values) != chunks.counts[mode][first:last].sum():
+            raise ValueError("the entries are not those that were counted at first; did the file change while it was read? Run again")
+        part.append(SortedMode.of(coords, chunks.shape, mode, values, np.empty(0, dtype)).part(first, last))
+    return part
+
+
+def _held(client: Client, data: Any, **where: Any) -> Future:
+    """`data` as the result of a task."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sending large graph", UserWarning)  # and what it advises, scatter, is lost with a worker
+        return client.submit(_itself, data, pure=False, **where)
+
+
+def _itself(data: Any) -> Any:
+    return data
+
+
+def _call(function: Callable, part: Part, mode: int, rows_: Range, factors: list[np.ndarray], args: tuple) -> Any:
+    return function(part[mode], rows_, np.concatenate(factors) if factors else None, *args)
+
+
+def _updated(own: SortedMode, part: Range, stack: np.ndarray, terms: Terms, start: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    first, last = part
+    rank = stack.shape[1]
+    losses = np.zeros(own.rows if terms.measure else 0)
+    energies = np.zeros((own.rows if terms.measure else 0, rank), stack.dtype)
+    terms = replace(terms, guard=terms.guard.copy(), root=terms.root.copy())  # what came over a wire may be read-only
+    rows.update(own, stack, terms, start, losses, energies, Workers(1))
+    return stack[own.base + first : own.base + last].copy(), losses[first:last].copy(), energies[first:last].copy()
+
+
+def _measured(own: SortedMode, part: Range, stack: np.ndarray) -> np.ndarray:
+    losses = np.zeros(own.rows)
+    rows.measure(own, stack, losses, Workers(1))
+    return losses[part[0] : part[1]].copy()
+
+
+def _squares(own: SortedMode, part: Range, stack: None) -> np.ndarray:
+    return square_of_rows(own)[part[0] : part[1]].copy()
+
+
+def _size(result: Any) -> int:
+    return sum(map(_size, result)) if isinstance(result, tuple) else result.nbytes
