@@ -40,10 +40,10 @@ __all__ = ["CPTensor", "Completion", "Observations", "TensorCompleter", "complet
 def __getattr__(name: str):
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
-    if name in ("als", "dynamics", "plots"):
+    if name in ("als", "dynamics", "large", "plots"):
         return importlib.import_module(f"rankless.{name}")
     raise AttributeError(f"module 'rankless' has no attribute {name!r}; it has {', '.join(sorted(__all__))}")
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__", "als", "dynamics", "plots"]
+    return [*__all__, "__version__", "als", "dynamics", "large", "plots"]

@@ -66,6 +66,16 @@ def check_fit(size: int, shape: Sequence[int], *, itemsize: int = 8, weighted: b
             )
 
 
+def check_room(need: int, what: str, mend: str) -> None:
+    """Raise ValueError if `what` would need more memory than this process may still take.
+
+    >>> check_room(1000, "this", "leave it")
+    """
+    for have, whose in left():
+        if need > have:
+            raise ValueError(f"{what} takes about {in_words(need)} more and {whose} leaves {in_words(max(have, 0))}; {mend}")
+
+
 def left() -> Iterator[tuple[int, str]]:
     """Bytes this process may still take, and who says so: the machine, its control group, ``ulimit -v``."""
     mapped, resident = _taken()

@@ -50,10 +50,7 @@ class MainEffects:
                 effects[n] = fresh
                 moved = max(moved, float(np.max(np.abs(step))))
             noise = float(np.average(residual**2, weights=w))
-            for n, effect in enumerate(effects):
-                seen = counts[n] > 0
-                spread = float(np.mean(effect[seen] ** 2 + noise / (counts[n][seen] + ratios[n])))
-                ratios[n] = noise / spread if spread > 0 else 1.0
+            ratios = [shrinkage(effect, count, noise, ratio) for effect, count, ratio in zip(effects, counts, ratios, strict=True)]
             if moved <= _TOL * max(np.sqrt(noise), 1e-300):
                 break
         return cls(mean, tuple(effects))
@@ -80,3 +77,10 @@ class MainEffects:
         for effect in self.effects:
             total = total[..., None] + effect
         return total
+
+
+def shrinkage(effect: np.ndarray, counts: np.ndarray, noise: float, ratio: float) -> float:
+    """Noise over the prior variance of a mode's effects, estimated anew: entries' worth of shrinkage."""
+    seen = counts > 0
+    spread = float(np.mean(effect[seen] ** 2 + noise / (counts[seen] + ratio)))
+    return noise / spread if spread > 0 else 1.0

@@ -59,7 +59,8 @@ class ClusterEntries(Entries):
         place: Callable[[list[Range], list[str]], Any],
     ):
         """`place` makes the future of a part, given its rows in every mode and the workers that may hold it."""
-        threads = client.nthreads()
+        self._client: Any = client  # to a type checker each of its calls may be a coroutine
+        threads = self._client.nthreads()
         if not threads:
             raise ValueError("the Dask cluster has no worker; start one (dask worker ADDRESS), or leave out client=")
         self.shape, self.order, self.size = shape, len(shape), int(counts[0].sum())
@@ -70,7 +71,7 @@ class ClusterEntries(Entries):
         for ranges, size in zip(cuts, shape, strict=True):
             ranges += [(size, size)] * (number - len(ranges))
         self.modes: Any = [RemoteMode(m, int(self.offsets[m]), shape[m], tuple(ranges)) for m, ranges in enumerate(cuts)]
-        self._client, self._place = client, place
+        self._place = place
         self._rows = [list(part) for part in zip(*cuts, strict=True)]
         self._parts: list[Any] = [None] * number
         self._factors: dict[int, tuple[np.ndarray, Future]] = {}
@@ -99,10 +100,24 @@ class ClusterEntries(Entries):
             return client.submit(read_part, chunks, rows, dtype, pure=False, workers=workers, allow_other_workers=True)
 
         self = cls(chunks.shape, chunks.counts, dtype, client, place)
-        squares = self.over(0, _squares)
-        self.square = float(np.concatenate(squares).sum())
-        self.unit = np.sqrt(self.square / self.size)
+        self._measure()
         return self
+
+    def shifted(self, mean: float, effects: np.ndarray, factor: float) -> ClusterEntries:
+        held = _held(self._client, effects)
+        self._parts = [self._client.submit(_shifted, part, mean, held, factor, pure=False) for part in self._placed()]
+        before = self._place
+
+        def place(rows: list[Range], workers: list[str]) -> Future:
+            return self._client.submit(_shifted, before(rows, workers), mean, _held(self._client, effects), factor, pure=False)
+
+        self._place = place
+        self._measure()
+        return self
+
+    def _measure(self) -> None:
+        self.square = float(np.concatenate(self.over(0, _squares)).sum())
+        self.unit = np.sqrt(self.square / self.size)
 
     # --- what a sweep asks of entries ---------------------------------------------------------------
 
@@ -212,6 +227,12 @@ def _measured(own: SortedMode, part: Range, stack: np.ndarray) -> np.ndarray:
     losses = np.zeros(own.rows)
     rows.measure(own, stack, losses, Workers(1))
     return losses[part[0] : part[1]].copy()
+
+
+def _shifted(part: Part, mean: float, effects: np.ndarray, factor: float) -> Part:
+    """A part with other values; what was held stays as it is, for it may be asked for again."""
+    fresh = [replace(own, values=own.values.copy()) for own in part]
+    return [own.shifted(mean, effects.copy(), factor) for own in fresh]
 
 
 def _squares(own: SortedMode, part: Range, stack: None) -> np.ndarray:

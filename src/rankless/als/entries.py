@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -89,6 +90,17 @@ class Entries:
     def nbytes(self) -> int:
         """Bytes of all that grows with the entries."""
         return sum(own.nbytes for own in self.modes)
+
+    def over(self, mode: int, function: Callable, stack: np.ndarray | None = None, *args) -> list[Any]:
+        """``function(own, (first, last), stack, *args)`` of each part of a mode and its rows first..last: here there is one part."""
+        own = self.modes[mode]
+        return [function(own, (0, own.rows), stack, *args)]
+
+    def shifted(self, mean: float, effects: np.ndarray, factor: float) -> Entries:
+        """The same entries with ``(value - mean - effects) * factor`` for values, in place of these; `effects` of all modes are stacked."""
+        self.modes = [own.shifted(mean, effects, factor) for own in self.modes]
+        self._set(self.shape, self.modes, float(square_of_rows(self.modes[0]).sum()), self.size)
+        return self
 
     def update_rows(self, own: SortedMode, stack, terms: Terms, start: int, losses, energies, workers: Workers) -> None:
         """Update all rows of one of the `modes`, see `rows.update`."""

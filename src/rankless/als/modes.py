@@ -124,6 +124,11 @@ class SortedMode:
         words = self.keys[:, lo : self.size if hi is None else hi]
         return np.stack([((words[w] >> np.uint32(shift)) & np.uint32(mask)).astype(np.int32) for w, shift, mask, _ in self.places.tolist()])
 
+    def shifted(self, mean: float, effects: np.ndarray, factor: float) -> SortedMode:
+        """The same entries with ``(value - mean - effects) * factor`` for values, over these; `effects` of all modes are stacked."""
+        sorting.shift(self.starts, self.places, self.keys, self.values, self.base, mean, effects, factor, self.values)
+        return self
+
     def part(self, first: int, last: int) -> SortedMode:
         """Rows first..last alone."""
         lo, hi = int(self.starts[first]), int(self.starts[last])

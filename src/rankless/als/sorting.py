@@ -78,3 +78,29 @@ def squares(starts, values, out):
         for e in range(starts[row], starts[row + 1]):
             total += np.float64(values[e]) * np.float64(values[e])
         out[row] = total
+
+
+@jit
+def residual_sums(starts, places, keys, values, base, mean, effects, sums, squares):
+    """Sums over each row of ``value - mean - effects``, and of their squares; `effects` of all modes are stacked."""
+    for row in range(len(starts) - 1):
+        total, square, own = 0.0, 0.0, mean + effects[base + row]
+        for e in range(starts[row], starts[row + 1]):
+            rest = values[e] - own
+            for m in range(places.shape[0]):
+                rest -= effects[places[m, 3] + ((np.int64(keys[places[m, 0], e]) >> places[m, 1]) & places[m, 2])]
+            total += rest
+            square += rest * rest
+        sums[row], squares[row] = total, square
+
+
+@jit
+def shift(starts, places, keys, values, base, mean, effects, factor, out):
+    """``out = (value - mean - effects) * factor``; `out` may be `values`."""
+    for row in range(len(starts) - 1):
+        own = mean + effects[base + row]
+        for e in range(starts[row], starts[row + 1]):
+            rest = values[e] - own
+            for m in range(places.shape[0]):
+                rest -= effects[places[m, 3] + ((np.int64(keys[places[m, 0], e]) >> places[m, 1]) & places[m, 2])]
+            out[e] = rest * factor

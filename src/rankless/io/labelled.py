@@ -76,6 +76,18 @@ def read(path: str | os.PathLike, *, modes: Sequence[str] | None = None, value: 
     return Stored(obs, path, names, stamp, units=units_of(obs, names))
 
 
+@contextlib.contextmanager
+def variable(path: Path, value: str | None) -> Iterator[xr.DataArray]:
+    """The one variable that is there, or is named, not yet loaded: its values are read where it is sliced."""
+    _need(path)
+    with named(path, _MEND), _opened(path) as stored, _blaming(path):
+        data = _decoded(stored)
+        first, *more = chosen(data, value)
+        if more:
+            raise ValueError(f"it holds {len(more) + 1} variables, and one is read in blocks; pass value={str(first)!r} or another")
+        yield data[first]
+
+
 def save(path: str | os.PathLike, done: Completion) -> None:
     """Write a filled copy of the file that was read, or a new file of a name, dims and coordinates."""
     path = Path(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +27,8 @@ def read(path: str | os.PathLike, *, modes: Sequence[str] | None, value: str | N
     """Observations from the columns `modes` and `value`; raises ValueError rather than guess them."""
     parquet = Path(path).suffix.lower() == ".parquet"
     with named(path, "write it again"):
-        columns = _parquet_columns(path) if parquet else _csv_columns(path)
-        modes, value = _declared(path, columns, modes, value)
-        table = _read_parquet(path, [*modes, value]) if parquet else _read_csv(path, columns, modes, value)
+        modes, value = declared(path, columns_of(path), modes, value)
+        table = _read_parquet(path, [*modes, value]) if parquet else _read_csv(path, modes, value)
     try:
         return Observations.from_table(table, modes, value, duplicates=duplicates)
     except ValueError as problem:
@@ -53,7 +52,8 @@ def write(path: str | os.PathLike, table: pd.DataFrame) -> None:
             table.to_csv(temporary, index=False)
 
 
-def _declared(path, columns: list[str], modes: Sequence[str] | None, value: str | None) -> tuple[list[str], str]:
+def declared(path, columns: list[str], modes: Sequence[str] | None, value: str | None) -> tuple[list[str], str]:
+    """The columns that hold the modes and the value; raises ValueError rather than guess them."""
     held = listing(columns)
     if modes is None or value is None:
         *first, last = columns if 1 < len(columns) < 9 else ["a", "b", "c"]
@@ -72,6 +72,16 @@ def _declared(path, columns: list[str], modes: Sequence[str] | None, value: str 
     return list(modes), value
 
 
+def columns_of(path) -> list[str]:
+    """Names of a table's columns."""
+    if Path(path).suffix.lower() != ".parquet":
+        return _csv_columns(path)
+    _need_pyarrow(path)
+    from pyarrow import parquet
+
+    return parquet.read_schema(path).names
+
+
 # --- csv ------------------------------------------------------------------------------------------
 
 
@@ -82,47 +92,59 @@ def _csv_columns(path) -> list[str]:
     return [here or name for here, name in zip(stand, called, strict=True)]
 
 
-def _read_csv(path, columns: list[str], modes: list[str], value: str) -> pd.DataFrame:
-    wanted = [*modes, value]
+def _read_csv(path, modes: list[str], value: str) -> pd.DataFrame:
+    table = pd.concat(list(csv_parts(path, [*modes, value], value, _ROWS_AT_ONCE)), ignore_index=True)
+    for name in modes:
+        check_labels(path, table[name])
+        table[name] = labels(table[name])
+    table[value] = numbers(path, table[value])
+    return table
+
+
+def csv_parts(path, wanted: list[str], value: str, rows: int) -> Iterator[pd.DataFrame]:
+    """The columns `wanted` of a .csv, `rows` rows at a time: texts, but for `value`."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header, such as 1,5 for 1.5
         # all columns, and not these only: pandas counts the cells of a row only where it reads them all
         parts = pd.read_csv(
             path,
             index_col=False,  # nor would the first be an index where rows are longer than the header
-            dtype={name: str for name in columns if name != value},
+            dtype={name: str for name in _csv_columns(path) if name != value},
             keep_default_na=False,
-            na_values={**{name: [""] for name in modes}, value: _NO_VALUE},
-            chunksize=_ROWS_AT_ONCE,
+            na_values={**{name: [""] for name in wanted if name != value}, value: _NO_VALUE},
+            chunksize=rows,
         )
         with parts:
-            table = pd.concat([part[wanted] for part in parts], ignore_index=True)
-    for name in modes:
-        table[name] = _labels(path, table[name])
-    table[value] = _numbers(path, table[value])
-    return table
+            for part in parts:
+                yield part[wanted]
 
 
-def _labels(path, column: Any) -> pd.Series:
+def check_labels(path, column: Any, start: int = 0) -> None:
+    """Raise ValueError where a row has no label; `start` rows were read before these."""
+    empty = np.flatnonzero(column.isna())
+    if len(empty):
+        row = f"row {start + empty[0] + 1}" + (" after the header" if Path(path).suffix.lower() == ".csv" else "")
+        raise Unclear(f"{row} of {path} has no {column.name!r}; fill it in or delete the row")
+
+
+def labels(column: Any) -> pd.Series:
     """Numbers if every text is just how one is written: 10 then sorts after 9, while '007' stays as it is."""
     codes, texts = pd.factorize(column)
-    empty = np.flatnonzero(codes < 0)
-    if len(empty):
-        raise Unclear(f"row {empty[0] + 1} after the header of {path} has no {column.name!r}; fill it in or delete the row")
-    numbers = np.asarray(pd.to_numeric(pd.Series(texts), errors="coerce"))
-    exact = all(str(number) == text for number, text in zip(numbers, texts, strict=True))
-    return pd.Series(numbers[codes], index=column.index) if exact else column
+    found = np.asarray(pd.to_numeric(pd.Series(texts), errors="coerce"))
+    exact = all(str(number) == text for number, text in zip(found, texts, strict=True))
+    return pd.Series(found[codes], index=column.index) if exact else column
 
 
-def _numbers(path, column: Any) -> pd.Series:
-    numbers: Any = pd.to_numeric(column, errors="coerce")
-    bad = np.flatnonzero(numbers.isna() & column.notna())
+def numbers(path, column: Any, start: int = 0) -> pd.Series:
+    """A column of values; `start` rows were read before these."""
+    found: Any = pd.to_numeric(column, errors="coerce")
+    bad = np.flatnonzero(found.isna() & column.notna())
     if len(bad):
         raise Unclear(
-            f"row {bad[0] + 1} after the header of {path} has {column.iloc[bad[0]]!r} for {column.name!r}, which is no number; "
+            f"row {start + bad[0] + 1} after the header of {path} has {column.iloc[bad[0]]!r} for {column.name!r}, which is no number; "
             "leave the cell empty where nothing was observed"
         )
-    return numbers
+    return found
 
 
 # --- parquet --------------------------------------------------------------------------------------
@@ -130,13 +152,6 @@ def _numbers(path, column: Any) -> pd.Series:
 
 def _need_pyarrow(path) -> None:
     need(path, "parquet", "pyarrow")
-
-
-def _parquet_columns(path) -> list[str]:
-    _need_pyarrow(path)
-    from pyarrow import parquet
-
-    return parquet.read_schema(path).names
 
 
 def _read_parquet(path, columns: list[str]) -> pd.DataFrame:

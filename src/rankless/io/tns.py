@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _SAYS_BASE = re.compile(r"#\s*index_base\s*[:=]\s*(\d+)\s*$")
 _LINES_AT_ONCE = 100_000
+MEND = "write a line an entry: its coordinates, then its value"
 
 
 def read(
@@ -30,8 +31,8 @@ def read(
     index_base: int | None = None,
 ) -> Observations:
     """Observations of the lines of `path`, counted from 1 as FROSTT does, unless the file or `index_base` says 0."""
-    with named(path, "write a line an entry: its coordinates, then its value"):
-        base = _base(path, index_base)
+    with named(path, MEND):
+        base = base_of(path, index_base)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*input contained no data")
             lines = np.loadtxt(path, comments="#", ndmin=2, encoding="utf-8")
@@ -40,15 +41,20 @@ def read(
         indices = lines[:, :-1] - base
         below = np.flatnonzero((indices < 0).any(axis=1))
         if base == 1 and len(below) and (lines[below, :-1] == 0).any():
-            row = " ".join(f"{number:g}" for number in lines[below[0]])
-            raise Unclear(
-                f"entry {below[0] + 1} of {path}, {row!r}, has coordinate 0, but .tns counts from 1; "
-                "pass index_base=0 (--index-base 0) if this one counts from 0"
-            )
+            raise zero(path, int(below[0]), lines[below[0]])
     try:
         return Observations.from_indices(indices, lines[:, -1], modes=modes, value_name=value or "value", duplicates=duplicates)
     except ValueError as problem:
         raise ValueError(f"{path}: {problem}") from None
+
+
+def zero(path: str | os.PathLike, entry: int, line: Iterable[float]) -> Unclear:
+    """What to say of a coordinate 0 where they count from 1."""
+    row = " ".join(f"{number:g}" for number in line)
+    return Unclear(
+        f"entry {entry + 1} of {path}, {row!r}, has coordinate 0, but .tns counts from 1; "
+        "pass index_base=0 (--index-base 0) if this one counts from 0"
+    )
 
 
 def save(path: str | os.PathLike, done: Completion, *, index_base: int | None = None) -> None:
@@ -64,7 +70,7 @@ def save(path: str | os.PathLike, done: Completion, *, index_base: int | None = 
             np.savetxt(stream, np.column_stack([indices, array.reshape(-1)[cells]]), fmt=["%d"] * array.ndim + [f"%.{digits}g"])
 
 
-def _base(path: str | os.PathLike, asked: int | None) -> int:
+def base_of(path: str | os.PathLike, asked: int | None) -> int:
     """The number of the first slice: asked for, else said in the comments at the top of the file, else 1."""
     said = None
     with open(path, encoding="utf-8") as stream:

@@ -1,0 +1,182 @@
+"""Files as chunks of rows, one class a kind: what `chunks.scan` reads. See `chunks.Source`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from rankless.io import labelled, tables, tns
+from rankless.io.broken import Unclear, listing, named
+
+Chunk = tuple[list[Any], np.ndarray]  # for each mode the labels, or numbers of slices, of its rows; and the values
+
+
+class Source(Protocol):
+    """A file as chunks of rows."""
+
+    @property
+    def modes(self) -> tuple[str, ...]: ...
+    @property
+    def value_name(self) -> str: ...
+
+    def chunks(self) -> Iterator[Chunk]:
+        """For each chunk the columns of the modes, and the values, NaN where nothing was observed."""
+        ...
+
+    def labels(self, mode: int, found: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """What was `found` in a mode's column, in the order of its slices, and their labels; None: numbers that need none."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A .parquet or .csv; without a `value_name`, of cells to be filled."""
+
+    path: Path
+    modes: tuple[str, ...]
+    value_name: str
+    rows: int
+
+    @classmethod
+    def open(cls, path: Path, modes: Sequence[str] | None, value: str | None, rows: int, cells: bool) -> Table:
+        with named(path, "write it again"):
+            columns = tables.columns_of(path)
+            if not cells:
+                names, name = tables.declared(path, columns, modes, value)
+                return cls(path, tuple(names), name, rows)
+            absent = [name for name in modes or () if name not in columns]
+            if absent:
+                raise Unclear(f"no column {absent[0]!r} in {path}; it has {listing(columns)}")
+            return cls(path, tuple(modes or ()), "", rows)
+
+    def chunks(self) -> Iterator[Chunk]:
+        wanted = [*self.modes, *([self.value_name] if self.value_name else [])]
+        start = 0
+        with named(self.path, "write it again"):
+            for part in self._parquet(wanted) if self._is_parquet else tables.csv_parts(self.path, wanted, self.value_name, self.rows):
+                for name in self.modes:
+                    tables.check_labels(self.path, part[name], start)
+                values = tables.numbers(self.path, part[self.value_name], start) if self.value_name else np.zeros(len(part))
+                yield [part[name] for name in self.modes], np.asarray(values, None if values.dtype == np.float32 else np.float64)
+                start += len(part)
+
+    @property
+    def _is_parquet(self) -> bool:
+        return self.path.suffix.lower() == ".parquet"
+
+    def _parquet(self, wanted: list[str]) -> Iterator[pd.DataFrame]:
+        from pyarrow import parquet
+
+        with parquet.ParquetFile(self.path) as file:
+            for batch in file.iter_batches(self.rows, columns=wanted):
+                yield batch.to_pandas()
+
+    def labels(self, mode: int, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Sorted; in a .csv as numbers, where every text is just how one is written."""
+        label = found if self._is_parquet else np.asarray(tables.labels(pd.Series(found)))
+        order = np.argsort(label, kind="stable")
+        return found[order], label[order]
+
+
+@dataclass(frozen=True, eq=False)
+class Lines:
+    """A .tns: the number of every slice up to the largest, whether or not it has an entry."""
+
+    path: Path
+    modes: tuple[str, ...]
+    value_name: str
+    base: int
+    rows: int
+
+    @classmethod
+    def open(cls, path: Path, modes: Sequence[str] | None, value: str | None, rows: int, index_base: int | None) -> Lines:
+        with named(path, tns.MEND):
+            base = tns.base_of(path, index_base)
+            first = next(iter(cls(path, (), "", base, 1)._parts()), None)
+            order = 0 if first is None else first.shape[1] - 1
+        if first is None:
+            raise Unclear(f"{path} has no observed entry; it needs a line for each: its coordinates, then its value")
+        if modes is not None and len(modes) != order:
+            raise Unclear(f"modes={list(modes)} do not name the {order} modes of {path}; pass {order} distinct names")
+        return cls(path, tuple(modes or (f"mode_{n}" for n in range(order))), value or "value", base, rows)
+
+    def _parts(self) -> Iterator[pd.DataFrame]:
+        parts = pd.read_csv(self.path, sep=r"\s+", header=None, comment="#", chunksize=self.rows, engine="c", skip_blank_lines=True)
+        with parts:
+            yield from parts
+
+    def chunks(self) -> Iterator[Chunk]:
+        with named(self.path, tns.MEND):
+            start = 0
+            for part in self._parts():
+                indices = part.iloc[:, :-1]
+                numbers = [np.asarray(indices[c]) for c in indices]
+                for column in numbers:
+                    self._check(column, start, part)
+                yield [column.astype(np.int64) - self.base for column in numbers], part.iloc[:, -1].to_numpy(np.float64)
+                start += len(part)
+
+    def _check(self, column: np.ndarray, start: int, part: pd.DataFrame) -> None:
+        if column.dtype.kind not in "iu":
+            bad = np.flatnonzero(column.astype(np.float64) != np.floor(column.astype(np.float64)))
+            if len(bad):
+                raise Unclear(f"entry {start + bad[0] + 1} of {self.path} has coordinate {column[bad[0]]!r}, no whole number; {tns.MEND}")
+        below = np.flatnonzero(column < self.base)
+        if len(below):
+            if self.base == 1 and column[below[0]] == 0:
+                raise tns.zero(self.path, start + int(below[0]), part.iloc[below[0]])
+            raise Unclear(f"entry {start + below[0] + 1} of {self.path} has coordinate {column[below[0]]}, below {self.base}; {tns.MEND}")
+
+    def labels(self, mode: int, found: np.ndarray) -> tuple[np.ndarray, None]:
+        return np.arange(int(found.max(initial=-1)) + 1), None
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """One variable of a .nc or .zarr, some slices of its first dim at a time."""
+
+    path: Path
+    modes: tuple[str, ...]
+    value_name: str
+    sizes: tuple[int, ...]
+    rows: int
+
+    @classmethod
+    def open(cls, path: Path, modes: Sequence[str] | None, value: str | None, rows: int) -> Blocks:
+        if modes is not None:
+            raise Unclear(f"{path} names its modes itself; leave out modes={list(modes)}")
+        with labelled.variable(path, value) as field:
+            return cls(path, tuple(map(str, field.dims)), str(field.name), field.shape, rows)
+
+    def chunks(self) -> Iterator[Chunk]:
+        inner = int(np.prod(self.sizes[1:], dtype=np.int64))
+        step = max(1, self.rows // max(inner, 1))
+        with labelled.variable(self.path, self.value_name) as field:
+            for start in range(0, self.sizes[0], step):
+                values = np.asarray(field[start : start + step].values)
+                here = np.nonzero(~np.isnan(values))
+                yield [here[0] + start, *here[1:]], values[here]
+
+    def labels(self, mode: int, found: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        with labelled.variable(self.path, self.value_name) as field:
+            dim = field.dims[mode]
+            return np.arange(self.sizes[mode]), np.asarray(field[dim].values) if dim in field.coords else None
+
+
+def opened(
+    path: Path, *, modes: Sequence[str] | None, value: str | None, rows: int, index_base: int | None = None, cells: bool = False
+) -> Source:
+    """The source of a file, by its suffix; with `cells` of a table that names cells and need not hold values."""
+    suffix = path.suffix.lower()
+    if suffix in (".parquet", ".csv"):
+        return Table.open(path, modes, value, rows, cells)
+    if suffix == ".tns":
+        return Lines.open(path, modes, value, rows, index_base)
+    if suffix in (".nc", ".zarr"):
+        return Blocks.open(path, modes, value, rows)
+    raise ValueError(f"{path} is read as a whole, not in chunks; these are read in chunks: .parquet, .csv, .tns, .nc, .zarr")

@@ -1,0 +1,19 @@
+"""Files larger than memory would hold as arrays or observations: fitted in chunks, filled where asked.
+
+    done = rankless.large.complete("ratings.parquet", modes=["user", "item", "week"], value="stars")
+    done.predict_labels({"user": [17], "item": ["A3"], "week": [5]})
+    done.top({"user": 17, "week": 5}, k=10)
+    done.save("model.npz")
+
+A sample of whole slices is searched for depth, penalty, main effects and rank as `rankless.complete` does, and what it
+found is refitted on all entries: on this machine, or on the workers of a Dask cluster. There are no blends, no
+draws, no close cells and no intervals; there is an honest error, on entries that took no part.
+
+`fit` makes the fit, `sample` picks the sample, `offsets` fits main effects without holding residuals,
+`answer` predicts, `write` writes what is too large to hold.
+"""
+
+from rankless.large.answer import LargeCompletion
+from rankless.large.fit import complete
+
+__all__ = ["LargeCompletion", "complete"]

@@ -1,0 +1,172 @@
+"""`LargeCompletion`: what was found in a file too large to fill, asked for where it is wanted."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rankless.canonical import check_indices
+from rankless.cp_tensor import CPTensor
+from rankless.effects import MainEffects
+from rankless.large import write
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from rankless.io.chunks import Scan
+
+_AT_ONCE = 2**20  # cells that are looked at together
+
+
+@dataclass(frozen=True, eq=False)
+class LargeCompletion:
+    """A fit of a large file: main effects and components, in the units of the data.
+
+    `size` entries were observed; `holdout_rmse` is the error on those of them that took no part, as was all else chosen.
+    """
+
+    model: CPTensor
+    effects: MainEffects
+    modes: tuple[str, ...]
+    labels: tuple[np.ndarray | None, ...]
+    value_name: str
+    depth: float
+    penalty: float
+    size: int
+    holdout_rmse: float
+    source: Scan | None = field(default=None, repr=False)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.model.shape
+
+    @property
+    def rank(self) -> int:
+        return self.model.rank
+
+    def summary(self) -> str:
+        """What was found, in a few lines."""
+        return (
+            f"{self.size:,} entries of shape {' x '.join(f'{d:,}' for d in self.shape)} ({', '.join(self.modes)})\n"
+            f"rank {self.rank} found, depth {self.depth:g}, penalty {self.penalty:.3g}; "
+            f"error {self.holdout_rmse:.4g} on entries that took no part"
+        )
+
+    # --- values -------------------------------------------------------------------------------------
+
+    def predict(self, indices) -> np.ndarray:
+        """Values at coordinates, integers of shape ``(n, order)``."""
+        coords = check_indices(indices, self.shape)
+        out = np.empty(len(coords))
+        for start in range(0, len(coords), _AT_ONCE):
+            part = coords[start : start + _AT_ONCE]
+            out[start : start + len(part)] = self.effects.at(part) + (self.model.at(part) if self.rank else 0.0)
+        return out
+
+    def predict_labels(self, columns: Mapping[str, Any]) -> np.ndarray:
+        """Values at the cells that columns of labels name, one column a mode: a dict of lists, or a table."""
+        absent = [mode for mode in self.modes if mode not in columns]
+        if absent:
+            raise ValueError(f"no column {absent[0]!r} for a mode; pass one for each of {', '.join(map(repr, self.modes))}")
+        numbers = [self.numbers_of(n, np.asarray(columns[mode])) for n, mode in enumerate(self.modes)]
+        return self.predict(np.stack(np.broadcast_arrays(*numbers), axis=1))
+
+    def predict_stream(self, parts: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Values of one part of the cells after the other, in the memory that one takes."""
+        for part in parts:
+            yield self.predict(part)
+
+    def top(self, fixed: Mapping[str, Any], k: int = 10, *, largest: bool = True) -> pd.DataFrame:
+        """The `k` largest (or least) values of the slice in which the modes of `fixed` have these labels, without building it.
+
+        A table, the best first. Cells that were observed are among them, with what the model says of them.
+        """
+        import pandas as pd
+
+        known = {self._mode(name): int(self.numbers_of(self._mode(name), np.array([label]))[0]) for name, label in fixed.items()}
+        free = [mode for mode in range(len(self.shape)) if mode not in known]
+        if not free or not known:
+            raise ValueError(f"fixed={dict(fixed)!r} leaves {len(free)} modes free; fix some of {', '.join(self.modes)}, not all")
+        sign = 1.0 if largest else -1.0
+        best, where = np.zeros(0), np.zeros((0, len(self.shape)), np.int64)
+        for coords in self._cells(known, free):
+            values = sign * self.predict(coords)
+            least = best[-1] if len(best) == k else -np.inf
+            close = np.flatnonzero(values > least) if len(best) == k else np.arange(len(values))
+            best, where = np.concatenate([best, values[close]]), np.concatenate([where, coords[close]])
+            order = np.argsort(-best, kind="stable")[:k]
+            best, where = best[order], where[order]
+        columns = {self.modes[m]: where[:, m] if (label := self.labels[m]) is None else label[where[:, m]] for m in range(len(self.shape))}
+        return pd.DataFrame({**columns, self.value_name: sign * best})
+
+    def _cells(self, known: Mapping[int, int], free: list[int]) -> Iterator[np.ndarray]:
+        """Coordinates of the cells of a slice, some at a time."""
+        sizes = [self.shape[mode] for mode in free]
+        total = int(np.prod(sizes, dtype=object))
+        for start in range(0, total, _AT_ONCE):
+            numbers = np.unravel_index(np.arange(start, min(start + _AT_ONCE, total)), sizes)
+            coords = np.empty((len(numbers[0]), len(self.shape)), np.int64)
+            for mode, number in known.items():
+                coords[:, mode] = number
+            coords[:, free] = np.stack(numbers, axis=1)
+            yield coords
+
+    def numbers_of(self, mode: int, labels: np.ndarray) -> np.ndarray:
+        """Numbers of slices of `mode` from their labels; raises ValueError for one that was not in the file."""
+        import pandas as pd
+
+        known = self.labels[mode]
+        if known is None:
+            return labels
+        numbers = pd.Index(known).get_indexer(labels)
+        bad = np.flatnonzero(numbers < 0)
+        if len(bad):
+            raise ValueError(
+                f"{self.modes[mode]} {labels[bad[0]]} is none that was observed; leave out cells of slices that the data don't have"
+            )
+        return numbers
+
+    def _mode(self, name: str) -> int:
+        if name not in self.modes:
+            raise ValueError(f"no mode {name!r}; the modes are {', '.join(map(repr, self.modes))}")
+        return self.modes.index(name)
+
+    # --- files --------------------------------------------------------------------------------------
+
+    def write_cells(self, cells: str | os.PathLike, output: str | os.PathLike) -> int:
+        """Write the cells that the table `cells` names, with their values, to a .csv or .parquet; returns their number."""
+        if self.source is None:
+            raise ValueError("a model that was loaded has no file that its labels came from; pass coordinates to predict")
+        return write.cells(self, self.source.coordinates(cells), output)
+
+    def fill(self, output: str | os.PathLike) -> None:
+        """Write all cells to a .zarr or .parquet, block by block, those that were observed as they were."""
+        if self.source is None:
+            raise ValueError("a model that was loaded has no observed entries to write; fill right after the fit")
+        write.whole(self, self.source, output)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the model, its main effects and its labels to `path` as .npz; no pickle is written."""
+        facts = {"modes": self.modes, "value": self.value_name, "depth": self.depth, "penalty": self.penalty, "size": self.size}
+        beside: dict[str, Any] = {f"effect_{n}": effect for n, effect in enumerate(self.effects.effects)}
+        beside |= {f"label_{n}": write.plain(label) for n, label in enumerate(self.labels) if label is not None}
+        beside |= {"mean": np.float64(self.effects.mean), "error": np.float64(self.holdout_rmse), "large": np.array(json.dumps(facts))}
+        self.model.save(path, **beside)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> LargeCompletion:
+        """Read what `save` wrote."""
+        model = CPTensor.load(path)
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
+            if "large" not in stored:
+                raise ValueError(f"{path} holds a model, but not one of a large file; read it by rankless.CPTensor.load")
+            facts = json.loads(str(stored["large"]))
+            effects = MainEffects(float(stored["mean"]), tuple(stored[f"effect_{n}"] for n in range(model.order)))
+            labels = tuple(stored.get(f"label_{n}") for n in range(model.order))
+            error = float(stored["error"])
+        return cls(model, effects, tuple(facts["modes"]), labels, facts["value"], facts["depth"], facts["penalty"], facts["size"], error)

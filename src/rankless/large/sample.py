@@ -1,0 +1,113 @@
+"""Parts of entries that are too many to hold: whole slices to search in, and single entries to score on.
+
+Whole slices, not single entries, so that those that are searched have as many entries as in the whole: a
+penalty that is right for a thinned array is too large for the whole one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from rankless.als.entries import Chunks, Entries
+from rankless.als.modes import SortedMode
+from rankless.observations import Observations
+
+_MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)  # multipliers of the splitmix64 finaliser [steele2014]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Observations of the sampled slices, numbered anew: slice `i` of mode `n` was ``slices[n][i]``."""
+
+    obs: Observations
+    slices: tuple[np.ndarray, ...]
+
+
+def sampled(entries: Entries, size: int, rng: np.random.Generator) -> Sample:
+    """About `size` entries: whole slices of the longest mode, as many long and short ones as there are in all."""
+    mode = int(np.argmax(entries.shape))
+    counts = np.concatenate(entries.over(mode, _counts))
+    keep = stratified(counts, size, rng)
+    parts = entries.over(mode, _entries_of, None, keep)
+    coords, values = np.concatenate([c for c, _ in parts], axis=1), np.concatenate([v for _, v in parts])
+    slices = tuple(np.unique(c) for c in coords)
+    indices = np.stack([np.searchsorted(known, c) for known, c in zip(slices, coords, strict=True)], axis=1)
+    return Sample(Observations.from_indices(indices, values, shape=[len(known) for known in slices]), slices)
+
+
+def stratified(counts: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """A mask of slices that hold about `size` entries in all: every so manieth of the slices ranked by their counts.
+
+    >>> keep = stratified(np.arange(1, 101), 505, np.random.default_rng(0))
+    >>> int(keep.sum()), 450 < int(np.arange(1, 101)[keep].sum()) < 560
+    (10, True)
+    """
+    seen = np.flatnonzero(counts)
+    if counts.sum() <= size:
+        return counts > 0
+    ranked = seen[np.argsort(counts[seen], kind="stable")]
+    step = counts.sum() / size
+    keep = np.zeros(len(counts), dtype=bool)
+    keep[ranked[np.arange(rng.uniform(0, step), len(ranked), step).astype(np.intp)]] = True
+    return keep
+
+
+@dataclass(frozen=True, eq=False)
+class Thinned:
+    """Chunks without the entries that are held out, or these alone; which they are hangs on their coordinates and the seed."""
+
+    read: Any
+    share: float
+    seed: int
+    held: bool
+
+    def __call__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for coords, values in self.read():
+            picked = drawn(coords, self.share, self.seed) == self.held
+            yield coords[:, picked], values[picked]
+
+
+def drawn(coords: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """A mask of about `share` of the entries, the same wherever and in whatever order they are read.
+
+    >>> coords = np.stack(np.unravel_index(np.arange(100_000), (100, 1000)))
+    >>> round(float(drawn(coords, 0.1, 0).mean()), 2)
+    0.1
+    """
+    state = np.full(coords.shape[1], seed, np.uint64)
+    for coordinate in coords:
+        state = (state + coordinate.astype(np.uint64)) * np.uint64(0x9E3779B97F4A7C15)
+        for shift, factor in zip((30, 27), _MIX, strict=True):
+            state = (state ^ (state >> np.uint64(shift))) * np.uint64(factor)
+        state ^= state >> np.uint64(31)
+    return state >> np.uint64(11) < np.uint64(share * 2**53)
+
+
+def held_out(chunks: Chunks, share: float, seed: int) -> tuple[Chunks, Observations]:
+    """The chunks without `share` of their entries, and these."""
+    parts = list(Thinned(chunks.read, share, seed, held=True)())
+    coords, values = np.concatenate([c for c, _ in parts], axis=1), np.concatenate([v for _, v in parts])
+    counts = tuple(count - np.bincount(c, minlength=len(count)) for count, c in zip(chunks.counts, coords, strict=True))
+    rest = replace(chunks, counts=counts, read=Thinned(chunks.read, share, seed, held=False))
+    return rest, Observations(coords.astype(np.int32), values, chunks.shape)
+
+
+# --- on each part of the entries ------------------------------------------------------------------------
+
+
+def _counts(own: SortedMode, part: tuple[int, int], stack: None) -> np.ndarray:
+    return own.counts()[part[0] : part[1]]
+
+
+def _entries_of(own: SortedMode, part: tuple[int, int], stack: None, keep: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates and values of the slices that `keep` marks."""
+    rows = np.flatnonzero(keep[part[0] : part[1]]) + part[0]
+    spans = [(int(own.starts[row]), int(own.starts[row + 1])) for row in rows]
+    others = np.concatenate([np.zeros((len(own.places), 0), np.int32), *(own.others(lo, hi) for lo, hi in spans)], axis=1)
+    values = np.concatenate([np.zeros(0, own.values.dtype), *(own.values[lo:hi] for lo, hi in spans)])
+    mine = np.repeat(rows, [hi - lo for lo, hi in spans]).astype(np.int32)
+    return np.insert(others, own.mode, mine, axis=0), values
