@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test lint bench scoreboard torture clean
+.PHONY: demo test lint docs bench scoreboard torture clean
 
 demo: $(VENV)/installed
 	$(RUN) -m rankless demo
@@ -15,6 +15,9 @@ lint: $(VENV)/dev
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m pyright --pythonpath $(RUN)
+
+docs: $(VENV)/docs
+	NO_MKDOCS_2_WARNING=1 OMP_NUM_THREADS=1 $(RUN) -m mkdocs build --strict --quiet
 
 bench: $(VENV)/bench
 	$(RUN) -m benchmarks
@@ -39,6 +42,10 @@ $(VENV)/installed: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/dev: $(VENV)/installed
 	$(RUN) -m pip install --quiet --editable '.[all,dev]'
+	touch $@
+
+$(VENV)/docs: $(VENV)/dev
+	$(RUN) -m pip install --quiet --editable '.[docs]'
 	touch $@
 
 $(VENV)/bench: $(VENV)/dev

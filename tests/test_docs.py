@@ -1,0 +1,119 @@
+"""The site's own machinery, and what its pages promise: code that runs, proofs that exist.
+
+`make docs` runs the code of every page and checks every link; here is what it can't see.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # the pages import docs.hooks
+
+from docs.hooks import absent, on_page_markdown, outward  # noqa: E402
+
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+FENCE = re.compile(r"^```(python|pycon)\b(.*?)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+RUN_ELSEWHERE = {"extending.md"}  # by tests/dynamics/test_extending.py
+
+
+def name(page: Path) -> str:
+    return page.relative_to(ROOT / "docs").as_posix()
+
+
+def meta(page: Path) -> dict[str, str]:
+    found = re.match(r"---\n(.*?)\n---\n", page.read_text(encoding="utf-8"), re.DOTALL)
+    return dict(line.split(": ", 1) for line in found[1].splitlines()) if found else {}
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """Options and code of every block of Python on a page."""
+    return [(options, code) for _, options, code in FENCE.findall(page.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_python_on_a_page_is_run_where_the_page_is_built(page):
+    if name(page) in RUN_ELSEWHERE:
+        return
+    for options, code in blocks(page):
+        assert 'exec="on"' in options and 'session="' in options, f"{name(page)} shows code that nothing runs:\n{code}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if 'exec="on"' in page.read_text(encoding="utf-8")], ids=name)
+@pytest.mark.filterwarnings("default")  # pages show what a reader sees, warnings too
+def test_the_code_of_a_page_runs_and_what_it_asserts_holds(page, capsys):
+    reason = absent(meta(page).get("data"))
+    if reason:
+        pytest.skip(reason)
+    if "tensorly" in page.read_text(encoding="utf-8"):
+        pytest.importorskip("tensorly", reason="needs tensorly for its data: pip install '.[docs]'")
+    scope: dict = {}
+    for _, code in blocks(page):
+        exec(code, scope)
+    assert capsys.readouterr().out.strip()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_files_linked_outside_the_docs_are_there(page):
+    for _, target in outward(page.read_text(encoding="utf-8"), name(page)):
+        assert (ROOT / target).is_file(), f"{name(page)} links {target}, which is not there"
+
+
+def test_a_page_whose_data_are_absent_is_built_without_running_and_says_why(monkeypatch, tmp_path):
+    monkeypatch.setenv("RANKLESS_DATA", str(tmp_path))
+
+    page = SimpleNamespace(meta={"data": "birmingham_parking"}, file=SimpleNamespace(src_uri="tutorials/parking.md"))
+    text = '# Car parks\n\n```python exec="on" session="p"\nfail\n```\n[test](../../tests/test_docs.py)\n'
+    built = on_page_markdown(text, page, None, None)
+    assert 'exec="on"' not in built and "set RANKLESS_DATA" in built
+    assert built.index("Car parks") < built.index("Not run") < built.index("fail")
+    assert "](../source/tests/test_docs.py.md)" in built
+
+
+def test_docstrings_become_markdown():
+    pytest.importorskip("griffe", reason="needs mkdocstrings: pip install '.[docs]'")
+    from docs.docstrings import markdown
+
+    text = """Add.
+
+Parameters
+----------
+a, b : numbers,
+    of any kind
+
+====  =====
+sign  means
+====  =====
+`+`   plus
+====  =====
+
+    a + b
+
+>>> 1 + 1
+2"""
+    assert (
+        markdown(text)
+        == """Add.
+
+**Parameters**
+
+- `a, b`: numbers,
+    of any kind
+
+| sign | means |
+| --- | --- |
+| `+` | plus |
+
+    a + b
+
+```pycon
+>>> 1 + 1
+2
+```"""
+    )
