@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -61,6 +64,43 @@ def test_order_of_arrival_does_not_matter(array, random):
     assert same(straight, shuffled)
 
 
+@given(holed_arrays(), st.randoms(use_true_random=False))
+def test_modes_may_change_places(array, random):
+    obs, places = Observations.from_array(array), list(range(array.ndim))
+    random.shuffle(places)
+    other = Observations.from_indices(obs.indices[:, places], obs.values, shape=[array.shape[p] for p in places])
+    assert same(other, Observations.from_array(array.transpose(places)))
+
+
+@given(holed_arrays(), st.sampled_from([np.int8, np.uint8, np.int32, np.uint64, np.float32, np.float64, list]))
+def test_coordinates_may_come_in_any_type_that_holds_them(array, kind):
+    obs = Observations.from_array(array)
+    given_as = obs.indices.tolist() if kind is list else obs.indices.astype(kind)
+    assert same(Observations.from_indices(given_as, obs.values, shape=array.shape), obs)
+
+
+@given(holed_arrays(), st.sampled_from(["f4", "f8", ">f4", ">f8"]))
+def test_values_keep_their_precision_by_every_way_in(array, dtype):
+    array = array.astype(dtype)
+    obs = Observations.from_array(array)
+    assert obs.values.dtype == np.dtype(dtype).newbyteorder("=")
+    assert same(Observations.from_indices(obs.indices, obs.values, shape=array.shape), obs)
+    modes = [f"m{n}" for n in range(array.ndim)]
+    back = Observations.from_table(Observations.from_array(array, modes=modes).to_table(), modes, "value")
+    assert back.values.dtype == obs.values.dtype
+    assert back.values.tobytes() == obs.values.tobytes()
+
+
+@given(holed_arrays(), st.data())
+def test_the_one_row_that_lies_outside_is_named(array, data):
+    obs = Observations.from_array(array)
+    indices = obs.indices.astype(np.int64)
+    row, mode = data.draw(st.integers(0, obs.size - 1)), data.draw(st.integers(0, obs.order - 1))
+    indices[row, mode] = data.draw(st.sampled_from([-1, -(2**31), array.shape[mode], 2**31]))
+    with pytest.raises(ValueError, match=rf"indices\[{row}\] = \({', '.join(map(str, indices[row]))}\) lies outside"):
+        Observations.from_indices(indices, obs.values, shape=array.shape)
+
+
 @given(hnp.arrays(np.int64, st.tuples(st.integers(1, 60), st.integers(2, 4)), elements=st.integers(0, 6)))
 def test_canonical_order_is_lexsort_with_the_first_mode_slowest(indices):
     indices = np.unique(indices, axis=0)[::-1]
@@ -94,6 +134,43 @@ def test_duplicates_are_settled_as_pandas_would(rows, how):
     expected = table.groupby(["a", "b"])["v"].agg(how).reset_index()
     np.testing.assert_array_equal(obs.indices, expected[["a", "b"]].to_numpy())
     np.testing.assert_allclose(obs.values, expected["v"].to_numpy(), atol=1e-12)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(-50, 50)), min_size=1, max_size=30),
+    st.randoms(use_true_random=False),
+)
+def test_what_is_given_twice_is_named_or_has_one_mean_in_any_order(rows, random):
+    table = np.array(rows)
+    mean = Observations.from_indices(table[:, :2], table[:, 2], duplicates="mean")
+    random.shuffle(rows)
+    again = np.array(rows)
+    np.testing.assert_allclose(Observations.from_indices(again[:, :2], again[:, 2], duplicates="mean").values, mean.values, atol=1e-12)
+    if mean.size < len(rows):
+        with pytest.raises(ValueError, match=r"are given twice \(rows (\d+) and (\d+)\)") as caught:
+            Observations.from_indices(again[:, :2], again[:, 2])
+        one, other = (int(number) for number in re.findall(r"\d+", str(caught.value).split("rows")[1])[:2])
+        assert one != other
+        assert rows[one][:2] == rows[other][:2]
+    else:
+        Observations.from_indices(again[:, :2], again[:, 2])
+
+
+@given(holed_arrays(), st.data())
+def test_labels_stay_with_their_slices_whatever_their_order(array, data):
+    """A table sorts its labels: each value is still found under the names it was given."""
+    modes = [f"m{n}" for n in range(array.ndim)]
+    some = st.one_of(st.text(min_size=1, max_size=4), st.dates(dt.date(1900, 1, 1), dt.date(2100, 1, 1)).map(str))
+    labels = [
+        np.array(data.draw(st.lists(some if n % 2 else st.integers(-(10**6), 10**6), min_size=d, max_size=d, unique=True)))
+        for n, d in enumerate(array.shape)
+    ]
+    obs = Observations.from_array(array, modes=modes, labels=labels)
+    back = Observations.from_table(obs.to_table(), modes, "value")
+    by_name = {tuple(str(obs.label(m, i)) for m, i in enumerate(row)): value for row, value in zip(obs.indices, obs.values, strict=True)}
+    assert {
+        tuple(str(back.label(m, i)) for m, i in enumerate(row)): value for row, value in zip(back.indices, back.values, strict=True)
+    } == by_name
 
 
 def test_mean_of_duplicates_minds_their_weights():

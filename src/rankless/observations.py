@@ -320,7 +320,7 @@ def check_order(order: int, what: str) -> None:
 
 def checked_dtype(values: np.ndarray, what: str) -> np.ndarray:
     if values.dtype.kind == "f":
-        return values if values.dtype in (np.float32, np.float64) else values.astype(np.float64)
+        return values.astype(np.float32 if values.dtype.itemsize == 4 else np.float64, copy=False)  # in the machine's order of bytes
     if values.dtype.kind in "iub":
         return values.astype(np.float64)
     raise ValueError(f"{what} has dtype {values.dtype}; pass real numbers, NaN where nothing was observed")
