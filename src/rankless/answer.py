@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from rankless.als.losses import Bernoulli, Poisson
+from rankless.als.losses import Bernoulli, Huber, Poisson
 from rankless.als.workers import Workers
 from rankless.effects import MainEffects
 from rankless.general import Found
@@ -77,6 +77,7 @@ class Answer:
             "holdout_rmse_": found.rmse,
             "holdout_deviance_": found.deviance,
             "blank_deviance_": found.nothing,
+            **({"bound_": found.units.loss.bound * found.units.scale} if isinstance(found.units.loss, Huber) else {}),
         }
 
     def calibrated(self, *, seed, n_jobs: int | None) -> Calibrated:

@@ -42,6 +42,8 @@ Duplicates = Annotated[str, typer.Option(help="A coordinate given twice in a tab
 IndexBase = Annotated[int | None, typer.Option(help="The first number in a .tns: 1, unless the file says otherwise; or 0.")]
 Absent = Annotated[str | None, typer.Option(help="Pass missing where what a sparse matrix doesn't list was not observed.")]
 Seed = Annotated[int, typer.Option(help="Same seed, same numbers.")]
+Loss = Annotated[str, typer.Option(help="gaussian; huber for gross errors, poisson for counts, bernoulli for shares.")]
+Nonnegative = Annotated[bool, typer.Option("--nonnegative", help="Components without negative numbers.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Don't show how far it is.")]
 
 
@@ -97,8 +99,8 @@ def complete(
     ] = "auto",
     smooth: Annotated[str, typer.Option(help="Modes whose neighbouring slices are alike: auto, none, or their names, by commas.")] = "auto",
     report: Annotated[Path | None, typer.Option(help="Also write a page to look at: one .html file.")] = None,
-    loss: Annotated[str, typer.Option(help="gaussian; huber for gross errors, poisson for counts, bernoulli for shares.")] = "gaussian",
-    nonnegative: Annotated[bool, typer.Option("--nonnegative", help="Components without negative numbers.")] = False,
+    loss: Loss = "gaussian",
+    nonnegative: Nonnegative = False,
     duplicates: Duplicates = "error",
     coverage: Annotated[float | None, typer.Option(help="Write intervals that hold a missing value this often, such as 0.9.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a fit of the same INPUT and options that was cut short.")] = False,
@@ -166,20 +168,22 @@ def evaluate(
     modes: Modes = None,
     value: Value = None,
     seed: Seed = 0,
+    loss: Loss = "gaussian",
+    nonnegative: Nonnegative = False,
     by: Annotated[str | None, typer.Option(help="Name or number of a mode: show its slices too, the worst filled first.")] = None,
     duplicates: Duplicates = "error",
     index_base: IndexBase = None,
     absent: Absent = None,
     quiet: Quiet = False,
 ) -> None:
-    """Hide observed entries of INPUT and score how well they are found again."""
+    """Hide observed entries of INPUT and score how well they are found again; with --loss also by its deviance, 0 at best."""
     obs = _load(source, modes, value, duplicates=duplicates, index_base=index_base, absent=absent).fitted
     mode = None if by is None else obs.mode_index(int(by) if by.isdigit() else by)
     from rankless.evaluation import evaluate as score
 
     with shown(not quiet) as callback:
-        scores = score(obs, hide=hide, seed=seed, callback=callback)
-    print_scores(scores, f"{source}: {hide:.0%} of the observed entries hidden, seed {seed}")
+        scores = score(obs, hide=hide, seed=seed, loss=loss, nonnegative=nonnegative, callback=callback)
+    print_scores(scores, f"{source}: {hide:.0%} of the observed entries hidden, seed {seed}", loss)
     if mode is not None:
         print_slices(scores[-1], mode)
 

@@ -81,14 +81,15 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
 
     Attributes after `fit`
     ----------------------
-    model_ (CPTensor, all that is summed, main effects left out), fits_ (the CPTensors of the fits in it, the best one
-    first), rank_ (their components), drawn_ (the mean of draws from the posterior that is also in it, a CPTensor, or
-    None), depth_ and penalty_ of the best fit, effects_ (bool), noise_ (mode number or None), smooth_ (the smoothness of
-    each mode, 0 for none), main_effects_, nearby_ (Kriging or None), value_transform_ (Transform), path_ (DataFrame: every fit of
-    the search), holdout_rmse_, for other losses than squares holdout_deviance_ (mean) and blank_deviance_ (that of no
-    components), n_features_in_, and feature_names_in_ where `X` is a table: its columns are then the names of the modes.
-    All are in the data's units, except where value_transform_ is not the identity: model_, fits_ and main_effects_
-    then make up the transformed values, and predict is value_transform_.inverse of their sum.
+    model_ (CPTensor, all that is summed, main effects left out), fits_ (the CPTensors of the fits in it, the best one first),
+    rank_ (their components), drawn_ (the mean of draws from the posterior that is also in it, a CPTensor, or None), depth_
+    and penalty_ of the best fit, effects_ (bool), noise_ (mode number or None), smooth_ (the smoothness of each mode, 0 for
+    none), main_effects_, nearby_ (Kriging or None), value_transform_ (Transform), path_ (DataFrame: every fit of the search),
+    holdout_rmse_, for other losses than squares holdout_deviance_ (mean) and blank_deviance_ (that of no components), for
+    loss="huber" bound_ (the error, in the data's units, from which on it counts in proportion), n_features_in_, and
+    feature_names_in_ where `X` is a table: its columns are then the names of the modes. All are in the data's units, except
+    where value_transform_ is not the identity: model_, fits_ and main_effects_ then make up the transformed values, and
+    predict is value_transform_.inverse of their sum.
 
     >>> import numpy as np
     >>> from rankless import TensorCompleter
@@ -158,7 +159,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         general = self.loss != "gaussian" or any(positive)
         name = check_transform(self.value_transform, obs)
         self.shape_ = obs.shape
-        for stale in ("holdout_deviance_", "blank_deviance_"):  # of an earlier fit
+        for stale in ("holdout_deviance_", "blank_deviance_", "bound_"):  # of an earlier fit
             vars(self).pop(stale, None)
         self._unseen = [obs.counts(mode) == 0 for mode in range(obs.order)]
         self._answer = self._calibration = self._general = None

@@ -2,7 +2,12 @@
 
     NRMSE = sqrt(mean (y - prediction)^2) / std(y)      over the hidden entries
 
-Only observed entries are ever hidden: a score needs a truth. 1 is no better than the mean.
+Only observed entries are ever hidden: a score needs a truth. 1 is no better than the mean. Where another loss than the
+sum of squares is asked for, everything is also scored by its mean deviance, 0 where the prediction is the value:
+
+    poisson    2 (y log(y / mean) - y + mean)
+    bernoulli  2 (y log(y / mean) + (1 - y) log((1 - y) / (1 - mean))), for zeros and ones twice the log-loss
+    huber      (y - mean)^2 up to the bound that the fit has found, a straight line beyond
 """
 
 from __future__ import annotations
@@ -11,20 +16,23 @@ import functools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from rankless import als
-from rankless.completion import complete
+from rankless.als.losses import Bernoulli, Huber, Poisson
+from rankless.completer import TensorCompleter
 from rankless.effects import MainEffects
 from rankless.observations import Observations
+from rankless.options import signs_in
 from rankless.progress import Callback, Tracker
 from rankless.scores import table_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
+LEAST, INSIDE = 0.05, 0.01  # means count as at least this share of the mean of all, chances as this far from 0 and 1
 _TINY = 1e-3  # penalty of plain CP at unit root mean square: enough to keep each solve well posed
 
 
@@ -36,6 +44,7 @@ class Score:
     rmse: float
     nrmse: float
     seconds: float
+    deviance: float | None = None  # mean, of the loss asked for; None for the sum of squares
     rank: int | None = None
     depth: float | None = None
     penalty: float | None = None
@@ -83,12 +92,19 @@ def evaluate(
     hide: float = 0.2,
     seed: int = 0,
     ranks: Sequence[int] = (3, 10, 30),
+    loss: str = "gaussian",
+    nonnegative: bool = False,
     callback: Callback | None = None,
 ) -> list[Score]:
     """Scores of the mean, main effects, plain CP at each of `ranks`, and rankless, on the same hidden entries.
 
+    With a `loss` other than the sum of squares, or with `nonnegative` components, rankless is there twice: by squares, and last
+    with these, the options of `TensorCompleter`. Deviances take a method's means as at least a twentieth of the mean of all
+    (poisson) and chances as between .01 and .99 (bernoulli), because squares may lead to impossible ones.
     `callback` is told how far it is, as in `TensorCompleter.fit`.
     """
+    asked = TensorCompleter(loss=loss, nonnegative=nonnegative, random_state=seed)
+    signs_in(asked, obs)
     train, hidden = obs.split(hide, seed=seed)
     if hidden.size == 0:
         raise ValueError(f"hide={hide} of {obs.size} observed entries hides none without baring a slice; pass a larger share or more data")
@@ -100,10 +116,31 @@ def evaluate(
         start = time.perf_counter()
         prediction = method(train)(hidden.indices)
         scores.append(_score(name, hidden, prediction, start))
-    start = time.perf_counter()
-    done = complete(train, random_state=seed, callback=callback)
-    score = _score("rankless", hidden, done.predict(hidden.indices), start)
-    return [*scores, replace(score, rank=done.rank, depth=done.depth, penalty=done.penalty)]
+    own = ", ".join(["rankless", *[loss] * (loss != "gaussian"), *["nonnegative"] * nonnegative])
+    for name, est in {"rankless": TensorCompleter(random_state=seed), own: asked}.items():
+        start = time.perf_counter()
+        est.fit(train, callback=callback)
+        score = _score(name, hidden, est.predict(hidden.indices), start)
+        scores.append(replace(score, rank=est.rank_, depth=est.depth_, penalty=est.penalty_))
+    if loss == "gaussian":
+        return scores
+    by: Any = Huber(getattr(asked, "bound_", None) or float(np.ptp(obs.values))) if loss == "huber" else loss
+    level = float(np.average(train.values, weights=train.weights))
+    return [replace(score, deviance=deviance(by, hidden.values, hidden.values - score.errors, level)) for score in scores]
+
+
+def deviance(loss: Literal["poisson", "bernoulli"] | Huber, values: np.ndarray, means: np.ndarray, level: float = 1.0) -> float:
+    """Mean deviance of `means`, which are brought into the range where it is finite; `level` is the mean of all values.
+
+    >>> round(deviance("bernoulli", np.array([0.0, 1.0]), np.array([0.5, 0.5])), 3)
+    1.386
+    """
+    if loss == "poisson":
+        return 2.0 * float(np.mean(Poisson().value(np.log(np.maximum(means, LEAST * level)), values)))
+    if loss == "bernoulli":
+        chances = np.clip(means, INSIDE, 1.0 - INSIDE)
+        return 2.0 * float(np.mean(Bernoulli().value(np.log(chances / (1.0 - chances)), values)))
+    return 2.0 * float(np.mean(loss.value(means, values)))
 
 
 def _score(name: str, hidden: Observations, prediction: np.ndarray, start: float) -> Score:

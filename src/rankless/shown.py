@@ -40,20 +40,22 @@ def _some(labels: list[str], shown: int = 8) -> str:
     return ", ".join(labels[:shown]) + (f", ... {labels[-1]}" if len(labels) > shown else "")
 
 
-def print_scores(scores: list[Score], title: str) -> None:
+def print_scores(scores: list[Score], title: str, loss: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
     print(title)
     table = Table()
     table.add_column("method")
-    for name in ("NRMSE", "RMSE", "time", "rank", "depth", "penalty"):
+    by = all(score.deviance is not None for score in scores)
+    for name in ("NRMSE", "RMSE", *([f"{loss} deviance"] if by else []), "time", "rank", "depth", "penalty"):
         table.add_column(name, justify="right")
     for score in scores:
         table.add_row(
             score.name,
             f"{score.nrmse:.4f}",
             f"{score.rmse:.4g}",
+            *([f"{score.deviance:.4g}"] if by else []),
             f"{score.seconds:.1f} s",
             *("" if number is None else f"{number:g}" for number in (score.rank, score.depth, score.penalty)),
         )
