@@ -69,7 +69,7 @@ HOMES = {
     "matplotlib": ["figures/", "demo/picture.py", "plots.py"],
     "plotly": ["report/"],
     "jinja2": ["report/"],
-    "typer": ["cli.py", "figures/command.py"],
+    "typer": ["cli.py", "figures/command.py", "large/command.py"],
     "rich": ["progress.py", "shown.py", "demo/"],
 }
 

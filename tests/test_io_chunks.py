@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import rankless
 from rankless.als.entries import Entries
-from rankless.io.chunks import scan, whole
+from rankless.io.chunks import cells, scan, whole
 
 
 def assert_whole(path, rows: int, **options) -> None:
@@ -149,11 +149,12 @@ def test_other_bad_input_is_named(tmp_path):
         scan(tmp_path / "t.parquet", modes=["a", "b"], value="v")
 
 
-def test_cells_to_fill_are_numbered_like_the_data(tmp_path):
-    write(tmp_path / "t.csv", day=["mon", "tue", "mon"], site=[10, 9, 9], v=[1.0, 2.0, 3.0])
+def test_cells_to_fill_are_read_in_the_order_of_the_modes(tmp_path):
     write(tmp_path / "cells.csv", site=[9, 10], other=[0, 0], day=["tue", "mon"])
-    scanned = scan(tmp_path / "t.csv", modes=["day", "site"], value="v")
-    assert np.concatenate(list(scanned.coordinates(tmp_path / "cells.csv", rows=1))).tolist() == [[1, 0], [0, 1]]
-    write(tmp_path / "cells.csv", site=[9], day=["sun"])
-    with pytest.raises(ValueError, match=r"cells\.csv: day 'sun' is none that was observed; leave out cells"):
-        list(scanned.coordinates(tmp_path / "cells.csv"))
+    parts = list(cells(tmp_path / "cells.csv", ["day", "site"], rows=1))
+    assert [[str(one.iloc[0]) for one in columns] for columns in parts] == [["tue", "9"], ["mon", "10"]]
+    with pytest.raises(ValueError, match=r"no column 'week' in .*cells\.csv; it has 'site', 'other', 'day'"):
+        list(cells(tmp_path / "cells.csv", ["day", "week"]))
+    (tmp_path / "cells.tns").write_text("1 1 1.0\n")
+    with pytest.raises(ValueError, match=r"has suffix '\.tns'; a table of cells is a \.csv or \.parquet"):
+        list(cells(tmp_path / "cells.tns", ["day", "week"]))

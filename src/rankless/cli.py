@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rankless.figures.command import reproduce
+from rankless.large import command as chunks
 from rankless.progress import Tracker, shown
 from rankless.recovery import checkpoint, how_to_go_on, not_written, say, so_far
 from rankless.shown import facts, print_scores, print_slices
@@ -107,11 +108,31 @@ def complete(
     checkpoint_every: Annotated[float, typer.Option(help="Seconds between writes of the file --resume goes on from.")] = 10.0,
     index_base: IndexBase = None,
     absent: Absent = None,
+    cells: Annotated[Path | None, typer.Option(help="Fill only the cells this table names; INPUT is read in chunks, of any size.")] = None,
+    model: Annotated[Path | None, typer.Option(help="Also write the model, as .npz, for predict and top; INPUT is read in chunks.")] = None,
+    dask: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Fit on the workers of this Dask scheduler.")] = None,
     quiet: Quiet = False,
 ) -> None:
     """Fill the holes of INPUT and write the result; nothing needs to be chosen."""
     from rankless import io
 
+    known = {
+        "depth": _number(depth, "depth"),
+        "penalty": _number(penalty, "penalty"),
+        "max_rank": _number(max_rank, "max-rank", int),
+        "effects": _choice(effects, "effects", {"auto": "auto", "on": True, "off": False}),
+    }
+    if not (cells is None and model is None and dask is None):
+        others = {"--noise": noise, "--n-fits": n_fits, "--value-transform": value_transform, "--smooth": smooth}
+        chunks.refuse(
+            {name: option != "auto" for name, option in others.items()}
+            | {"--report": report is not None, "--coverage": coverage is not None, "--resume": resume, "--nonnegative": nonnegative}
+            | {"--loss": loss != "gaussian", "--duplicates": duplicates != "error", "--absent": absent is not None}
+        )
+        names = None if modes is None else [name.strip() for name in modes.split(",")]
+        where = {"cells": cells, "model": model, "dask": dask, "quiet": quiet}
+        chunks.fill(source, output, **where, modes=names, value=value, index_base=index_base, random_state=seed, **known)
+        return
     io.check_output(output, source)
     if coverage is not None:
         from rankless.intervals import check_coverage
@@ -120,11 +141,7 @@ def complete(
         io.check_ends(output)
     if report is not None:
         _check_page(report, source, output)
-    options = {
-        "depth": _number(depth, "depth"),
-        "penalty": _number(penalty, "penalty"),
-        "max_rank": _number(max_rank, "max-rank", int),
-        "effects": _choice(effects, "effects", {"auto": "auto", "on": True, "off": False}),
+    options = known | {
         "noise": None if noise == "none" else noise,
         "n_fits": _number(n_fits, "n-fits", int),
         "value_transform": _choice(value_transform, "value-transform", {"auto": "auto", "none": None, "sqrt": "sqrt", "log": "log"}),
@@ -219,6 +236,8 @@ def demo(
     weather.show(result)
 
 
+app.command("predict")(_plainly(chunks.predict))
+app.command("top")(_plainly(chunks.top))
 app.command("reproduce")(_plainly(reproduce))
 
 

@@ -46,15 +46,11 @@ class Scan:
         """Number of observed entries."""
         return int(self.chunks.counts[0].sum())
 
-    def coordinates(self, path: str | os.PathLike, rows: int = ROWS) -> Iterator[np.ndarray]:
-        """The cells that another table names by its columns of the same modes, shape ``(n, order)``, a chunk at a time.
 
-        Raises ValueError for a label that is not in this file.
-        """
-        source = _source(path, self.modes, None, rows, cells=True)
-        look_up = self.chunks.read.look_up  # pyright: ignore[reportFunctionMemberAccess]
-        for columns, _ in source.chunks():
-            yield np.stack([up(column, f"{path}: {mode}") for up, column, mode in zip(look_up, columns, self.modes, strict=True)], axis=1)
+def cells(path: str | os.PathLike, modes: Sequence[str], rows: int = ROWS) -> Iterator[list[Any]]:
+    """The cells that a .parquet or .csv names: its columns of these modes, a chunk of rows at a time."""
+    for columns, _ in _source(path, modes, None, rows, cells=True).chunks():
+        yield columns
 
 
 def scan(
@@ -194,7 +190,7 @@ def _check_known(slices: np.ndarray, column: Any, where: str) -> None:
     bad = np.flatnonzero(slices < 0)
     if len(bad):
         label = np.asarray(column)[bad[0]]
-        raise Unclear(f"{where} {label!r} is none that was observed; leave out cells of slices that the data do not have")
+        raise Unclear(f"{where} {label!r} was not there when the file was first looked through; did it change? Run again")
 
 
 def whole(scanned: Scan) -> Observations:

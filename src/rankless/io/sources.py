@@ -175,6 +175,8 @@ def opened(
     suffix = path.suffix.lower()
     if suffix in (".parquet", ".csv"):
         return Table.open(path, modes, value, rows, cells)
+    if cells:
+        raise ValueError(f"{path} has suffix {suffix!r}; a table of cells is a .csv or .parquet")
     if suffix == ".tns":
         return Lines.open(path, modes, value, rows, index_base)
     if suffix in (".nc", ".zarr"):

@@ -13,7 +13,19 @@ draws, no close cells and no intervals; there is an honest error, on entries tha
 `answer` predicts, `write` writes what is too large to hold.
 """
 
-from rankless.large.answer import LargeCompletion
-from rankless.large.fit import complete
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rankless.large.answer import LargeCompletion
+    from rankless.large.fit import complete
+
+_HOMES = {"LargeCompletion": "rankless.large.answer", "complete": "rankless.large.fit"}
 
 __all__ = ["LargeCompletion", "complete"]
+
+
+def __getattr__(name: str):
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'rankless.large' has no attribute {name!r}; it has {', '.join(__all__)}")

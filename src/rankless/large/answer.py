@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -73,8 +73,11 @@ class LargeCompletion:
         absent = [mode for mode in self.modes if mode not in columns]
         if absent:
             raise ValueError(f"no column {absent[0]!r} for a mode; pass one for each of {', '.join(map(repr, self.modes))}")
-        numbers = [self.numbers_of(n, np.asarray(columns[mode])) for n, mode in enumerate(self.modes)]
-        return self.predict(np.stack(np.broadcast_arrays(*numbers), axis=1))
+        return self.predict(self._coordinates([columns[mode] for mode in self.modes]))
+
+    def _coordinates(self, columns: Sequence[Any]) -> np.ndarray:
+        numbers = [self.numbers_of(mode, column) for mode, column in enumerate(columns)]
+        return np.stack(np.broadcast_arrays(*numbers), axis=1)
 
     def predict_stream(self, parts: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Values of one part of the cells after the other, in the memory that one takes."""
@@ -116,19 +119,22 @@ class LargeCompletion:
             coords[:, free] = np.stack(numbers, axis=1)
             yield coords
 
-    def numbers_of(self, mode: int, labels: np.ndarray) -> np.ndarray:
-        """Numbers of slices of `mode` from their labels; raises ValueError for one that was not in the file."""
+    def numbers_of(self, mode: int, labels: Any) -> np.ndarray:
+        """Numbers of slices of `mode` from their labels, or from texts of these; raises ValueError for one that was not in the file."""
         import pandas as pd
 
-        known = self.labels[mode]
+        known, given = self.labels[mode], np.asarray(labels)
         if known is None:
-            return labels
-        numbers = pd.Index(known).get_indexer(labels)
+            return given
+        if given.dtype.kind in "OUT" and known.dtype.kind in "iuf":
+            given = np.asarray(pd.to_numeric(pd.Series(given), errors="coerce"))
+        elif given.dtype.kind in "OUT" and known.dtype.kind == "M":
+            given = np.asarray(pd.to_datetime(pd.Series(given), errors="coerce"))
+        numbers = pd.Index(known).get_indexer(given)
         bad = np.flatnonzero(numbers < 0)
         if len(bad):
-            raise ValueError(
-                f"{self.modes[mode]} {labels[bad[0]]} is none that was observed; leave out cells of slices that the data don't have"
-            )
+            label = np.asarray(labels)[bad[0]]
+            raise ValueError(f"{self.modes[mode]} {label} is none that was observed; leave out cells of slices that the data don't have")
         return numbers
 
     def _mode(self, name: str) -> int:
@@ -140,9 +146,9 @@ class LargeCompletion:
 
     def write_cells(self, cells: str | os.PathLike, output: str | os.PathLike) -> int:
         """Write the cells that the table `cells` names, with their values, to a .csv or .parquet; returns their number."""
-        if self.source is None:
-            raise ValueError("a model that was loaded has no file that its labels came from; pass coordinates to predict")
-        return write.cells(self, self.source.coordinates(cells), output)
+        from rankless.io.chunks import cells as read
+
+        return write.cells(self, map(self._coordinates, read(cells, self.modes)), output)
 
     def fill(self, output: str | os.PathLike) -> None:
         """Write all cells to a .zarr or .parquet, block by block, those that were observed as they were."""

@@ -1,0 +1,105 @@
+"""What ``rankless complete --cells``, ``--dask`` and ``--model``, ``rankless predict`` and ``rankless top`` do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rankless._files import check_writable
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="What complete --model wrote.")]
+
+
+def fill(source: Path, output: Path, *, cells: Path | None, dask: str | None, model: Path | None, quiet: bool, **options: Any) -> None:
+    """Fit `source` in chunks; write the cells that the table `cells` names, or all, and the model."""
+    from rankless import large
+
+    _check(output, ".csv", ".parquet") if cells is not None else _check(output, ".zarr", ".parquet")
+    if model is not None:
+        _check(model, ".npz")
+    for path in (cells, source):
+        if path is not None and not path.exists():
+            raise ValueError(f"{str(path)!r} does not exist")
+    with _client(dask) as client:
+        done = large.complete(source, client=client, verbose=not quiet, **options)
+    if model is not None:
+        done.save(model)
+    done.fill(output) if cells is None else done.write_cells(cells, output)
+    print(done.summary())
+    for path in (output, model):
+        if path is not None:
+            print(f"wrote {path}")
+
+
+def predict(
+    model: Model,
+    cells: Annotated[Path, typer.Argument(metavar="CELLS", help="A .csv or .parquet: a column of labels for each mode.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="A .csv or .parquet: these cells and their values.")],
+) -> None:
+    """Fill the cells that a table names, however many, from a model that complete --model wrote."""
+    from rankless.large import LargeCompletion
+
+    _check(output, ".csv", ".parquet")
+    count = LargeCompletion.load(model).write_cells(cells, output)
+    print(f"wrote {output}: {count:,} cells")
+
+
+def top(
+    model: Model,
+    at: Annotated[str, typer.Option(help="The slice: labels of some modes, by commas: user=17,week=5.")],
+    k: Annotated[int, typer.Option("-k", help="How many.")] = 10,
+    least: Annotated[bool, typer.Option("--least", help="The least values instead of the largest.")] = False,
+) -> None:
+    """Show the largest values of a slice, from a model that complete --model wrote."""
+    from rankless.large import LargeCompletion
+
+    if k < 1:
+        raise ValueError(f"-k {k} is not a number of cells; pass -k 10")
+    print(LargeCompletion.load(model).top(_labels(at), k, largest=not least).to_string(index=False))
+
+
+def refuse(options: Mapping[str, bool]) -> None:
+    """Raise ValueError where an option was given that a fit in chunks has no use for."""
+    given = [name for name, there in options.items() if there]
+    if given:
+        raise ValueError(f"{given[0]} does not go with --cells, --dask or --model, which fit in chunks; leave it out")
+
+
+def _labels(at: str) -> dict[str, str]:
+    pairs = [part.split("=", 1) for part in at.split(",")]
+    if any(len(pair) != 2 for pair in pairs):
+        raise ValueError(f"--at {at} names no slice; pass mode=label, by commas: --at user=17,week=5")
+    return {name.strip(): label.strip() for name, label in pairs}
+
+
+def _check(path: Path, *suffixes: str) -> None:
+    """Refuse a file that could not be written, before any work is done for it."""
+    if path.suffix.lower() not in suffixes:
+        raise ValueError(f"{str(path)!r} has suffix {path.suffix!r}; here {' or '.join(suffixes)} is written")
+    if not path.parent.is_dir():
+        raise ValueError(f"cannot write {str(path)!r}: {str(path.parent)!r} is no folder; create it or choose another")
+    check_writable(path)
+
+
+@contextmanager
+def _client(address: str | None) -> Iterator[Any]:
+    """A client of the Dask scheduler at `address`, or None."""
+    if address is None:
+        yield None
+        return
+    from importlib.util import find_spec
+
+    if find_spec("distributed") is None:
+        raise ValueError("--dask needs distributed, which is not installed; run: pip install 'rankless[dask]'")
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=10)
+    except (OSError, TimeoutError, ValueError) as problem:
+        raise ValueError(f"no Dask scheduler answers at --dask {address} ({problem}); start one with: dask scheduler") from None
+    with client:
+        yield client
