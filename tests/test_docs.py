@@ -77,6 +77,18 @@ def test_a_page_whose_data_are_absent_is_built_without_running_and_says_why(monk
     assert "](../source/tests/test_docs.py.md)" in built
 
 
+def test_each_of_our_cells_beside_others_has_its_proof():
+    page = (ROOT / "docs" / "compare.md").read_text(encoding="utf-8")
+    table = re.search(r"(?:^\|.*\n)+", page, re.MULTILINE)[0].splitlines()  # type: ignore[index]
+    assert len(table) > 15
+    for row in table[2:]:
+        cells = row.strip("| ").split(" | ")
+        assert len(cells) == 8, row
+        assert re.search(r"\]\(", cells[1]), f"nothing proves {cells[1]!r}"
+        for target, test in re.findall(r"\]\(\.\./(\S+) \"(\w+)\"\)", cells[1]):
+            assert f"def {test}(" in (ROOT / target).read_text(encoding="utf-8"), f"{target} has no {test}"
+
+
 COMING_FROM = [page for page in PAGES if page.parent.name == "coming-from"]
 
 
