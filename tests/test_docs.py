@@ -44,6 +44,13 @@ def test_python_on_a_page_is_run_where_the_page_is_built(page):
         assert 'exec="on"' in options and 'session="' in options, f"{name(page)} shows code that nothing runs:\n{code}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_the_drawing_of_a_picture_is_hidden(page):
+    for _, code in blocks(page):  # a line hidden by its comment has to be a whole statement
+        shown = "\n".join(line for line in code.splitlines() if "markdown-exec: hide" not in line)
+        assert "picture(" not in shown and compile(shown, name(page), "exec")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if 'exec="on"' in page.read_text(encoding="utf-8")], ids=name)
 @pytest.mark.filterwarnings("default")  # pages show what a reader sees, warnings too
