@@ -9,6 +9,7 @@ import pytest
 from scipy.io import netcdf_file
 
 from rankless import io
+from rankless.io import hdf5
 
 h5py = pytest.importorskip("h5py")
 pytest.importorskip("h5netcdf")
@@ -66,3 +67,19 @@ def test_an_old_netcdf_file_is_not_mapped_into_memory(tmp_path, monkeypatch):
         file.createVariable("t", "d", ("x", "y"))[:] = SECRET
     monkeypatch.setattr("mmap.mmap", lambda *_, **__: pytest.fail("mapped"))
     assert io.read(tmp_path / "in.nc").size == np.isfinite(SECRET).sum()
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_free_space_of_no_size_is_not_read_for_ever(tmp_path, monkeypatch, at):
+    """A heap in which an object, turned into free space, has no size; wherever the file is cut in two for the search."""
+    with h5py.File(tmp_path / "in.nc", "w") as file:
+        file["t"] = SECRET
+        file["t"].attrs.create("texts", ["one", "two", "three"], dtype=h5py.string_dtype())
+    content = bytearray((tmp_path / "in.nc").read_bytes())
+    heap = content.index(b"GCOL")
+    second = content.index(b"two", heap) - 16
+    content[second : second + 16] = bytes(16)
+    (tmp_path / "in.nc").write_bytes(content)
+    monkeypatch.setattr(hdf5, "_AT_ONCE", [2**24, heap + 3, heap + 8][at])
+    with pytest.raises(ValueError, match=r"in\.nc is cut short or is no \.nc file \(a heap in which free space has no size\)"):
+        io.read(tmp_path / "in.nc", value="t")

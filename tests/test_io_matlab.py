@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import tempfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +140,41 @@ def test_a_broken_file_is_named(tmp_path, save, damage):
     with pytest.raises(ValueError, match=r"t\.mat is cut short or is no \.mat file") as caught:
         io.read(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("where", ["numbers", "a label", "a size"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_numbers_of_a_type_that_there_is_none_of_do_not_crash(tmp_path, where, packed):
+    """SciPy looks the type up past the end of its table."""
+    path = tmp_path / "t.mat"
+    savemat(path, {"X": np.arange(6.5, 12.5).reshape(3, 2), "a": np.array(["p", "q", "r"], object)})
+    content = bytearray(path.read_bytes())
+    at = content.index(struct.pack("<II", 9, 48), 128) if where == "numbers" else content.index(b"\x10\x00\x01\x00q", 128)
+    if where == "a size":  # of a name: what is read next is anything
+        at = content.rindex(struct.pack("<II", 1, 0), 128, at) + 5
+    content[at] = 32 if where == "a size" else 0
+    if packed:
+        start = 128
+        for _ in range(2):
+            size = int.from_bytes(content[start + 4 : start + 8], "little") + 8
+            small = zlib.compress(content[start : start + size])
+            content[start : start + size] = struct.pack("<II", 15, len(small)) + small
+            start += 8 + len(small)
+    path.write_bytes(content)
+    with pytest.raises(
+        ValueError, match=r"t\.mat is cut short or is no \.mat file \((numbers of type 0|8192 bytes in an element of fewer)\)"
+    ):
+        io.read(path, modes=["a", "b"])
+
+
+def test_a_sparse_matrix_whose_pointers_go_back_is_not_followed(tmp_path):
+    path = tmp_path / "t.mat"
+    savemat(path, {"X": scipy.sparse.csc_array(np.outer([1.0, 2.0], [3.0, 4.0]))})
+    content = path.read_bytes()
+    assert content.count(struct.pack("<III", 0, 2, 4)) == 1
+    path.write_bytes(content.replace(struct.pack("<III", 0, 2, 4), struct.pack("<III", 0, 70, 0)))
+    with pytest.raises(ValueError, match=r"columns of a sparse matrix that end before they begin"):
+        io.read(path, absent="missing")
 
 
 @pytest.mark.parametrize("dtype", [np.complex64, np.complex128])

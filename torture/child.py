@@ -68,9 +68,7 @@ def over(
 def _serve(pipe: Any, function: Callable[[Any], Any], memory: int, warm: Callable[[], object] | None) -> None:
     if warm is not None:
         warm()
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit = pages * resource.getpagesize() + memory
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    limit_memory(memory)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     pipe.send("ready")
     while True:
@@ -79,6 +77,13 @@ def _serve(pipe: Any, function: Callable[[Any], Any], memory: int, warm: Callabl
         except EOFError:
             return
         pipe.send(function(given))
+
+
+def limit_memory(more: int) -> None:
+    """Let this process take so many bytes more than it has."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + more
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def _cause(code: int | None) -> str:

@@ -33,7 +33,9 @@ def suffixes() -> tuple[str, ...]:
 def roles(suffix: str) -> list[dict[str, Any]]:
     """The options to read a seed with, by turns."""
     named = {"modes": MODES, "value": VALUE}
-    return [named] if suffix in (".csv", ".parquet") else [{}, {"modes": MODES}, named]
+    if suffix in (".csv", ".parquet"):
+        return [named]
+    return [{}, {"modes": MODES}, named, *([{"absent": "missing"}] if suffix == ".mat" else [])]
 
 
 @cache
@@ -106,9 +108,67 @@ def _parquet() -> Iterator[bytes]:
         yield stream.getvalue()
 
 
+def _netcdf() -> Iterator[bytes]:
+    """Old and new, packed, compressed, with groups, times and texts."""
+    import xarray as xr
+
+    array = np.round(next(_numbers()), 1)
+    data = xr.Dataset(
+        {"rain": (("site", "day"), array, {"units": "mm"})},
+        coords={"site": ["a", "bb", "ä", ""], "day": pd.date_range("2020-01-01", periods=3), "height": ("site", np.arange(4.0))},
+        attrs={"title": "rain"},
+    )
+    packed = {"dtype": "int16", "scale_factor": 0.1, "add_offset": 3.0, "_FillValue": -9}
+    for encoding in ({}, packed):
+        yield bytes(data.drop_vars("site").to_netcdf(None, engine="scipy", encoding={"rain": encoding}))
+    for encoding in ({}, {**packed, "zlib": True, "shuffle": True, "chunksizes": (2, 3)}):
+        stream = streams.BytesIO()
+        data.to_netcdf(stream, engine="h5netcdf", encoding={"rain": encoding}, unlimited_dims=["day"] if encoding else [])
+        yield stream.getvalue()
+
+
+def _matlab() -> Iterator[bytes]:
+    """Versions 4, 5 and 7.3, numbers of several types, labels as vectors and cells, a sparse matrix."""
+    import h5py
+    from scipy.io import savemat
+    from scipy.sparse import csc_array
+
+    array = next(_numbers())
+    labels: dict[str, Any] = {"site": np.array(["a", "bb", "c", ""], object), "day": np.arange(3)}
+    trials: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (
+        ({"tensor": array}, {"format": "4"}),
+        ({"tensor": array.astype(np.float32), **labels}, {}),
+        ({"tensor": array, **labels}, {"do_compression": True}),
+        ({"rain": csc_array(np.nan_to_num(array))}, {}),
+    )
+    for arrays, options in trials:
+        stream = streams.BytesIO()
+        savemat(stream, arrays, **options)
+        yield stream.getvalue()
+    stream = streams.BytesIO()
+    with h5py.File(stream, "w", userblock_size=512) as file:
+        file.create_dataset("tensor", data=array.T, compression="gzip", shuffle=True).attrs["MATLAB_class"] = np.bytes_("double")
+        file["day"] = np.arange(3.0).reshape(3, 1)
+        file["day"].attrs["MATLAB_class"] = np.bytes_("double")
+        cells = [file.create_dataset(f"#refs#/{letter}", data=np.array([[ord(letter)]], np.uint16)) for letter in "abcd"]
+        for cell in cells:
+            cell.attrs["MATLAB_class"] = np.bytes_("char")
+        file["site"] = np.array([[cell.ref for cell in cells]], dtype=h5py.ref_dtype)
+        file["site"].attrs["MATLAB_class"] = np.bytes_("cell")
+    yield b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM" + stream.getvalue()[128:]
+
+
+def _tns() -> Iterator[bytes]:
+    yield b"# index_base: 0\n0 0 1\n1 0 2.5\n\n1 2 -3e2\n"
+    yield b"1 1 1 1\n2 1 3 nan\n2 2 1 7\n"
+
+
 _MAKERS: dict[str, Callable[[], Any]] = {
     ".npy": lambda: map(npy, _numbers()),
     ".npz": _npz,
     ".csv": _csv,
     ".parquet": _parquet,
+    ".nc": _netcdf,
+    ".mat": _matlab,
+    ".tns": _tns,
 }

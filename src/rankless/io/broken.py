@@ -7,9 +7,10 @@ import errno
 import importlib.util
 import os
 import reprlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from rankless._files import PARTIAL
 
@@ -17,6 +18,7 @@ _SHOWN = 12  # names in a list
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 60
 _REASON = 200  # letters of what a parser says
+_LONG = 60  # letters of what is said of a name
 
 
 class Unclear(ValueError):
@@ -32,15 +34,16 @@ def short(value: object) -> str:
     return _SHORT.repr(value)
 
 
-def listing(names: Iterable[object]) -> str:
-    """Names for an error message, the first dozen of them.
+def listing(names: Iterable[object], kinds: Mapping[Any, str] | None = None) -> str:
+    """Names for an error message, the first dozen of them, each with what `kinds` says of it.
 
-    >>> listing(["a", "b"]), listing([])
-    ("'a', 'b'", 'nothing')
+    >>> listing(["a", "b"]), listing([]), listing(["a"], {"a": "3 x 4 double"})
+    ("'a', 'b'", 'nothing', "'a' (3 x 4 double)")
     """
     names = list(names)
     more = f", ... ({len(names):,} in all)" if len(names) > _SHOWN else ""
-    return ", ".join(map(short, islice(names, _SHOWN))) + more if names else "nothing"
+    shown = (short(name) + (f" ({kinds[name][:_LONG]})" if kinds else "") for name in islice(names, _SHOWN))
+    return ", ".join(shown) + more if names else "nothing"
 
 
 def check_file(path: str | os.PathLike, *, folder: bool = False) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import struct
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import zlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.exceptions import ComplexWarning
 
 from rankless._files import write_beside
 from rankless.io import hdf5
-from rankless.io.broken import Unclear, named, need
+from rankless.io.broken import Unclear, listing, named, need, short
 from rankless.kinds.given import Given, Roles
 from rankless.observations import Observations
 
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from rankless.completion import Completion
 
 _USUAL_KEY = "tensor"
+_MATRIX, _PACKED, _TYPES = 14, 15, {1, 2, 3, 4, 5, 6, 7, 9, 12, 13, 16, 17, 18}
+_HEAD = 1024  # bytes that hold a variable's name
 _NUMBERS = {"double", "single", "logical", "sparse", *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64))}
 
 
@@ -62,11 +67,15 @@ def save(path: str | os.PathLike, done: Completion) -> None:
 
 def _read_five(path, modes: Sequence[str] | None, value: str | None) -> tuple[Any, list[np.ndarray | None]]:
     from scipy.io import loadmat, whosmat
+    from scipy.io.matlab import matfile_version
 
     with open(path, "rb") as stream:
         held = {name: (shape, kind) for name, shape, kind in whosmat(stream, appendmat=False)}
         chosen = _chosen(path, held, value)
         wanted = [chosen, *(name for name in modes or [] if name in held)]
+        if matfile_version(stream, appendmat=False)[0] == 1:  # which is written as 5
+            stream.seek(0)
+            _check_types(stream, wanted)
         stream.seek(0)
         with warnings.catch_warnings():
             warnings.simplefilter("error", ComplexWarning)
@@ -74,7 +83,50 @@ def _read_five(path, modes: Sequence[str] | None, value: str | None) -> tuple[An
                 loaded = loadmat(stream, appendmat=False, variable_names=wanted, mat_dtype=True)
             except ComplexWarning:  # SciPy would leave out the imaginary part
                 raise Unclear(f"{path}: the array is complex; pass real numbers, for example its real and imaginary part") from None
+    if hasattr(loaded[chosen], "indptr") and (np.diff(loaded[chosen].indptr) < 0).any():  # SciPy would write where they point
+        raise ValueError("columns of a sparse matrix that end before they begin")
     return loaded[chosen], [_label(loaded.get(name)) for name in modes or []]
+
+
+def _check_types(stream: BinaryIO, wanted: Collection[str]) -> None:
+    """Raise ValueError over a type of numbers that there is none of: SciPy looks it up past the end of its table, and crashes.
+
+    file     =  head of 128 bytes, element, element, ...
+    element  =  type, size, data to a multiple of 8 bytes; or in 8 bytes, size and type in 16 bits each, and the data
+    data     =  elements: flags, shape, name, numbers or matrices (of type 14); those of type 15 are compressed
+    """
+    order = "<" if stream.read(128).endswith(b"IM") else ">"
+    while len(tag := stream.read(8)) == 8:
+        kind, size = struct.unpack(f"{order}II", tag)
+        content = stream.read(size)
+        if kind == _PACKED:
+            head = memoryview(zlib.decompressobj().decompress(content, _HEAD))[8:]
+            if any(bytes(part).decode("latin-1") in wanted for _, part in itertools.islice(_elements(head, order), 2, 3)):
+                _check_matrix(memoryview(zlib.decompress(content))[8:], order)
+        elif kind == _MATRIX:
+            _check_matrix(memoryview(content), order)
+
+
+def _check_matrix(content: memoryview, order: str) -> None:
+    for number, (kind, part) in enumerate(_elements(content, order)):
+        if number == 0 and len(part) != 8:
+            raise ValueError(f"{len(part)} bytes of flags")
+        if kind == _MATRIX:
+            _check_matrix(part, order)
+        elif kind not in _TYPES:
+            raise ValueError(f"numbers of type {kind}")
+
+
+def _elements(content: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
+    at = 0
+    while at < len(content):
+        kind, size = struct.unpack_from(f"{order}II", content, at)
+        start, at = at + 8, at + 8 + (size + 7) // 8 * 8
+        if kind >> 16:
+            kind, size, start, at = kind & 0xFFFF, kind >> 16, start - 4, start
+        if start + size > len(content):
+            raise ValueError(f"{size} bytes in an element of fewer")
+        yield kind, content[start : start + size]
 
 
 def _label(found: Any) -> np.ndarray | None:
@@ -127,19 +179,19 @@ def _text(name: Any) -> str:
 
 
 def _chosen(path, held: Mapping[str, tuple[tuple[int, ...], str]], value: str | None) -> str:
-    listing = ", ".join(f"{name!r} ({' x '.join(map(str, shape))} {kind})" for name, (shape, kind) in held.items()) or "nothing"
+    names = listing(held, {name: f"{' x '.join(map(str, shape))} {kind}" for name, (shape, kind) in held.items()})
     if value is not None:
         if value not in held:
-            raise Unclear(f"no array {value!r} in {path}; it holds {listing}")
+            raise Unclear(f"no array {short(value)} in {path}; it holds {names}")
         if held[value][1] not in _NUMBERS:
-            raise Unclear(f"{value!r} of {path} is no array of numbers; it holds {listing}")
+            raise Unclear(f"{value!r} of {path} is no array of numbers; it holds {names}")
         return value
     if _USUAL_KEY in held and held[_USUAL_KEY][1] in _NUMBERS:
         return _USUAL_KEY
     arrays = [name for name, (shape, kind) in held.items() if kind in _NUMBERS and sorted(shape)[-2:-1] > [1]]
     if len(arrays) != 1:
-        example = arrays[0] if arrays else "name"
-        raise Unclear(f"{path} holds {listing}; say which to fill, for example value={example!r} (--value {example})")
+        example = short(arrays[0] if arrays else "name")
+        raise Unclear(f"{path} holds {names}; say which to fill, for example value={example} (--value {example[1:-1]})")
     return arrays[0]
 
 
