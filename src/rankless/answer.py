@@ -2,8 +2,10 @@
 
     lower, upper  =  mean -+ q(coverage) sd(mean),      q = the ceil((n + 1) coverage)-th least of |y_j - mean_j| / sd(mean_j)
 
-over `n` entries that the choices, fitted once more, have not seen [lei2018]: `sd` is that of a count or of a zero or
-one of this mean, up to a factor, and the same everywhere for values. Ends stay within what values can be.
+over `n` entries, each of which the fit that gives its `mean_j` has not seen [lei2018]: a tenth of the entries is left out at a
+time and the choices are fitted to the others, until there are enough [vovk2015]. More at a time, and the same penalty would
+leave another kind of fit, too timid to tell how far the answer errs. `sd` is that of a count or of a zero or one of this mean,
+up to a factor, and the same everywhere for values. Ends stay within what values can be.
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ from rankless.als.losses import Bernoulli, Huber, Poisson
 from rankless.als.workers import Workers
 from rankless.effects import MainEffects
 from rankless.general import Found
-from rankless.intervals import quantile, spared
+from rankless.intervals import quantile, tenths
 from rankless.observations import Observations
+from rankless.progress import Tracker, shown
 from rankless.transforms import Transform
 from rankless.units import variance
 from rankless.walks import streams_of
@@ -80,19 +83,23 @@ class Answer:
             **({"bound_": found.units.loss.bound * found.units.scale} if isinstance(found.units.loss, Huber) else {}),
         }
 
-    def calibrated(self, *, seed, n_jobs: int | None) -> Calibrated:
+    def calibrated(self, *, seed, n_jobs: int | None, verbose: bool) -> Calibrated:
         """Errors of the choices at entries that they have not seen, found at the first call."""
         if self._calibrated is None:
-            rest, entries = spared(self.obs, streams_of(seed)[1])
-            with Workers(n_jobs) as workers:
-                again = self.found.refitted(rest, workers)
-            means = np.minimum(again.means(entries.indices), self.transform.top)
+            means, seen = np.zeros(self.obs.size), np.zeros(self.obs.size, dtype=bool)
+            with shown(verbose) as bar, Workers(n_jobs, tracker=Tracker(bar)) as workers:
+                for part in tenths(self.obs, streams_of(seed)[1]):
+                    workers.tracker.stage(f"calibrating on {part.sum()} entries")
+                    again = self.found.refitted(self.obs.subset(~part), workers)
+                    means[part] = again.means(self.obs.indices[part])
+                    seen |= part
+            entries, means = self.obs.subset(seen), np.minimum(means[seen], self.transform.top)
             self._calibrated = Calibrated(entries, entries.values - means, self._sizes(means))
         return self._calibrated
 
-    def ends(self, means: np.ndarray, coverage: float, *, seed, n_jobs: int | None) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper ends around `means`."""
-        known = self.calibrated(seed=seed, n_jobs=n_jobs)
+    def ends(self, means: np.ndarray, coverage: float, **how) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper ends around `means`; `how` is what `calibrated` takes."""
+        known = self.calibrated(**how)
         widths = quantile(known.errors / known.sizes, coverage) * self._sizes(means)
         name = self.found.units.loss.name
         least = 0.0 if name in ("poisson", "bernoulli") else -np.inf  # noise takes values below nonnegative parts

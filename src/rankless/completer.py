@@ -215,7 +215,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
     def calibration_errors(self) -> tuple[Observations, np.ndarray]:
         """The calibration entries and the errors there, both in the data's units; none for constant data."""
         if self._general is not None:
-            calibrated = self._general.calibrated(seed=self._seed, n_jobs=self.n_jobs)
+            calibrated = self._general.calibrated(seed=self._seed, n_jobs=self.n_jobs, verbose=self.verbose)
             return calibrated.entries, calibrated.errors
         found = self.calibration()
         if found is None or self._answer is None:
@@ -244,7 +244,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         said = self._said(indices)
         middle = self.value_transform_.inverse(said)
         if self._general is not None:
-            return middle, *self._general.ends(middle, coverage, seed=self._seed, n_jobs=self.n_jobs)
+            return middle, *self._general.ends(middle, coverage, seed=self._seed, n_jobs=self.n_jobs, verbose=self.verbose)
         best, calibration = self._answer, self.calibration()
         if best is None or calibration is None:  # constant data
             return middle, said, said.copy()

@@ -12,7 +12,7 @@ answer itself knows more entries.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,7 @@ from rankless.selection import Found, again
 
 SHARE, MOST_SHARE = 0.1, 0.3  # of the entries that calibrate, and of few entries at most
 FEWEST, MOST = 500, 10_000  # calibration entries that are aimed at where the shares allow it
+ENOUGH = 1_000  # ... where they come in tenths: a fit more for each
 
 
 class TooFew(ValueError):
@@ -93,6 +94,22 @@ def spared(obs: Observations, stream: np.random.Generator, gaps: Gaps | None = N
     if not entries.size:
         raise TooFew(f"of {obs.size} observed entries none can be spared to calibrate intervals on; observe more a slice")
     return rest, entries
+
+
+def tenths(obs: Observations, stream: np.random.Generator) -> Iterator[np.ndarray]:
+    """Masks of the entries that calibrate, a tenth at a time and none twice, as few as make enough."""
+    share, left, spare = min(SHARE, MOST / obs.size), np.ones(obs.size, dtype=bool), 0
+    for number in range(round(1 / SHARE) - 1):
+        if spare >= ENOUGH:
+            break
+        part = np.zeros(obs.size, dtype=bool)
+        part[left] = _among(obs.subset(left), obs.subset(left).split(share / (1 - number * share), seed=stream)[1])
+        left &= ~part
+        spare += int(part.sum())
+        if part.any():
+            yield part
+    if not spare:
+        raise TooFew(f"of {obs.size} observed entries none can be spared to calibrate intervals on; observe more a slice")
 
 
 def check_coverage(coverage: float) -> None:
