@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: demo test lint docs bench scoreboard torture clean
+.PHONY: demo test lint docs bench scoreboard torture dist clean
 
 demo: $(VENV)/installed
 	$(RUN) -m rankless demo
@@ -28,6 +28,11 @@ scoreboard: $(VENV)/bench
 torture: $(VENV)/torture
 	$(RUN) -m torture
 
+# the source archive, and the wheel that is built from it
+dist: $(VENV)/build
+	rm -rf dist
+	$(RUN) -m build
+
 clean:
 	rm -rf $(VENV) build dist out
 
@@ -38,6 +43,10 @@ $(VENV)/bin/python:
 
 $(VENV)/installed: pyproject.toml | $(VENV)/bin/python
 	$(RUN) -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/build: | $(VENV)/bin/python
+	$(RUN) -m pip install --quiet 'build>=1.2'
 	touch $@
 
 $(VENV)/dev: $(VENV)/installed

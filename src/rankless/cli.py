@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from rankless.kinds import Given
 
 app = typer.Typer(
-    help="Fill in and factorise multiway data without choosing a rank.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -46,6 +45,21 @@ Seed = Annotated[int, typer.Option(help="Same seed, same numbers.")]
 Loss = Annotated[str, typer.Option(help="gaussian; huber for gross errors, poisson for counts, bernoulli for shares.")]
 Nonnegative = Annotated[bool, typer.Option("--nonnegative", help="Components without negative numbers.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Don't show how far it is.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from rankless import __version__
+
+        print(f"rankless {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is.")] = False,
+) -> None:
+    """Fill in and factorise multiway data without choosing a rank."""
 
 
 def main() -> None:
