@@ -19,6 +19,7 @@ from rankless.als.solver import Entries, Problem, State, component_sizes
 from rankless.blend import lone, total
 from rankless.cp_tensor import CPTensor
 from rankless.effects import MainEffects
+from rankless.frame import ROUNDING
 from rankless.observations import Observations
 from rankless.scoring import Point, rmse_of, score_of, unit_noise
 from rankless.walks import COARSE, HOPELESS, OFFERED, Search, grow, guard_at, problem_at
@@ -129,8 +130,9 @@ def averaged(hunt: Search, best: Point) -> list[Point]:
 
 
 def is_exact(hunt: Search, best: Point) -> bool:
-    """Whether data are noiseless: next to nothing of what there was to explain is left."""
-    return best.rmse < EXACT * rmse_of(hunt.held.values - best.frame.offset_at(hunt.held.coords), hunt.held)
+    """Whether data are noiseless: next to nothing of what there was to explain is left, or main effects leave nothing but rounding."""
+    apart = rmse_of(hunt.held.values - best.frame.offset_at(hunt.held.coords), hunt.held)
+    return best.rmse < EXACT * apart or apart < ROUNDING * hunt.held.rms()
 
 
 def refit(hunt: Search, best: Point, offset: MainEffects | None, obs: Observations, *, exact: bool) -> CPTensor:

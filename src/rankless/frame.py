@@ -19,7 +19,7 @@ from rankless.cp_tensor import CPTensor
 from rankless.effects import MainEffects
 from rankless.observations import Observations
 
-_ROUNDING = 1e-9  # least scale as a share of the values' size: below it rounding would be magnified to unit size
+ROUNDING = 1e-9  # least scale as a share of the values' size: below it rounding would be magnified to unit size
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class Frame:
         """The frame in which `obs` has unit root mean square; slices of `mode` have `noise`, shape ``(d_mode,)``."""
         offset = MainEffects.fit(obs) if effects else None
         whole = cls(offset, None, np.ones(1), None).to_units(obs)
-        rounding = _ROUNDING * obs.rms() or 1.0  # what main effects leave of additive data is no signal
+        rounding = ROUNDING * obs.rms() or 1.0  # what main effects leave of additive data is no signal
         if mode is None or noise is None:
             return cls(offset, None, np.full(1, max(whole.rms(), rounding)), None)
         # scaled by the largest value first: squares of 1e200 overflow
