@@ -11,7 +11,7 @@ import importlib
 
 QUICK = ("startup", "kernel", "matrix")
 COMPLETION = ("completion", "peers")  # both write the one page
-LONG = ("dynamics", "reproduce", *COMPLETION, "blend", "planted", "race", "any_rank", "growth", "ratings", "losses", "bare")
+LONG = ("dynamics", "reproduce", *COMPLETION, "blend", "planted", "race", "any_rank", "growth", "ratings", "losses", "scale", "bare")
 
 
 def main() -> None:

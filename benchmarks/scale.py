@@ -1,0 +1,125 @@
+"""Entries by the million: time, memory and error here; the same numbers, and what they cost, on a Dask cluster."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+
+from benchmarks import page
+from benchmarks.machine import ROOT
+from benchmarks.measures import scale
+from benchmarks.store import Cell, Store
+
+SHAPE = scale.SHAPE
+KILLS = 10
+MADE = f"""Arrays planted with {scale.TRUE_RANK} components, values of unit variance, noise {scale.NOISE}; a user's entries fall
+as a power of the user's rank, items crowd at the popular ones. A seeded script makes them a million at a time, and they are never
+held but as sorted entries. *Counted* is the making and counting, *sorted* the sorting, *a sweep* the median of {scale.TIMED} at
+rank {scale.RANK}. *Peak* is what sorting added to the process at most, over the entries. *RMSE* is the distance from the planted
+values at cells drawn alike, after {scale.PROBLEM.max_sweeps} sweeps from a random start."""
+ON_A_CLUSTER = f"""Worker processes of one thread each read their own part of three million entries, beside as many threads of one
+process; float64, rank {scale.RANK}. *Same*: factors and the objective's history are equal to the bit. Bytes are those of a sweep;
+the model is that of [scale](../scale.md)."""
+
+
+def store(**how: Any) -> Store:
+    return Store("scale", timed=True, **how)
+
+
+def alone(function: str, *args: object) -> dict[str, Any]:
+    """A measure in a process of its own, whose peak of memory is its own."""
+    code = f"import json; from benchmarks.measures import scale; print(json.dumps(scale.{function}(*{args!r})))"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])}
+    run = subprocess.run(
+        [sys.executable, "-c", f"if __name__ == '__main__':\n    {code}"], env=environment, capture_output=True, text=True, cwd=ROOT
+    )
+    if run.returncode:
+        raise RuntimeError(run.stderr)
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def dense(count: int) -> tuple[int, int, int]:
+    """A shape in which `count` entries lie as densely in its rows as the most do in the whole one."""
+    share = count / scale.COUNTS[-1]
+    return round(SHAPE[0] * share), round(SHAPE[1] * share), SHAPE[2]
+
+
+def here(cells: Store, count: int, dtype: str = "float32", *, same_rows: bool = False) -> Cell:
+    shape = SHAPE if same_rows else dense(count)
+    key = {"what": "here", "count": count, "shape": " x ".join(map(str, shape)), "dtype": dtype, "workers": "", "kills": ""}
+    return cells.measure(key, lambda: alone("here", count, dtype, shape))
+
+
+def cluster(cells: Store, workers: int, kills: int = 0) -> Cell:
+    key = {"what": "cluster", "count": "", "shape": "", "dtype": "float64", "workers": workers, "kills": kills}
+    return cells.measure(key, lambda: scale.cluster(workers, kills))
+
+
+def slope(found: list[Cell]) -> float:
+    """Of the logarithm of a sweep's time against that of the entries."""
+    entries, seconds = ([math.log(float(cell[name])) for cell in found] for name in ("entries", "sweep_seconds"))
+    return float(np.polyfit(entries, seconds, 1)[0])
+
+
+def run(fresh: bool = False) -> None:
+    cells = store(fresh=fresh)
+    dense_ones = [here(cells, count) for count in scale.COUNTS]
+    same = [here(cells, count, same_rows=True) for count in scale.COUNTS]
+    double = here(cells, scale.COUNTS[1], "float64")
+    clusters = [cluster(cells, 2), cluster(cells, 4), cluster(cells, 2, KILLS)]
+    columns = ["read_seconds", "sort_seconds", "sweep_seconds", "bytes_held", "bytes_peak", "peak_gib", "rank", "rmse"]
+    head = [
+        "entries",
+        "shape",
+        "numbers",
+        "counted, s",
+        "sorted, s",
+        "a sweep, s",
+        "bytes an entry",
+        "peak",
+        "whole process, GiB",
+        "rank",
+        "RMSE",
+    ]
+
+    def row(cell: Cell) -> list[str]:
+        return [f"{int(cell['entries']):,}", cell["shape"], cell["dtype"], *(page.number(float(cell[c])) for c in columns)]
+
+    largest = dense_ones[-1]
+    page.write(
+        "scale",
+        "Entries by the million",
+        MADE,
+        page.table(head, [row(cell) for cell in (*dense_ones, double)]),
+        f"Each row as full as at the largest: time against entries has slope **{slope(dense_ones):.3f}** between logarithms. "
+        f"The {int(largest['entries']):,} entries take {float(largest['peak_gib']):.1f} GiB in all.",
+        "The same 1,101,000 rows at any number of entries: each row is a small system to be solved however little is known of it.",
+        page.table(head, [row(cell) for cell in same]),
+        "## On a Dask cluster",
+        ON_A_CLUSTER,
+        page.table(
+            ["workers", "killed", "same", "sweep by threads, s", "by workers, s", "over", "sent, MB", "model", "received, MB", "model"],
+            [_cluster_row(cell) for cell in clusters],
+        ),
+    )
+
+
+def _cluster_row(cell: Cell) -> list[str]:
+    out, back = scale.moved((30_000, 5_000, 200), scale.RANK, int(cell["workers"]), 8, leaps=0.0)
+    ours, theirs = float(cell["threads_seconds"]), float(cell["cluster_seconds"])
+    sent, received = float(cell["sent"]), float(cell["received"])
+    return [
+        cell["workers"],
+        cell["killed"],
+        "yes" if cell["same"] == "True" else f"to {float(cell['apart']):.0e}",
+        f"{ours:.3f}",
+        f"{theirs:.3f}",
+        f"{theirs / ours:.2f}",
+        *(f"{bytes_ / 1e6:.1f}" for bytes_ in (sent, out, received, back)),
+    ]
