@@ -10,4 +10,4 @@ Cells made by `record.fault` join the table of faults, those made by `record.inp
 `page` writes ``docs/reliability.md`` from whatever is on file.
 """
 
-CAMPAIGNS = ("bad_input", "coverage", "files", "guided", "kills", "limits", "readers")
+CAMPAIGNS = ("bad_input", "coverage", "files", "fits", "guided", "inputs", "kills", "limits", "readers")

@@ -61,7 +61,7 @@ def _folder() -> Path:
 _kept = tempfile.TemporaryDirectory()  # removed when the process ends
 
 
-def _file(suffix: str, source: str, folder: Path, which: int) -> None:
+def write_file(suffix: str, source: str, folder: Path, which: int) -> None:
     io.write(folder / f"out{suffix}", done(which, source))
 
 
@@ -99,10 +99,10 @@ def _claims(folder: Path, which: int) -> None:
 
 
 WRITERS: dict[str, Write] = {
-    **{suffix: partial(_file, suffix, "") for suffix in io.FORMATS},
-    "a filled copy of a .nc": partial(_file, ".nc", "NetCDF"),
-    "a filled copy of an old .nc": partial(_file, ".nc", "old NetCDF"),
-    "a filled copy of a .zarr": partial(_file, ".zarr", "Zarr"),
+    **{suffix: partial(write_file, suffix, "") for suffix in io.FORMATS},
+    "a filled copy of a .nc": partial(write_file, ".nc", "NetCDF"),
+    "a filled copy of an old .nc": partial(write_file, ".nc", "old NetCDF"),
+    "a filled copy of a .zarr": partial(write_file, ".zarr", "Zarr"),
     "the page": _page,
     "Completion.save": _model,
     "CPTensor.save": _tensor,
