@@ -10,6 +10,7 @@ import random
 import tempfile
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ def run(*, fresh: bool = False) -> None:
 
 def measure_memory(suffix: str) -> dict[str, object]:
     """The command in processes of ever more memory: refused in words, or done."""
-    ends = [end for mib in LIMITS for end in child.over(commanded, [suffix], seconds=300.0, memory=mib * 2**20, warm=warm)]
+    ends = [end for mib in LIMITS for end in child.over(commanded, [suffix], seconds=300.0, memory=mib * 2**20, warm=partial(warm, suffix))]
     said = [end.value or ("lost", end.died) for end in ends]
     lost = [f"with {mib} MiB: {text}" for mib, (kind, text) in zip(LIMITS, said, strict=True) if kind == "lost"]
     for text in lost:
@@ -52,12 +53,11 @@ def measure_memory(suffix: str) -> dict[str, object]:
     return record.fault([kind != "lost" for kind in kinds], how if not lost else f"broken: {lost[0][:200]}")
 
 
-def warm() -> None:
-    """What has to be imported and compiled, by a run of the same command on a few cells of every format."""
-    for suffix in SUFFIXES:
-        kind, said = commanded(suffix, (9, 8, 7))
-        if kind != "done":
-            raise RuntimeError(said)
+def warm(suffix: str) -> None:
+    """What has to be imported and compiled, by a run of the same command on a few cells."""
+    kind, said = commanded(suffix, (9, 8, 7))
+    if kind != "done":
+        raise RuntimeError(said)
 
 
 def commanded(suffix: str, shape: tuple[int, ...] = SHAPE) -> tuple[str, str]:
