@@ -164,7 +164,7 @@ def cluster(workers: int, kills: int = 0, count: int = 3_000_000, shape: tuple[i
         Client(local) as client,
     ):
         remote = ClusterEntries.reading(chunks, client)
-        client.gather([client.submit(_nothing, part, pure=False) for part in remote._placed()])  # all have read
+        client.gather([client.submit(_nothing, part, pure=False) for part in remote._parts])  # all have read
         killer = _Killer(client, kills)
         with Workers(1) as one:
             remote.bytes_sent = remote.bytes_received = 0

@@ -99,10 +99,11 @@ def test_chunks_that_change_between_two_readings_are_noticed(change):
         Entries.collected(chunks)
 
 
-@given(st.lists(st.integers(0, 400), min_size=1, max_size=200), st.integers(1, 9))
-def test_parts_hold_every_row_once_and_even_work(counts, parts):
-    found = even_parts(np.array(counts), parts)
+@given(st.lists(st.integers(0, 400), min_size=1, max_size=200), st.lists(st.integers(1, 9), min_size=1, max_size=6))
+def test_parts_hold_every_row_once_and_their_share_of_the_work(counts, shares):
+    found = even_parts(np.array(counts), shares)
     assert [row for lo, hi in found for row in range(lo, hi)] == list(range(len(counts)))
-    assert len(found) <= parts
-    work = [sum(counts[lo:hi]) + 64 * (hi - lo) for lo, hi in found]
-    assert max(work) <= (sum(counts) + 64 * len(counts)) / parts + max(counts) + 64
+    assert len(found) == len(shares)
+    whole, largest = sum(counts) + 64 * len(counts), max(counts) + 64
+    for (lo, hi), share in zip(found, shares, strict=True):
+        assert sum(counts[lo:hi]) + 64 * (hi - lo) <= whole * share / sum(shares) + largest

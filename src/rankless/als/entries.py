@@ -91,10 +91,10 @@ class Entries:
         """Bytes of all that grows with the entries."""
         return sum(own.nbytes for own in self.modes)
 
-    def over(self, mode: int, function: Callable, stack: np.ndarray | None = None, *args) -> list[Any]:
-        """``function(own, (first, last), stack, *args)`` of each part of a mode and its rows first..last: here there is one part."""
+    def over(self, mode: int, function: Callable, *args) -> list[Any]:
+        """``function(own, (first, last), *args)`` of each part of a mode and its rows first..last: here there is one part."""
         own = self.modes[mode]
-        return [function(own, (0, own.rows), stack, *args)]
+        return [function(own, (0, own.rows), *args)]
 
     def shifted(self, mean: float, effects: np.ndarray, factor: float) -> Entries:
         """The same entries with ``(value - mean - effects) * factor`` for values, in place of these; `effects` of all modes are stacked."""
@@ -132,15 +132,15 @@ def _placed(chunks: Chunks, dtype: type[np.floating]) -> SortedMode:
     keys, values = np.empty((words, int(ends[-1])), np.uint32), np.empty(int(ends[-1]), dtype)
     for coords, some in chunks.read():
         if (free + np.bincount(coords[last], minlength=len(free)) > ends).any():
-            raise ValueError(_CHANGED)
+            raise ValueError(CHANGED)
         coords = np.ascontiguousarray(coords, np.int32)
         sorting.by_row(coords, last, np.ascontiguousarray(some, dtype), none, free, places, keys, values, none)
     if (free != ends).any():
-        raise ValueError(_CHANGED)
+        raise ValueError(CHANGED)
     return SortedMode.over(chunks.shape, last, chunks.counts[last], keys, values, none)
 
 
-_CHANGED = "the entries are not those that were counted at first; did the file change while it was read? Run again"
+CHANGED = "the entries are not those that were counted at first; did the file change while it was read? Run again"
 
 
 def square_of_rows(own: SortedMode) -> np.ndarray:

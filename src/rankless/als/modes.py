@@ -145,16 +145,16 @@ class SortedMode:
         )
 
 
-def even_parts(counts: np.ndarray, parts: int) -> list[Range]:
-    """At most `parts` ranges of consecutive rows that hold about the same work, long rows included; all rows lie in one.
+def even_parts(counts: np.ndarray, shares: Sequence[float]) -> list[Range]:
+    """A range of consecutive rows for each of `shares`, holding about that share of the work, long rows included; some may be empty.
 
-    >>> even_parts(np.full(6, 1000), 3)
-    [(0, 2), (2, 4), (4, 6)]
+    >>> even_parts(np.full(6, 1000), [1, 1, 1]), even_parts(np.full(6, 1000), [2, 1])
+    ([(0, 2), (2, 4), (4, 6)], [(0, 4), (4, 6)])
     """
-    work = np.cumsum(counts + _SOLVE)
-    inner = np.searchsorted(work, np.linspace(0, work[-1], parts + 1)[1:-1], side="left") + 1
-    cuts = np.unique(np.concatenate([[0], np.minimum(inner, len(counts)), [len(counts)]]))
-    return [(int(a), int(b)) for a, b in pairwise(cuts)]
+    work, wanted = np.cumsum(counts + _SOLVE), np.cumsum(shares) / np.sum(shares)
+    inner = np.searchsorted(work, wanted[:-1] * work[-1] * (1 - 1e-12), side="left") + 1
+    cuts = [0, *np.minimum(inner, len(counts)).tolist(), len(counts)]
+    return list(pairwise(cuts))
 
 
 def _free(counts: np.ndarray) -> np.ndarray:

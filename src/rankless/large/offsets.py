@@ -41,15 +41,15 @@ def fit(entries: Entries) -> tuple[MainEffects, float]:
 
 def _residuals(entries: Entries, mode: int, mean: float, stacked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of each slice of a mode the sum of what the effects leave, and of its squares."""
-    parts = entries.over(mode, _sums, None, mean, stacked)
+    parts = entries.over(mode, _sums, mean, stacked)
     return np.concatenate([s for s, _ in parts]), np.concatenate([q for _, q in parts])
 
 
-def _counts(own: SortedMode, part: tuple[int, int], stack: None) -> np.ndarray:
+def _counts(own: SortedMode, part: tuple[int, int]) -> np.ndarray:
     return own.counts()[part[0] : part[1]]
 
 
-def _sums(own: SortedMode, part: tuple[int, int], stack: None, mean: float, stacked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _sums(own: SortedMode, part: tuple[int, int], mean: float, stacked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     sums, squares = np.zeros(own.rows), np.zeros(own.rows)
     sorting.residual_sums(own.starts, own.places, own.keys, own.values, own.base, mean, stacked.copy(), sums, squares)
     return sums[part[0] : part[1]].copy(), squares[part[0] : part[1]].copy()

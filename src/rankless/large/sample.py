@@ -32,7 +32,7 @@ def sampled(entries: Entries, size: int, rng: np.random.Generator) -> Sample:
     mode = int(np.argmax(entries.shape))
     counts = np.concatenate(entries.over(mode, _counts))
     keep = stratified(counts, size, rng)
-    parts = entries.over(mode, _entries_of, None, keep)
+    parts = entries.over(mode, _entries_of, keep)
     coords, values = np.concatenate([c for c, _ in parts], axis=1), np.concatenate([v for _, v in parts])
     slices = tuple(np.unique(c) for c in coords)
     indices = np.stack([np.searchsorted(known, c) for known, c in zip(slices, coords, strict=True)], axis=1)
@@ -99,11 +99,11 @@ def held_out(chunks: Chunks, share: float, seed: int) -> tuple[Chunks, Observati
 # --- on each part of the entries ------------------------------------------------------------------------
 
 
-def _counts(own: SortedMode, part: tuple[int, int], stack: None) -> np.ndarray:
+def _counts(own: SortedMode, part: tuple[int, int]) -> np.ndarray:
     return own.counts()[part[0] : part[1]]
 
 
-def _entries_of(own: SortedMode, part: tuple[int, int], stack: None, keep: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _entries_of(own: SortedMode, part: tuple[int, int], keep: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates and values of the slices that `keep` marks."""
     rows = np.flatnonzero(keep[part[0] : part[1]]) + part[0]
     spans = [(int(own.starts[row]), int(own.starts[row + 1])) for row in rows]
