@@ -69,7 +69,7 @@ def test_a_sample_chooses_as_well_as_a_search_of_all(done, path, truth):
 
 def test_workers_find_the_same_numbers(path, monkeypatch):
     distributed = pytest.importorskip("distributed")
-    monkeypatch.setattr(fit, "_REFIT", replace(fit._REFIT, max_sweeps=3))
+    monkeypatch.setattr(fit, "_REFIT", replace(fit._REFIT, max_sweeps=2))
     known = OPTIONS | {"depth": 1.0, "penalty": 0.3, "effects": True, "searched": 2000}
     here = large.complete(path, **known)
     with (
