@@ -72,10 +72,10 @@ class Ratings:
         return Chunks(self.shape, tuple(counts), self)
 
     def asked(self, count: int = 200_000) -> np.ndarray:
-        """Cells like those that were drawn, by entry, for most of which nothing was observed."""
+        """Different cells, drawn like those that were observed, which few of them are."""
         rng = np.random.default_rng((self.seed, 4))
         users = rng.choice(self.shape[0], count, p=self.wanted() / self.wanted().sum())
-        return np.stack([users, self._items(rng, count), rng.integers(0, self.shape[2], count)])
+        return np.unique(np.stack([users, self._items(rng, count), rng.integers(0, self.shape[2], count)]), axis=1)
 
 
 def truth(factors: list[np.ndarray], coords: np.ndarray) -> np.ndarray:
