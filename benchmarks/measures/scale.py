@@ -24,7 +24,7 @@ from rankless.als.workers import Workers
 SHAPE = (1_000_000, 100_000, 1000)
 COUNTS = (1_000_000, 10_000_000, 100_000_000)
 TRUE_RANK, NOISE, RANK = 4, 0.5, 16
-PROBLEM = Problem(1.0, 2.0, tol=0.0, max_sweeps=12)
+PROBLEM = Problem(0.0, 8.0, tol=0.0, max_sweeps=12)
 TIMED = 5  # sweeps whose median is the time of one
 _POWER, _POPULAR = 0.7, 2.5  # counts of users fall as their rank to this power; items crowd at the first ones with that
 _CHUNK = 2**20

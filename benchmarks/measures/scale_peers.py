@@ -23,7 +23,7 @@ CASES = {
     "matrix, 10 M": (10_000_000, (200_000, 50_000, 1)),
     "order 3, 10 M": (10_000_000, (100_000, 10_000, 1000)),
 }
-PENALTIES = (1.0, 4.0, 16.0)  # of each library that takes one; the best counts
+PENALTIES = (2.0, 4.0, 8.0, 16.0)  # of each library that takes one; the best counts
 SWEEPS = 30
 WITHIN = 1.02  # times our least error, at which time is taken
 
