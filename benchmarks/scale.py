@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks import page
-from benchmarks.machine import ROOT
+from benchmarks.machine import ROOT, cores
 from benchmarks.measures import scale, scale_peers
 from benchmarks.store import Cell, Store
+from rankless.als.modes import packing
 
 SHAPE = scale.SHAPE
 KILLS = 10
@@ -102,12 +103,54 @@ def slope(found: list[Cell]) -> float:
     return float(np.polyfit(entries, seconds, 1)[0])
 
 
+def constants(found: list[Cell]) -> tuple[float, float]:
+    """Seconds of one core for an entry in one mode, and for a row: those that leave the least relative errors in the sweeps."""
+    import scipy.optimize
+
+    rows, ones = [], np.ones(len(found))
+    for cell in found:
+        seconds = cores() * float(cell["sweep_seconds"])
+        rows.append([len(_sizes(cell)) * float(cell["entries"]) / seconds, sum(_sizes(cell)) / seconds])
+    each, row = scipy.optimize.nnls(np.array(rows), ones)[0]
+    return float(each), float(row)
+
+
+def _sizes(cell: Cell) -> tuple[int, ...]:
+    return tuple(map(int, cell["shape"].split(" x ")))
+
+
+def model(entries: float, shape: tuple[int, ...], each: float, row: float, processors: int) -> float:
+    """Seconds of a sweep on so many processors, by `docs/scale.md`."""
+    return (len(shape) * entries * each + sum(shape) * row) / processors
+
+
+def _billion(each: float, row: float) -> str:
+    shape, workers, itemsize = (10_000_000, 1_000_000, 10_000), 16, 4
+    work = model(1e9, shape, each, row, 16 * workers)
+    out, back = scale.moved(shape, scale.RANK, workers, itemsize, leaps=0.0)
+    wire = (out / workers + back) / 1.25e9  # each worker receives its share; the client receives all rows
+    words = sum(packing(shape, mode)[1] for mode in range(3))
+    held = 1e9 * (4 * words + 3 * itemsize) / workers / 2**30
+    factors = sum(shape) * scale.RANK * itemsize / 2**30
+    return page.table(
+        ["what", "of each sweep, or worker"],
+        [
+            ["work, 256 cores", f"{work:.1f} s"],
+            ["factors out and rows back, 10 Gbit/s", f"{wire:.1f} s"],
+            ["entries a worker holds", f"{held:.1f} GiB"],
+            ["factors a worker holds", f"{factors:.2f} GiB, twice while rows are updated"],
+        ],
+    )
+
+
 def run(fresh: bool = False) -> None:
     cells = store(fresh=fresh)
     dense_ones = [here(cells, count) for count in scale.COUNTS]
     same = [here(cells, count, same_rows=True) for count in scale.COUNTS]
     double = here(cells, scale.COUNTS[1], "float64")
     clusters = [cluster(cells, 2), cluster(cells, 4), cluster(cells, 2, KILLS)]
+    points = [*dense_ones, *same[:-1]]  # the largest is in both
+    each, row_ = constants(points)
     columns = ["read_seconds", "sort_seconds", "sweep_seconds", "bytes_held", "bytes_peak", "peak_gib", "rank", "rmse"]
     head = [
         "entries",
@@ -136,6 +179,15 @@ def run(fresh: bool = False) -> None:
         f"The {int(largest['entries']):,} entries take {float(largest['peak_gib']):.1f} GiB in all.",
         "The same 1,101,000 rows at any number of entries: each row is a small system to be solved however little is known of it.",
         page.table(head, [row(cell) for cell in same]),
+        "## A billion entries",
+        f"By the model of [scale](../scale.md) an entry in one mode takes one core {1e9 * each:.0f} ns at this rank, "
+        f"a row {1e6 * row_:.2f} us: the least relative errors over the float32 sweeps above.",
+        page.table(
+            ["entries", "shape", "a sweep, s", "by the model"],
+            [[f"{int(c['entries']):,}", c["shape"], page.number(float(c["sweep_seconds"])), _modelled(c, each, row_)] for c in points],
+        ),
+        "A billion entries, 10,000,000 x 1,000,000 x 10,000, float32, on 16 workers of 16 such cores:",
+        _billion(each, row_),
         "## On a Dask cluster",
         ON_A_CLUSTER,
         page.table(
@@ -149,6 +201,10 @@ def run(fresh: bool = False) -> None:
             for name, methods in beside(cells).items()
         ),
     )
+
+
+def _modelled(cell: Cell, each: float, row: float) -> str:
+    return page.number(model(float(cell["entries"]), _sizes(cell), each, row, cores()))
 
 
 def _cluster_row(cell: Cell) -> list[str]:
