@@ -392,7 +392,7 @@ def _fitted(path: Path) -> bytes:
     from rankless import TensorCompleter
 
     array = holed(0)[:9, :8, :6]
-    est = TensorCompleter(n_fits=1, local=None, transform=None, depth=0.0, effects=False, random_state=0)
+    est = TensorCompleter(n_fits=1, local=None, value_transform=None, depth=0.0, effects=False, random_state=0)
     with contextlib.suppress(Cut), checkpoint.Journal(path, every=0) as journal:
         est.fit(array, checkpoint=journal)
         raise Cut
@@ -458,7 +458,7 @@ def _commanded(suffix: str, fault: float | Callable[[Path], object], *, of_input
         completer.TensorCompleter.fit = fit
         limit = contextlib.nullcontext() if callable(fault) else full(int(fault * 9 * 8 * 6 * 8))
         names = ["--modes", "mode_0,mode_1,mode_2", "--value", "value"] if source.suffix in (".csv", ".parquet") else []
-        quick = ["--depth", "0", "--penalty", "1", "--max-rank", "3", "--n-fits", "1", "--transform", "none", "--smooth", "none"]
+        quick = ["--depth", "0", "--penalty", "1", "--max-rank", "3", "--n-fits", "1", "--value-transform", "none", "--smooth", "none"]
         try:
             with limit, _quietly():
                 end = CliRunner().invoke(cli.app, ["complete", str(source), "-o", str(folder / f"out{suffix}"), *names, *quick])

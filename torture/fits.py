@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +44,11 @@ def run(*, fresh: bool = False) -> None:
 
 def measure_memory(suffix: str) -> dict[str, object]:
     """The command in processes of ever more memory: refused in words, or done."""
-    ends = [end for mib in LIMITS for end in child.over(commanded, [suffix], seconds=300.0, memory=mib * 2**20, warm=partial(warm, suffix))]
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, f"in{suffix}")
+        write(source, SHAPE)
+        how: Any = {"seconds": 300.0, "warm": partial(warm, suffix)}
+        ends = [end for mib in LIMITS for end in child.over(commanded, [source], memory=mib * 2**20, **how)]
     said = [end.value or ("lost", end.died) for end in ends]
     lost = [f"with {mib} MiB: {text}" for mib, (kind, text) in zip(LIMITS, said, strict=True) if kind == "lost"]
     for text in lost:
@@ -55,25 +60,27 @@ def measure_memory(suffix: str) -> dict[str, object]:
 
 def warm(suffix: str) -> None:
     """What has to be imported and compiled, by a run of the same command on a few cells."""
-    kind, said = commanded(suffix, (9, 8, 7))
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, f"in{suffix}")
+        write(source, (9, 8, 7))
+        kind, said = commanded(source)
     if kind != "done":
         raise RuntimeError(said)
 
 
-def commanded(suffix: str, shape: tuple[int, ...] = SHAPE) -> tuple[str, str]:
+def commanded(source: Path) -> tuple[str, str]:
     """How ``rankless complete`` ends, and what it said."""
     from typer.testing import CliRunner
 
     from rankless.cli import app
 
     with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder, f"in{suffix}"), Path(folder, f"out{suffix}")
-        _write(source, shape)
+        suffix, target = source.suffix, Path(folder, f"out{source.suffix}")
         names = ["--modes", "a,b,c", "--value", "v"] if suffix in (".csv", ".parquet") else []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             end = CliRunner().invoke(app, ["complete", str(source), "-o", str(target), *names])
-        left = sorted(part.name for part in Path(folder).iterdir() if part != source)
+        left = sorted(part.name for part in Path(folder).iterdir())
         if end.exception is not None and not isinstance(end.exception, SystemExit):
             return "lost", f"{type(end.exception).__name__}: {end.exception}"
         if end.exit_code == 0:
@@ -84,8 +91,8 @@ def commanded(suffix: str, shape: tuple[int, ...] = SHAPE) -> tuple[str, str]:
         return ("refused with the estimate" if "takes about" in errors[0] else "ended in a sentence"), errors[0]
 
 
-def _write(path: Path, shape: tuple[int, ...]) -> None:
-    """A file of half the cells of a tensor, without more of our own code than it takes."""
+def write(path: Path, shape: tuple[int, ...]) -> None:
+    """A file of half the cells of a tensor."""
     rng = np.random.default_rng(0)
     truth = np.einsum("ir,jr,kr->ijk", *(rng.normal(size=(d, 2)) for d in shape))
     array = np.where(rng.random(shape) < 0.5, np.nan, truth + 0.1 * rng.normal(size=shape))
@@ -132,7 +139,7 @@ def _fitted() -> tuple[np.ndarray, float, list[str]]:
     truth = np.einsum("ir,jr,kr->ijk", *(rng.normal(size=(d, 2)) for d in shape))
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        est = TensorCompleter(random_state=0, transform=None, n_jobs=1).fit(np.where(rng.random(shape) < 0.5, np.nan, truth))
+        est = TensorCompleter(random_state=0, value_transform=None, n_jobs=1).fit(np.where(rng.random(shape) < 0.5, np.nan, truth))
     return est.predict(np.argwhere(np.ones(shape, bool))), est.holdout_rmse_ / truth.std(), [str(w.message) for w in said]
 
 

@@ -10,12 +10,17 @@ import zipfile
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from rankless import complete, io
 from rankless._files import PARTIAL
 from rankless.completion import Completion
+
+if TYPE_CHECKING:
+    from rankless.large.answer import LargeCompletion
 
 SHAPE = (30, 24, 20)
 
@@ -35,7 +40,7 @@ def done(which: int, source: str = "") -> Completion:
     data = io.load(_stored(holed(which), source, which)) if source else holed(which)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return complete(data, depth=0.0, penalty=1.0, max_rank=3, transform=None, n_fits=1, local=None, random_state=0)
+        return complete(data, depth=0.0, penalty=1.0, max_rank=3, value_transform=None, n_fits=1, local=None, random_state=0)
 
 
 def _stored(array: np.ndarray, source: str, which: int) -> Path:
@@ -63,6 +68,29 @@ _kept = tempfile.TemporaryDirectory()  # removed when the process ends
 
 def write_file(suffix: str, source: str, folder: Path, which: int) -> None:
     io.write(folder / f"out{suffix}", done(which, source))
+
+
+@cache
+def large(which: int) -> LargeCompletion:
+    """A fit in chunks, which writes a block at a time."""
+    from rankless.large import complete as complete_large
+
+    path, seen = _folder() / f"large-{which}.parquet", np.argwhere(~np.isnan(holed(which)))
+    table = pd.DataFrame(seen, columns=["x", "y", "z"]).assign(v=holed(which)[tuple(seen.T)])
+    table.to_parquet(path, index=False)
+    table[["x", "y", "z"]].to_csv(_folder() / "cells.csv", index=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return complete_large(path, modes=["x", "y", "z"], value="v", depth=0.0, penalty=1.0, max_rank=3, random_state=0)
+
+
+def _blocks(suffix: str, folder: Path, which: int) -> None:
+    large(which).fill(folder / f"out{suffix}")
+
+
+def _cells(suffix: str, folder: Path, which: int) -> None:
+    done = large(which)
+    done.write_cells(_folder() / "cells.csv", folder / f"out{suffix}")
 
 
 def _page(folder: Path, which: int) -> None:
@@ -103,6 +131,8 @@ WRITERS: dict[str, Write] = {
     "a filled copy of a .nc": partial(write_file, ".nc", "NetCDF"),
     "a filled copy of an old .nc": partial(write_file, ".nc", "old NetCDF"),
     "a filled copy of a .zarr": partial(write_file, ".zarr", "Zarr"),
+    **{f"{suffix} by blocks": partial(_blocks, suffix) for suffix in (".zarr", ".parquet")},
+    **{f"asked cells as {suffix}": partial(_cells, suffix) for suffix in (".csv", ".parquet")},
     "the page": _page,
     "Completion.save": _model,
     "CPTensor.save": _tensor,
