@@ -46,7 +46,8 @@ def run(*, fresh: bool = False) -> None:
         if inject is on_a_small_disk and not may_mount():
             print(f"skipped {fault}: this user may not mount a disk", flush=True)
             continue
-        key = {"fault": f"{fault}, {len(targets)} {'commands' if inject in COMMANDS else 'writers'}"}
+        under = f", {len(targets)} {'formats' if inject in COMMANDS else 'writers'}" if len(targets) > 1 else ""
+        key = {"fault": f"{fault}{under}"}
         print(cells.measure(key, partial(measure, inject, targets, how)), flush=True)
 
 
