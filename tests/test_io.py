@@ -298,6 +298,14 @@ def test_names_by_the_thousand_are_not_all_told(tmp_path):
         assert len(str(caught.value)) < 400
 
 
+def test_a_cell_of_pages_is_not_told_in_full(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"row 1 after the header of .*t\.csv has 'xxx.*\.\.\..*xxx' for 'v', which is no number"
+    ) as caught:
+        read_csv(tmp_path, f"a,b,v\n1,1,{'x' * 9000}\n")
+    assert len(str(caught.value)) < 400
+
+
 def test_a_suffix_that_is_not_known_lists_those_that_are(tmp_path):
     with pytest.raises(ValueError, match=r"'.*rain\.xlsx' has suffix '\.xlsx'; rankless knows \.npy, \.npz, \.csv, \.parquet"):
         io.read(tmp_path / "rain.xlsx")

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from rankless._files import write_beside
-from rankless.io.broken import Unclear, listing, named, need
+from rankless.io.broken import Unclear, listing, named, need, short
 from rankless.observations import Duplicates, Observations
 
 if TYPE_CHECKING:
@@ -63,10 +63,10 @@ def declared(path, columns: list[str], modes: Sequence[str] | None, value: str |
         )
     absent = [name for name in [*modes, value] if name not in columns]
     if absent:
-        raise Unclear(f"no column {absent[0]!r} in {path}; it has {held}")
+        raise Unclear(f"no column {short(absent[0])} in {path}; it has {held}")
     double = [name for name in [*modes, value] if columns.count(name) > 1]
     if double:
-        raise Unclear(f"column {double[0]!r} stands twice in {path}; it has {held}: rename one")
+        raise Unclear(f"column {short(double[0])} stands twice in {path}; it has {held}: rename one")
     if len({*modes, value}) <= len(modes):
         raise Unclear(f"modes={list(modes)!r}, value={value!r} name a column of {path} twice; it has {held}")
     return list(modes), value
@@ -141,7 +141,7 @@ def numbers(path, column: Any, start: int = 0) -> pd.Series:
     bad = np.flatnonzero(found.isna() & column.notna())
     if len(bad):
         raise Unclear(
-            f"row {start + bad[0] + 1} after the header of {path} has {column.iloc[bad[0]]!r} for {column.name!r}, which is no number; "
+            f"row {start + bad[0] + 1} after the header of {path} has {short(column.iloc[bad[0]])} for {short(column.name)}, which is no number; "
             "leave the cell empty where nothing was observed"
         )
     return found
