@@ -32,6 +32,7 @@ _ENGINE = (
     "selection",
     "smoothing",
     "transforms",
+    "unfolding",
     "walks",
 )
 _SOURCES = tuple(f"src/rankless/{name}.py" for name in _ENGINE)

@@ -22,7 +22,7 @@ LAYERS = {
     **dict.fromkeys(["frame", "kriging", "views"], 2),
     **dict.fromkeys(["scoring", "units", "report", "plots"], 3),
     "blend": 4,
-    **dict.fromkeys(["walks", "transforms"], 5),
+    **dict.fromkeys(["walks", "transforms", "unfolding"], 5),
     **dict.fromkeys(["endings", "smoothing", "general", "options"], 6),
     "selection": 7,
     "fitting": 8,

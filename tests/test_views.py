@@ -206,6 +206,7 @@ def stand_in(obs: Observations, model: CPTensor, rmse: float = 0.1, held: Observ
         effects_=False,
         drawn_=None,
         nearby_=None,
+        unfolded_=None,
         calibration_errors=refuse if held is None else lambda: (held, np.full(held.size, rmse)),
     )
     path = pd.DataFrame({"penalty": [1.0], "depth": [1.0], "holdout_rmse": [rmse], "rank": [model.rank], "start": ["grow"]})

@@ -68,6 +68,7 @@ class Answer:
             "rank_": model.rank,
             "drawn_": None,
             "nearby_": None,
+            "unfolded_": None,
             "depth_": found.problem.depth,
             "penalty_": found.problem.penalty,
             "effects_": not alone,

@@ -52,7 +52,8 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         best of them [wolpert1992, breiman1996]; one may be a mean of draws from the posterior, as long as depth,
         penalty and max_rank are "auto". "auto" is up to 3. With 1 every component counts once.
     local : "auto" or None: what the components leave in close cells is added where that pays on held-out entries;
-        see `rankless.kriging`. It isn't part of the model's components.
+        see `rankless.kriging`. Where whole fibres or runs of cells are missing, what slices say of each other is
+        added too, unless `n_fits` is 1; see `rankless.unfolding`. Neither is part of the model's components.
     value_transform : "auto", None, "sqrt" or "log": fit square roots or logarithms of counts and amounts, whose noise
         grows with their level; predictions come back in the data's units. "auto" tries one where no value
         is negative and the noise is seen to grow, and takes it where held-out entries are clearly better filled.
@@ -81,15 +82,15 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
 
     Attributes after `fit`
     ----------------------
-    model_ (CPTensor, all that is summed, main effects left out), fits_ (the CPTensors of the fits in it, the best one first),
-    rank_ (their components), drawn_ (the mean of draws from the posterior that is also in it, a CPTensor, or None), depth_
-    and penalty_ of the best fit, effects_ (bool), noise_ (mode number or None), smooth_ (the smoothness of each mode, 0 for
-    none), main_effects_, nearby_ (Kriging or None), value_transform_ (Transform), path_ (DataFrame: every fit of the search),
-    holdout_rmse_, for other losses than squares holdout_deviance_ (mean) and blank_deviance_ (that of no components), for
-    loss="huber" bound_ (the error, in the data's units, from which on it counts in proportion), n_features_in_, and
-    feature_names_in_ where `X` is a table: its columns are then the names of the modes. All are in the data's units, except
-    where value_transform_ is not the identity: model_, fits_ and main_effects_ then make up the transformed values, and
-    predict is value_transform_.inverse of their sum.
+    model_ (CPTensor, all that is summed, main effects left out), fits_ (the CPTensors of the fits in it, the best one
+    first), rank_ (their components), drawn_ (the mean of draws from the posterior that is also in it, a CPTensor, or None),
+    depth_ and penalty_ of the best fit, effects_ (bool), noise_ (mode number or None), smooth_ (the smoothness of each
+    mode, 0 for none), main_effects_, nearby_ (Kriging or None), unfolded_ (Unfolded or None), value_transform_ (Transform),
+    path_ (DataFrame: every fit of the search), holdout_rmse_, for other losses than squares holdout_deviance_ (mean) and
+    blank_deviance_ (that of no components), for loss="huber" bound_ (the error, in the data's units, from which on it
+    counts in proportion), n_features_in_, and feature_names_in_ where `X` is a table: its columns are then the names of the
+    modes. All are in the data's units, except where value_transform_ is not the identity: model_, fits_ and main_effects_
+    then make up the transformed values, and predict is value_transform_.inverse of their sum.
 
     >>> import numpy as np
     >>> from rankless import TensorCompleter
@@ -258,8 +259,8 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         values = np.zeros(len(indices)) if not self.effects_ else self.main_effects_.at(indices)
         if self.model_.rank:
             values = values + self.model_.at(indices)
-        if self.nearby_ is not None:
-            values = values + self.nearby_.at(indices)
+        for part in (self.nearby_, self.unfolded_):
+            values = values if part is None else values + part.at(indices)
         unseen = np.zeros(len(indices), dtype=bool)
         for mode, mask in enumerate(self._unseen):
             unseen |= mask[indices[:, mode]]
@@ -336,7 +337,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self.rank_, self.depth_, self.penalty_, self.effects_, self.noise_ = 0, 0.0, 0.0, True, None
         self.smooth_, self._between = (0.0,) * obs.order, [np.zeros(d, dtype=bool) for d in obs.shape]
         self.path_, self.holdout_rmse_, self.value_transform_ = pd.DataFrame(), float("nan"), Transform()
-        self.nearby_ = self.drawn_ = None
+        self.nearby_ = self.unfolded_ = self.drawn_ = None
 
     def _keep(self, best: Fit, tried: list[Fit], obs: Observations) -> None:
         import pandas as pd
@@ -354,6 +355,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self.drawn_ = found.drawn and in_data(found.drawn)
         self.model_ = in_data(found.model)
         self.nearby_ = found.nearby and found.nearby.times(2.0**exponent)
+        self.unfolded_ = found.unfolded and found.unfolded.times(2.0**exponent)
         self.rank_ = sum(fit.rank for fit in self.fits_) or found.alone.state.rank
         self.depth_, self.penalty_ = found.point.depth, found.point.penalty
         self.effects_, self.noise_ = found.frame.offset is not None, found.frame.mode

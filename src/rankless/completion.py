@@ -191,6 +191,7 @@ class Completion:
             + f" (found among {len(est.path_)} fits).",
             *([] if est.drawn_ is None else ["a mean of draws from the posterior is part of the answer."]),
             *_of_neighbours(est.nearby_, obs),
+            *([] if est.unfolded_ is None else ["slices fill each other by regression, where whole stretches are missing."]),
             f"error on held-out entries: {est.holdout_rmse_:.4g} (standard deviation of the data: {spread:.4g}).",
             *([] if self.given.units is None else [f"variables were fitted together, each over its standard deviation ({obs.modes[-1]})."]),
         ]

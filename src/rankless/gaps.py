@@ -13,6 +13,7 @@ What is seen of either beyond chance, as a share of what could be, has to be mor
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +63,13 @@ class Gaps:
         length = min(round(1 / max(1 - share, 1 / half)), half)
         run = (-mode, length) if share >= MOST and length > 1 else (None, 1)
         return cls(tuple(sorted(whole)), *run) if whole or run[0] is not None else None
+
+    def numbers(self, coords: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+        """A number for each cell, shape ``(n,)``: those of a gap share it, as far as gaps are stretches of `length` one after another."""
+        places = [np.zeros_like(c) if mode in self.whole else c for mode, c in enumerate(coords)]
+        if self.run is not None:
+            places[self.run] = places[self.run] // self.length
+        return np.asarray(np.ravel_multi_index(places, tuple(shape)))
 
     def mask(self, obs: Observations, share: float, rng: np.random.Generator) -> np.ndarray:
         """Which entries to hold out: whole fibres, in runs, about `share` of all; no slice is left without an entry."""

@@ -206,6 +206,13 @@ class Kriging:
         """The same in other units."""
         return replace(self, residuals=self.residuals * factor, means=self.means * factor)
 
+    def in_shares(self, shares: np.ndarray) -> Kriging:
+        """The same times a share for each slice of the mode that has its own numbers, shape ``(slices,)``."""
+        groups = self.seen.groups
+        coords = np.stack(np.unravel_index(self.seen.numbers, groups.shape))
+        each = np.repeat(shares[groups.slices_at(coords)], np.diff(self.seen.starts))
+        return replace(self, residuals=self.residuals * each, means=self.means * shares)
+
 
 def _noise(obs: Observations) -> np.ndarray:
     """Variance of each entry's noise, relative: the inverse of its own weight."""

@@ -8,6 +8,7 @@ of draws from the posterior, which knows what few entries leave open.
 
 Where whole fibres or runs of cells are missing (`gaps`), a second, short search leaves out some more like
 them: its error is the one reported, and its fits are the answer where smoothness along a mode pays there.
+What slices say of each other (`unfolding`) is then added, in the shares that pay there.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from time import perf_counter
 
 import numpy as np
 
-from rankless import endings
+from rankless import endings, unfolding
 from rankless.als.annealing import empty
 from rankless.als.solver import Entries, Problem
 from rankless.als.workers import Workers
@@ -29,7 +30,7 @@ from rankless.effects import MainEffects
 from rankless.frame import Frame
 from rankless.gaps import Gaps
 from rankless.kriging import Kriging, Neighbours, choose, from_arrays, to_arrays
-from rankless.observations import Observations
+from rankless.observations import Observations, slices_of
 from rankless.progress import Ended
 from rankless.scoring import Point, better_by_slice, frame_after, noise_mode, rmse_of, score_of, score_residual
 from rankless.smoothing import smoothed
@@ -58,6 +59,8 @@ class Found:
     parts: list[Part]  # the fits of the sum and their shares, as they were before they were refitted
     exact: bool  # whether data are noiseless
     nearby: Kriging | None = None  # what close cells add, in the units of the data
+    beside: unfolding.Choice | None = None  # unfoldings, and the share of all the above, in which it already is
+    unfolded: unfolding.Unfolded | None = None  # ... and what they add, in the units of the data
     gaps: Gaps | None = None  # how missing cells come, where not one by one
     there: tuple[Point, Observations] | None = None  # errors on entries left out like gaps, where `point` has those on single cells
     unfinished: bool = False  # ctrl-C: the best fit so far, as it stands
@@ -75,7 +78,7 @@ class Found:
     def at(self, indices: np.ndarray) -> np.ndarray:
         """The answer at `indices`, shape ``(n, order)``."""
         values = self.model.at(indices) + self.frame.offset_at(indices.T)
-        return values if self.nearby is None else values + self.nearby.at(indices)
+        return sum((part.at(indices) for part in (self.nearby, self.unfolded) if part is not None), start=values)
 
 
 def search(
@@ -155,7 +158,14 @@ def _found(hunt: Search, obs: Observations, train: Observations, holdout: float,
     if limits.local:
         hunt.tracker.stage("looking at close cells")
         found = _with_neighbours(found, parts, obs, train, hunt.workers)
-    return found if across is None or across.smooth is not None else replace(found, there=across.errors(found))
+    if gaps is None or across is None:
+        return found
+    if across.smooth is None:
+        found = replace(found, there=across.errors(found))
+    if limits.local and limits.fits > 1:
+        hunt.tracker.stage("looking at what slices say of each other")
+        found = _with_unfoldings(found, obs, across.hunt, gaps)
+    return found
 
 
 def _blended(hunt: Search, best: Point, drawn: list[Point]) -> list[Part]:
@@ -226,8 +236,9 @@ def again(found: Found, obs: Observations, rng: np.random.Generator, workers: Wo
     offset = MainEffects.fit(obs) if found.frame.offset else None
     models = in_shares(found.parts, [endings.refit(hunt, part.point, offset, obs, exact=found.exact) for part in found.parts])
     fits, drawn = _fits_and_draws(found.parts, models)
-    found = replace(found, frame=replace(found.frame, offset=offset), fits=fits, drawn=drawn)
-    return found if found.nearby is None else _next_to(found, found.nearby.neighbours, obs)
+    found = replace(found, frame=replace(found.frame, offset=offset), fits=fits, drawn=drawn, unfolded=None)
+    found = found if found.nearby is None else _next_to(found, found.nearby.neighbours, obs)
+    return found if found.beside is None else _beside(found, found.beside, obs, workers)
 
 
 def _fits_and_draws(parts: Sequence[Part], models: Sequence[CPTensor]) -> tuple[list[CPTensor], CPTensor | None]:
@@ -256,6 +267,36 @@ def _next_to(found: Found, neighbours: Neighbours, obs: Observations) -> Found:
     found = replace(found, fits=fits, drawn=found.drawn and neighbours.of(found.drawn))
     rest = obs.values - found.frame.offset_at(obs.coords) - found.model.at(obs.indices)
     return replace(found, nearby=neighbours.given(obs, rest))
+
+
+def _with_unfoldings(found: Found, obs: Observations, hunt: Search, gaps: Gaps) -> Found:
+    """`found` in its share, and what unfoldings add to it, where they pay on the entries left out as gaps."""
+    point, held = found.reported
+    given = hunt.train.values, held.values, point.residual, point.frame.offset_at(held.coords), point.frame.mode
+    arrays = hunt.workers.recall("unfoldings", given, lambda: unfolding.to_arrays(unfolding.choose(point, hunt.train, held, gaps)))
+    chosen = unfolding.from_arrays(arrays, obs.shape)
+    if chosen is None:
+        return found
+    choice, residual = chosen
+    point = replace(point, residual=residual, rmse=rmse_of(residual, held))
+    found = replace(found, point=point) if found.there is None else replace(found, there=(point, held))
+    return _beside(found, choice, obs, hunt.workers)
+
+
+def _beside(found: Found, choice: unfolding.Choice, obs: Observations, workers: Workers) -> Found:
+    """`found` in its share beside the unfoldings of `choice`, and these, given `obs`."""
+    bare = obs.with_values(obs.values - found.frame.offset_at(obs.coords))
+
+    def compute() -> dict[str, np.ndarray]:
+        values, cells = choice.given(bare).values, unfolding.unseen(obs)
+        said = found.at(cells) - found.frame.offset_at(cells.T)  # in slices never seen nothing else is known
+        values[tuple(cells.T)] = said * (1.0 - choice.rest[slices_of(cells.T, obs.shape, choice.mode)[0]])
+        return {"values": values}
+
+    arrays, mode = workers.recall("unfolded", (bare.coords, bare.values), compute), choice.mode or 0
+    fits, drawn = [fit.times(mode, choice.rest) for fit in found.fits], found.drawn and found.drawn.times(mode, choice.rest)
+    nearby = found.nearby and found.nearby.in_shares(choice.rest)
+    return replace(found, fits=fits, drawn=drawn, nearby=nearby, beside=choice, unfolded=unfolding.Unfolded(arrays["values"]))
 
 
 def chosen(hunt: Search) -> Point:

@@ -100,6 +100,7 @@ def _of_components(done: Done) -> str:
         for name, part in (
             ("a mean of draws from the posterior", done.estimator.drawn_),
             ("what close cells share", done.estimator.nearby_),
+            ("what slices say of each other", done.estimator.unfolded_),
         )
         if part is not None
     ]

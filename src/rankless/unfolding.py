@@ -1,0 +1,365 @@
+"""What the slices of an unfolding say of each other: regression by a normal with full covariance, fitted by EM.
+
+    row of the unfolding:   x = s + e,   s ~ N(m, S),   e ~ N(0, NOISE) at the places seen,
+    filled with             E[s | what is seen of x]
+
+An unfolding has a column for each combination of slices of a few modes, such as airport and variable,
+and a row for each cell of the others, day and hour; columns may come again from a few `lags` earlier
+or later, such as the day before. Where whole fibres are missing, this is what is left to hold on to:
+the other variables at the same hour, other airports, the days around. `m` and `S` have no rank to
+choose and no few components to obey. They come from expectation maximisation [dempster1977,
+schneider2001], and stop early, at the sweep that held-out entries like best: until then what is ill
+determined has hardly moved from no correlation at all. Lagged copies are those of singular spectrum
+analysis [kondrashov2006].
+
+It is used where cells are missing as gaps, chosen on entries held out as gaps, and added to all else in
+the shares that these give; where it does not pay, it is left out. A gap held out is one observation,
+not as many as it has entries, and a few gaps may be wild: a sensor gone wrong for a week. So gaps whose
+error is far beyond the average count by its size instead of its square [huber1964].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import combinations
+from math import prod
+
+import numpy as np
+from scipy.optimize import nnls
+
+from rankless.checkpoint import Arrays
+from rankless.gaps import Gaps
+from rankless.observations import Observations, slices_of
+from rankless.scoring import Point, root_weights
+
+NOISE = 1e-3  # variance of what is no signal in a column, over its own
+WIDEST = 128  # columns, lagged ones counted
+ROWS = 2  # rows a column, without which covariances are not tried
+STOPS = (10, 20, 40)  # sweeps after which held-out entries are looked at
+WORK = 3e10  # multiply-adds of all sweeps of one unfolding, at most
+CALL = 2e5  # multiply-adds that cost as much as the calls for one pattern
+CELLS = 4_000_000  # of an array, and of an unfolding with its copies, at most
+LAGGED = 0.995  # score over that without a lag, above which the lag is not used
+PAYS = 0.985  # score over that without the unfolding, above which it is left out
+SURE = 3.0  # mean log of the errors of gaps, lowered by less than this many standard errors, and it is left out too
+BEND = 2.0  # error of a gap over the mean, beyond which it counts by its size
+ROUNDS = 6  # of reweighting gaps
+SPREAD = 0.1  # how far a slice's shares are believed to lie from those of the whole: a standard deviation
+
+
+@dataclass(frozen=True)
+class Unfolding:
+    """Columns are the slices of `modes`, and again those `step` slices on along `mode` for every ``(mode, step)`` in `lags`."""
+
+    shape: tuple[int, ...]
+    modes: tuple[int, ...]
+    lags: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def others(self) -> tuple[int, ...]:
+        return tuple(mode for mode in range(len(self.shape)) if mode not in self.modes)
+
+    @property
+    def columns(self) -> int:
+        return prod(self.shape[mode] for mode in self.modes)
+
+    @property
+    def rows(self) -> int:
+        return prod(self.shape[mode] for mode in self.others)
+
+    @property
+    def width(self) -> int:
+        return self.columns * (1 + len(self.lags))
+
+    def matrix(self, array: np.ndarray) -> np.ndarray:
+        """The unfolding of `array`, NaN where nothing was seen, shape ``(rows, width)``."""
+        copies = [array, *(_moved(array, *lag) for lag in self.lags)]
+        return np.concatenate([np.moveaxis(a, self.others, range(len(self.others))).reshape(self.rows, -1) for a in copies], axis=1)
+
+    def folded(self, matrix: np.ndarray) -> np.ndarray:
+        """The array whose unfolding `matrix` is, its lagged copies left out."""
+        axes = (*self.others, *self.modes)
+        array = matrix[:, : self.columns].reshape([self.shape[mode] for mode in axes])
+        return np.transpose(array, np.argsort(axes))
+
+
+def _moved(array: np.ndarray, mode: int, step: int) -> np.ndarray:
+    """What lies `step` slices on along a mode, NaN beyond the end."""
+    moved = np.full_like(array, np.nan)
+    here, there = [slice(None)] * array.ndim, [slice(None)] * array.ndim
+    here[mode], there[mode] = (slice(None, -step), slice(step, None)) if step > 0 else (slice(-step, None), slice(None, step))
+    moved[tuple(here)] = array[tuple(there)]
+    return moved
+
+
+class Normal:
+    """A normal with mean `m` and covariance `S` for the rows of `matrix`, NaN where nothing was seen; a sweep is one step of EM.
+
+    With ``B = (S + NOISE)^-1`` among the places seen of a row and zero elsewhere, and ``z = B (x - m)``:
+
+        E[s] = m + S z,      m' = m + S mean(z),      S' = S + S mean(z z' - B) S
+    """
+
+    def __init__(self, matrix: np.ndarray):
+        seen = ~np.isnan(matrix)
+        counts = np.maximum(seen.sum(axis=0), 1)
+        self._centre = np.where(seen, matrix, 0.0).sum(axis=0) / counts
+        apart = np.where(seen, matrix - self._centre, 0.0)
+        size = np.sqrt(np.einsum("ij,ij->j", apart, apart) / counts)
+        self._scale = np.where(size > 0, size, 1.0)
+        self._values, self._seen = apart / self._scale, seen
+        self.mean, self.covariance = np.zeros(len(counts)), np.eye(len(counts))
+        _, pattern = np.unique(np.packbits(seen, axis=1), axis=0, return_inverse=True)
+        order = np.argsort(pattern.ravel(), kind="stable")
+        rows = np.split(order, np.cumsum(np.bincount(pattern.ravel()))[:-1])  # those alike in what is seen of them
+        alike = [(own, np.flatnonzero(seen[own[0]])) for own in rows if seen[own[0]].any()]
+        self._patterns = [(own[:, None], at, self._values[own[:, None], at]) for own, at in alike]
+        self._rest = self._solved()
+
+    @property
+    def work(self) -> float:
+        """Multiply-adds of a sweep."""
+        width = len(self.mean)
+        return sum(2.0 * len(at) ** 3 + len(own) * len(at) ** 2 + CALL for own, at, _ in self._patterns) + 2.0 * self._values.size * width
+
+    def sweep(self) -> None:
+        z, inverse = self._rest
+        covariance = self.covariance
+        self.mean = self.mean + covariance @ z.mean(axis=0)
+        covariance = covariance + covariance @ ((z.T @ z - inverse) / len(z)) @ covariance
+        self.covariance = (covariance + covariance.T) / 2
+        self._rest = self._solved()
+
+    def filled(self) -> np.ndarray:
+        """``E[s]`` of every row, in the units of the matrix."""
+        return (self.mean + self._rest[0] @ self.covariance) * self._scale + self._centre
+
+    def _solved(self) -> tuple[np.ndarray, np.ndarray]:
+        """`z` of every row, and the sum over rows of `B`."""
+        z, inverse = np.zeros_like(self._values), np.zeros_like(self.covariance)
+        for rows, at, values in self._patterns:
+            own = self.covariance[at][:, at]
+            own.flat[:: len(at) + 1] += NOISE
+            own = np.linalg.inv(own)
+            inverse[at[:, None], at] += len(rows) * own
+            z[rows, at] = (values - self.mean[at]) @ own
+        return z, inverse
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What was chosen: an unfolding, its sweeps, its share and that of all else.
+
+    Shares are those of each slice of `mode`, which has noise of its own, or ``(1,)``.
+    """
+
+    unfolding: Unfolding
+    sweeps: int
+    mode: int | None
+    shares: np.ndarray
+    rest: np.ndarray
+
+    def given(self, bare: Observations) -> Unfolded:
+        """What to add to the rest in its share, given all that is seen, the offset taken off."""
+        normal = Normal(self.unfolding.matrix(_dense(bare)))
+        for _ in range(self.sweeps):
+            normal.sweep()
+        along = [1] * bare.order
+        along[self.mode or 0] = len(self.shares)
+        return Unfolded(self.shares.reshape(along) * self.unfolding.folded(normal.filled()))
+
+
+@dataclass(frozen=True, eq=False)
+class Unfolded:
+    """What unfoldings add to the rest of the answer, in every cell."""
+
+    values: np.ndarray
+
+    def at(self, indices: np.ndarray) -> np.ndarray:
+        """At `indices`, shape ``(n, order)``."""
+        return self.values[tuple(indices.T)]
+
+    def times(self, factor: float) -> Unfolded:
+        """The same in other units."""
+        return Unfolded(self.values * factor)
+
+
+def unseen(obs: Observations) -> np.ndarray:
+    """Cells of slices without an entry, shape ``(n, order)``."""
+    empty = np.zeros(obs.shape, dtype=bool)
+    for mode in range(obs.order):
+        empty |= (obs.counts(mode) == 0).reshape([-1 if m == mode else 1 for m in range(obs.order)])
+    return np.argwhere(empty)
+
+
+def _dense(bare: Observations) -> np.ndarray:
+    array = np.full(bare.shape, np.nan)
+    array[tuple(bare.coords)] = bare.values
+    return array
+
+
+def to_arrays(chosen: tuple[Choice, np.ndarray] | None) -> Arrays:
+    """What `choose` found, for a journal."""
+    if chosen is None:
+        return {}
+    choice, errors = chosen
+    mode, lags = [] if choice.mode is None else [choice.mode], np.array(choice.unfolding.lags, int).reshape(-1, 2)
+    how = {"modes": np.array(choice.unfolding.modes), "lags": lags, "sweeps": np.array(choice.sweeps), "mode": np.array(mode, int)}
+    return how | {"shares": choice.shares, "rest": choice.rest, "errors": errors}
+
+
+def from_arrays(arrays: Arrays, shape: tuple[int, ...]) -> tuple[Choice, np.ndarray] | None:
+    """The way back from `to_arrays`."""
+    if not arrays:
+        return None
+    unfolding = Unfolding(shape, tuple(arrays["modes"].tolist()), tuple((mode, step) for mode, step in arrays["lags"].tolist()))
+    mode = next(iter(arrays["mode"].tolist()), None)
+    return Choice(unfolding, int(arrays["sweeps"]), mode, arrays["shares"], arrays["rest"]), arrays["errors"]
+
+
+# --- the choice -----------------------------------------------------------------------------------
+
+
+class Judge:
+    """What fits are compared by on held-out gaps, and the shares in which they err least together.
+
+        score^2 = geometric mean over slices of  mean over the slice's gaps of  rho(root mean square error in the gap)
+
+    with ``rho(e) = e^2`` up to `c`, and ``2 c e - c^2`` beyond; `c` is `BEND` times the mean error that `residual`
+    leaves in the slice's gaps.
+    """
+
+    def __init__(self, residual: np.ndarray, held: Observations, gaps: Gaps, mode: int | None):
+        self._weights = root_weights(held)
+        self._slices, self.count = slices_of(held.coords, held.shape, mode)
+        self._gap = np.unique(self._slices + self.count * gaps.numbers(held.coords, held.shape), return_inverse=True)[1].ravel()
+        self._sizes = np.bincount(self._gap)  # entries of each gap
+        self._slice = np.zeros(len(self._sizes), int)
+        self._slice[self._gap] = self._slices
+        self._bend = BEND * self._means(self._errors(residual))[self._slice]
+        self._bend[self._bend == 0] = np.finfo(float).tiny
+
+    def score(self, residual: np.ndarray) -> float:
+        errors, bend = self._errors(residual), self._bend
+        means = self._means(np.where(errors < bend, errors**2, bend * (2 * errors - bend)))
+        return float(np.exp(0.5 * np.average(np.log(np.maximum(means, np.finfo(float).tiny)), weights=self._entries)))
+
+    def gain(self, before: np.ndarray, after: np.ndarray) -> float:
+        """How far the mean over gaps of the log error falls, in standard errors."""
+        tiny = np.finfo(float).tiny
+        falls = np.log(np.maximum(self._errors(before), tiny) / np.maximum(self._errors(after), tiny))
+        spread = float(falls.std())
+        return float(falls.mean()) / spread * np.sqrt(len(falls)) if spread > 0 else np.inf * np.sign(falls.mean())
+
+    def shares(self, target: np.ndarray, fitted: np.ndarray) -> np.ndarray:
+        """Shares of the columns of `fitted`, >= 0, shape ``(columns, slices)``, by reweighted least squares from the first column alone."""
+        errors, whole, pull = self._errors(target - fitted[:, 0]), np.zeros(0), np.zeros(0)
+        for _ in range(ROUNDS):
+            each = np.sqrt(np.minimum(1.0, self._bend / np.maximum(errors, self._bend))) / self._bend
+            pull = self._weights * each[self._gap]
+            whole = nnls(fitted * pull[:, None], target * pull)[0]
+            errors = self._errors(target - fitted @ whole)
+        if self.count == 1:
+            return whole[:, None]
+        pull = pull / np.sqrt(self._sizes)[self._gap]  # entries of a gap err alike: they are one observation
+        drawn, shares = np.eye(len(whole)) / SPREAD, np.empty((len(whole), self.count))
+        for j in range(self.count):
+            own = self._slices == j
+            rows = np.concatenate([fitted[own] * pull[own, None], drawn])
+            shares[:, j] = nnls(rows, np.concatenate([target[own] * pull[own], whole / SPREAD]))[0]
+        return shares
+
+    def joint(self, target: np.ndarray, fitted: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """Score, shares and errors of the columns of `fitted` together."""
+        shares = self.shares(target, fitted)
+        residual = target - np.einsum("ij,ji->i", fitted, shares[:, self._slices])
+        return self.score(residual), shares, residual
+
+    def _errors(self, residual: np.ndarray) -> np.ndarray:
+        """Root mean square error in each gap."""
+        return np.sqrt(np.bincount(self._gap, (residual * self._weights) ** 2) / self._sizes)
+
+    @property
+    def _entries(self) -> np.ndarray:
+        """Of each slice."""
+        return np.bincount(self._slice, self._sizes, self.count)
+
+    def _means(self, each: np.ndarray) -> np.ndarray:
+        """Mean over each slice's gaps, larger ones counting more."""
+        return np.bincount(self._slice, each * self._sizes, self.count) / np.maximum(self._entries, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Trial:
+    choice: Choice
+    score: float  # of unfolding and all else in their shares
+    errors: np.ndarray
+
+
+def choose(best: Point, train: Observations, held: Observations, gaps: Gaps) -> tuple[Choice, np.ndarray] | None:
+    """The unfolding that helps `best` most to fill the entries held out as `gaps`, and the errors then left; None where none does.
+
+    `train` and `held` are in the units of the data. Slices along which gaps run are rows, never columns.
+    """
+    if train.order < 3 or train.cells > CELLS:
+        return None
+    array = _dense(train.with_values(train.values - best.frame.offset_at(train.coords)))
+    target = held.values - best.frame.offset_at(held.coords)
+    judge = Judge(best.residual, held, gaps, best.frame.mode)
+
+    def tried(unfolding: Unfolding) -> list[_Trial]:
+        """After the sweeps of `STOPS`, until more of them do not help; none where they take too much work."""
+        normal, trials, done = Normal(unfolding.matrix(array)), [], 0
+        for stop in STOPS:
+            if stop * normal.work > WORK:
+                break
+            for _ in range(stop - done):
+                normal.sweep()
+            done, fitted = stop, unfolding.folded(normal.filled())[tuple(held.coords)]
+            score, (rest, shares), errors = judge.joint(target, np.stack([target - best.residual, fitted], axis=1))
+            trials.append(_Trial(Choice(unfolding, stop, best.frame.mode, shares, rest), score, errors))
+            if len(trials) > 1 and score >= trials[-2].score:
+                break
+        return trials
+
+    trials = [trial for unfolding in _plain(train.shape, gaps) for trial in tried(unfolding)]
+    if not trials:
+        return None
+    top = _lagged(min(trials, key=_score_of), tried)
+    pays = top.score < PAYS * judge.score(best.residual) and judge.gain(best.residual, top.errors) > SURE
+    return (top.choice, top.errors) if pays else None
+
+
+def _score_of(trial: _Trial) -> float:
+    return trial.score
+
+
+def _plain(shape: tuple[int, ...], gaps: Gaps) -> Iterator[Unfolding]:
+    candidates = [mode for mode in range(len(shape)) if mode != gaps.run]
+    for count in range(1, len(shape)):
+        for modes in combinations(candidates, count):
+            unfolding = Unfolding(shape, modes)
+            if _fits(unfolding):
+                yield unfolding
+
+
+def _fits(unfolding: Unfolding) -> bool:
+    large = unfolding.width > WIDEST or unfolding.rows * unfolding.width > CELLS
+    return unfolding.columns > 1 and unfolding.rows >= ROWS * unfolding.width and not large
+
+
+def _lagged(top: _Trial, tried: Callable[[Unfolding], list[_Trial]]) -> _Trial:
+    """`top`, or its unfolding with more and more lagged copies: along the mode where that helps most, for as long as it does."""
+    steps = dict.fromkeys(top.choice.unfolding.others, 1)
+    while True:
+        found: list[tuple[float, int, _Trial]] = []
+        for mode, step in steps.items():
+            unfolding = top.choice.unfolding
+            unfolding = replace(unfolding, lags=(*unfolding.lags, (mode, step), (mode, -step)))
+            if unfolding.shape[mode] > 2 * step and _fits(unfolding):
+                found += [(trial.score, mode, trial) for trial in tried(unfolding)]
+        score, mode, trial = min(found, default=(np.inf, 0, top), key=lambda each: each[:2])
+        if score > LAGGED * top.score:
+            return top
+        top, steps[mode] = trial, steps[mode] + 1
