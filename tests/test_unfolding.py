@@ -10,7 +10,7 @@ from planted import hidden_error, planted
 from rankless.gaps import Gaps
 from rankless.kriging import Correlation, Groups, Neighbours
 from rankless.observations import Observations
-from rankless.unfolding import BEND, NOISE, Choice, Judge, Normal, Unfolding, from_arrays, to_arrays, unseen
+from rankless.unfolding import BEND, NOISE, Choice, Judge, Normal, Unfolding, from_arrays, to_arrays
 
 RNG = np.random.default_rng(0)
 
@@ -92,12 +92,27 @@ def test_a_score_is_the_error_where_no_gap_stands_out():
     assert judge.score(5.0 * ones) == pytest.approx(np.sqrt(2 * BEND * 5.0 - BEND**2))
 
 
+def test_cells_of_which_nothing_is_known_are_named():
+    array = RNG.normal(size=(3, 20, 4, 2))
+    array[1, :, :, 0] = array[:, 5, 2] = array[0, 0, 0, 0] = np.nan
+    obs = Observations.from_array(array)
+    expected = np.zeros(array.shape, dtype=bool)
+    expected[1, :, :, 0] = expected[:, 5, 2] = True
+    for lags in ((), ((1, 1), (1, -1))):
+        values, cells = Choice(Unfolding(array.shape, (0, 3), lags), 5, None, np.ones(1), np.ones(1)).given(obs)
+        if lags:
+            expected[:, 5, 2] = False  # the days around tell
+            expected[1, :, :, 0] = True
+        np.testing.assert_array_equal(cells, np.argwhere(expected))
+        np.testing.assert_array_equal(values.shape, array.shape)
+
+
 def test_a_gain_is_in_standard_errors():
     held = Observations.from_array(RNG.normal(size=(4, 50, 6)))
     judge = Judge(held.values, held, Gaps((2,), None, 1), None)
-    assert judge.gain(held.values, 0.5 * held.values) > 1e3 and judge.gain(0.5 * held.values, held.values) < -1e3
+    assert judge.gain(held.values, 0.5 * held.values) > 10 and judge.gain(0.5 * held.values, held.values) < -10
     noise = [judge.gain(RNG.normal(size=held.size), RNG.normal(size=held.size)) for _ in range(200)]
-    assert np.std(noise) == pytest.approx(1.0, abs=0.2)
+    assert np.mean(np.array(noise) > 2) < 0.1  # of two tests, each by chance 2.3 %
 
 
 def test_cells_of_a_gap_share_a_number():
@@ -149,8 +164,7 @@ def test_a_slice_never_seen_keeps_what_was_said():
     with pytest.warns(UserWarning, match="no observed entry"):
         est = rankless.complete(array, random_state=0).estimator
     assert est.unfolded_ is not None
-    cells = unseen(Observations.from_array(array))
-    np.testing.assert_array_equal(np.unique(cells[:, 1]), [30])
+    cells = np.argwhere(np.isnan(array) & (np.arange(40)[:, None, None] == 30))
     if not any(est.smooth_):
         np.testing.assert_allclose(est.predict(cells), est.main_effects_.at(cells))
 
@@ -170,7 +184,8 @@ def test_a_choice_survives_the_journal():
     assert again is not None
     np.testing.assert_array_equal(again[1], errors)
     obs = Observations.from_array(np.where(RNG.random(shape) < 0.5, RNG.normal(size=shape), np.nan))
-    np.testing.assert_array_equal(again[0].given(obs).values, choice.given(obs).values)
+    for mine, theirs in zip(again[0].given(obs), choice.given(obs), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
     assert from_arrays(to_arrays(None), shape) is None
 
 

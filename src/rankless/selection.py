@@ -288,8 +288,8 @@ def _beside(found: Found, choice: unfolding.Choice, obs: Observations, workers: 
     bare = obs.with_values(obs.values - found.frame.offset_at(obs.coords))
 
     def compute() -> dict[str, np.ndarray]:
-        values, cells = choice.given(bare).values, unfolding.unseen(obs)
-        said = found.at(cells) - found.frame.offset_at(cells.T)  # in slices never seen nothing else is known
+        values, cells = choice.given(bare)
+        said = found.at(cells) - found.frame.offset_at(cells.T)
         values[tuple(cells.T)] = said * (1.0 - choice.rest[slices_of(cells.T, obs.shape, choice.mode)[0]])
         return {"values": values}
 

@@ -42,7 +42,7 @@ CALL = 2e5  # multiply-adds that cost as much as the calls for one pattern
 CELLS = 4_000_000  # of an array, and of an unfolding with its copies, at most
 LAGGED = 0.995  # score over that without a lag, above which the lag is not used
 PAYS = 0.985  # score over that without the unfolding, above which it is left out
-SURE = 3.0  # mean log of the errors of gaps, lowered by less than this many standard errors, and it is left out too
+SURE = 3.0  # standard errors by which errors of gaps have to fall besides
 BEND = 2.0  # error of a gap over the mean, beyond which it counts by its size
 ROUNDS = 6  # of reweighting gaps
 SPREAD = 0.1  # how far a slice's shares are believed to lie from those of the whole: a standard deviation
@@ -135,6 +135,10 @@ class Normal:
         """``E[s]`` of every row, in the units of the matrix."""
         return (self.mean + self._rest[0] @ self.covariance) * self._scale + self._centre
 
+    def silent(self) -> np.ndarray:
+        """Where nothing is known: nothing was seen of the row or of the column."""
+        return ~np.logical_and.outer(self._seen.any(axis=1), self._seen.any(axis=0))
+
     def _solved(self) -> tuple[np.ndarray, np.ndarray]:
         """`z` of every row, and the sum over rows of `B`."""
         z, inverse = np.zeros_like(self._values), np.zeros_like(self.covariance)
@@ -160,14 +164,17 @@ class Choice:
     shares: np.ndarray
     rest: np.ndarray
 
-    def given(self, bare: Observations) -> Unfolded:
-        """What to add to the rest in its share, given all that is seen, the offset taken off."""
+    def given(self, bare: Observations) -> tuple[np.ndarray, np.ndarray]:
+        """What to add to the rest in its share, in every cell, and the cells it knows nothing of; given what is seen less the offset."""
         normal = Normal(self.unfolding.matrix(_dense(bare)))
         for _ in range(self.sweeps):
             normal.sweep()
         along = [1] * bare.order
         along[self.mode or 0] = len(self.shares)
-        return Unfolded(self.shares.reshape(along) * self.unfolding.folded(normal.filled()))
+        silent = self.unfolding.folded(normal.silent())
+        for mode in range(bare.order):  # lagged copies do not stand for a slice of its own
+            silent |= (bare.counts(mode) == 0).reshape([-1 if m == mode else 1 for m in range(bare.order)])
+        return self.shares.reshape(along) * self.unfolding.folded(normal.filled()), np.argwhere(silent)
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,14 +190,6 @@ class Unfolded:
     def times(self, factor: float) -> Unfolded:
         """The same in other units."""
         return Unfolded(self.values * factor)
-
-
-def unseen(obs: Observations) -> np.ndarray:
-    """Cells of slices without an entry, shape ``(n, order)``."""
-    empty = np.zeros(obs.shape, dtype=bool)
-    for mode in range(obs.order):
-        empty |= (obs.counts(mode) == 0).reshape([-1 if m == mode else 1 for m in range(obs.order)])
-    return np.argwhere(empty)
 
 
 def _dense(bare: Observations) -> np.ndarray:
@@ -241,16 +240,22 @@ class Judge:
         self._bend[self._bend == 0] = np.finfo(float).tiny
 
     def score(self, residual: np.ndarray) -> float:
-        errors, bend = self._errors(residual), self._bend
-        means = self._means(np.where(errors < bend, errors**2, bend * (2 * errors - bend)))
+        means = self._means(self._rho(residual))
         return float(np.exp(0.5 * np.average(np.log(np.maximum(means, np.finfo(float).tiny)), weights=self._entries)))
 
     def gain(self, before: np.ndarray, after: np.ndarray) -> float:
-        """How far the mean over gaps of the log error falls, in standard errors."""
-        tiny = np.finfo(float).tiny
-        falls = np.log(np.maximum(self._errors(before), tiny) / np.maximum(self._errors(after), tiny))
-        spread = float(falls.std())
-        return float(falls.mean()) / spread * np.sqrt(len(falls)) if spread > 0 else np.inf * np.sign(falls.mean())
+        """By how many standard errors errors of gaps fall on average: rho over its slice's mean, or where that is surer their logs.
+
+        Few gaps show the first only where none is wild, and logs hang on gaps that are filled nearly without error.
+        """
+        tiny, first, last = np.finfo(float).tiny, self._rho(before), self._rho(after)
+        falls = (first - last) / np.maximum(self._means(first), tiny)[self._slice]
+        logs = np.log(np.maximum(self._errors(before), tiny) / np.maximum(self._errors(after), tiny))
+        return max(float(each.mean()) / max(float(each.std()), tiny) * np.sqrt(len(each)) for each in (falls, logs))
+
+    def _rho(self, residual: np.ndarray) -> np.ndarray:
+        errors, bend = self._errors(residual), self._bend
+        return np.where(errors < bend, errors**2, bend * (2 * errors - bend))
 
     def shares(self, target: np.ndarray, fitted: np.ndarray) -> np.ndarray:
         """Shares of the columns of `fitted`, >= 0, shape ``(columns, slices)``, by reweighted least squares from the first column alone."""
@@ -306,6 +311,7 @@ def choose(best: Point, train: Observations, held: Observations, gaps: Gaps) -> 
         return None
     array = _dense(train.with_values(train.values - best.frame.offset_at(train.coords)))
     target = held.values - best.frame.offset_at(held.coords)
+    said = target - best.residual
     judge = Judge(best.residual, held, gaps, best.frame.mode)
 
     def tried(unfolding: Unfolding) -> list[_Trial]:
@@ -316,8 +322,9 @@ def choose(best: Point, train: Observations, held: Observations, gaps: Gaps) -> 
                 break
             for _ in range(stop - done):
                 normal.sweep()
-            done, fitted = stop, unfolding.folded(normal.filled())[tuple(held.coords)]
-            score, (rest, shares), errors = judge.joint(target, np.stack([target - best.residual, fitted], axis=1))
+            done, known = stop, ~unfolding.folded(normal.silent())[tuple(held.coords)]
+            fitted = np.where(known, unfolding.folded(normal.filled())[tuple(held.coords)], said)
+            score, (rest, shares), errors = judge.joint(target, np.stack([said, fitted], axis=1))
             trials.append(_Trial(Choice(unfolding, stop, best.frame.mode, shares, rest), score, errors))
             if len(trials) > 1 and score >= trials[-2].score:
                 break
@@ -326,7 +333,9 @@ def choose(best: Point, train: Observations, held: Observations, gaps: Gaps) -> 
     trials = [trial for unfolding in _plain(train.shape, gaps) for trial in tried(unfolding)]
     if not trials:
         return None
-    top = _lagged(min(trials, key=_score_of), tried)
+    roomy = [trial for trial in trials if 3 * trial.choice.unfolding.width <= WIDEST]  # a wide one may be the best by a hair, and the end
+    starts = [min(part, key=_score_of) for part in (trials, roomy) if part]
+    top = min(starts[0], _lagged(starts[-1], tried), key=_score_of)
     pays = top.score < PAYS * judge.score(best.residual) and judge.gain(best.residual, top.errors) > SURE
     return (top.choice, top.errors) if pays else None
 
