@@ -224,6 +224,8 @@ def environment(**more: str) -> dict[str, str]:
 def in_terminal(*command: str, folder: Path, width: int = 80, stdout: int | None = None, interrupt: str = "") -> tuple[int, str]:
     """Exit code, and what a terminal was sent, by a process whose stdin, stderr and, unless given, stdout it is."""
     parent, child = pty.openpty()
+    # background jobs begin deaf to ctrl-C; said here and not in a preexec_fn, for which Python would have to fork, threads and all
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     run = subprocess.Popen(
         [sys.executable, *command],
         cwd=folder,
@@ -231,8 +233,8 @@ def in_terminal(*command: str, folder: Path, width: int = 80, stdout: int | None
         stdin=child,
         stdout=child if stdout is None else stdout,
         stderr=child,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # background jobs begin deaf
     )
+    signal.signal(signal.SIGINT, before)
     os.close(child)
     sent, end, interrupted = b"", time.monotonic() + 120, False
     while time.monotonic() < end:
