@@ -141,7 +141,8 @@ def numbers(path, column: Any, start: int = 0) -> pd.Series:
     bad = np.flatnonzero(found.isna() & column.notna())
     if len(bad):
         raise Unclear(
-            f"row {start + bad[0] + 1} after the header of {path} has {short(column.iloc[bad[0]])} for {short(column.name)}, which is no number; "
+            f"row {start + bad[0] + 1} after the header of {path} has {short(column.iloc[bad[0]])} "
+            f"for {short(column.name)}, which is no number; "
             "leave the cell empty where nothing was observed"
         )
     return found
