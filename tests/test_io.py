@@ -290,6 +290,16 @@ def test_labels_are_texts_or_numbers(tmp_path, label, reason):
         io.read(tmp_path / "t.parquet", modes=["a", "b"], value="v")
 
 
+def test_a_label_that_is_no_utf8_is_one_clear_error(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    names = pa.array([b"k\xf6ln", b"bonn"], pa.binary()).view(pa.string())  # as other programs write them
+    parquet.write_table(pa.table({"a": names, "b": [1, 2], "v": [1.0, 2.0]}), tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match=r"t\.parquet is cut short or is no \.parquet file \(.*UTF8"):
+        io.read(tmp_path / "t.parquet", modes=["a", "b"], value="v")
+
+
 def test_names_by_the_thousand_are_not_all_told(tmp_path):
     (tmp_path / "t.csv").write_text(",".join(f"c{i}" for i in range(10_000)) + "\n")
     for options in ({}, {"modes": ["a", "b"], "value": "v"}):

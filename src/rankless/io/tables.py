@@ -158,4 +158,6 @@ def _need_pyarrow(path) -> None:
 def _read_parquet(path, columns: list[str]) -> pd.DataFrame:
     from pyarrow import parquet
 
-    return parquet.read_table(path, columns=columns).to_pandas(ignore_metadata=True)
+    table = parquet.read_table(path, columns=columns)
+    table.validate(full=True)  # a text that is no UTF-8 is passed on otherwise, and raises where nobody expects it
+    return table.to_pandas(ignore_metadata=True)
