@@ -64,6 +64,12 @@ def here(cells: Store, count: int, dtype: str = "float32", *, same_rows: bool = 
     return cells.measure(key, lambda: alone("here", count, dtype, shape))
 
 
+def as_full(cells: Store) -> list[Cell]:
+    """The cells on file whose rows are as full as those of the largest."""
+    keys = [{"what": "here", "count": count, "shape": " x ".join(map(str, dense(count))), "dtype": "float32"} for count in scale.COUNTS]
+    return [cell for key in keys if (cell := cells.find(key))]
+
+
 def cluster(cells: Store, workers: int, kills: int = 0) -> Cell:
     key = {"what": "cluster", "count": "", "shape": "", "dtype": "float64", "workers": workers, "kills": kills}
     return cells.measure(key, lambda: scale.cluster(workers, kills))

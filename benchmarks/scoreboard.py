@@ -13,13 +13,30 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from benchmarks import any_rank, bare, completion, dynamics, growth, kernel, matrix, page, peers, planted, race, ratings, reproduce, startup
+from benchmarks import (
+    any_rank,
+    bare,
+    completion,
+    dynamics,
+    growth,
+    kernel,
+    matrix,
+    page,
+    peers,
+    planted,
+    race,
+    ratings,
+    reproduce,
+    scale,
+    startup,
+)
 from benchmarks.__main__ import LONG, QUICK
 from benchmarks.machine import ROOT, machine
 from benchmarks.measures import data
 from benchmarks.measures.dynamics import ALS, PAPER, SAME
 from benchmarks.measures.peers import RANKS
 from benchmarks.measures.planted import SETTINGS, SLACK
+from benchmarks.measures.scale import COUNTS
 from benchmarks.store import Cell, median, numbers
 
 ACCURACY = {
@@ -212,6 +229,23 @@ def memory(**how: bool) -> Iterator[Figure]:
     found = kernel.store(**how).current(what="memory")
     yield at_most("bytes an entry, order 3, float64, input included: held", 64, median(found, "held"), found)
     yield at_most("the same: peak while sorting", 64, median(found, "peak"), found)
+    cells = scale.store(**how)
+    for dtype, bound in (("float32", 32), ("float64", 64)):
+        found = [cell for cell in cells.current(what="here", dtype=dtype) if int(cell["count"]) >= COUNTS[1]]
+        what = f"bytes an entry read in chunks, 10 M or more, {dtype}: peak while sorting"
+        yield at_most(what, bound, max(numbers(found, "bytes_peak"), default=math.nan), found)
+
+
+def many(**how: bool) -> Iterator[Figure]:
+    cells = scale.store(**how)
+    found = scale.as_full(cells)
+    value = abs(scale.slope(found) - 1) if len(found) == len(COUNTS) else math.nan
+    yield at_most("time of a sweep against 1 M to 100 M entries, rows as full: slope between logarithms, less 1", 0.05, value, found)
+    found = cells.current(what="cluster")
+    apart = max(numbers(found, "apart"), default=math.nan)
+    yield at_most(
+        "factors by 2 and 4 Dask workers, and with a worker killed ten times, less those by threads, relatively", 1e-12, apart, found
+    )
 
 
 def start_up(**how: bool) -> Iterator[Figure]:
@@ -229,6 +263,7 @@ GROUPS: dict[str, Callable[..., Iterator[Figure]]] = {
     "Ratings, nothing chosen": recommender,
     "Speed": speed,
     "Memory": memory,
+    "Entries by the million": many,
     "Start-up": start_up,
     "Depth: the science engine": science,
 }
