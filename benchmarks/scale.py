@@ -19,7 +19,8 @@ from benchmarks.store import Cell, Store
 from rankless.als.modes import packing
 
 SHAPE = scale.SHAPE
-KILLS = 10
+CLUSTERS = (2, 0), (4, 0), (2, 10)  # workers, and how many are killed
+PEERS = ["method", "seconds", "over rankless float64", "least RMSE"]
 MADE = f"""Arrays planted with {scale.TRUE_RANK} components, values of unit variance, noise {scale.NOISE}; a user's entries fall
 as a power of the user's rank, items crowd at the popular ones. A seeded script makes them a million at a time, and they are never
 held but as sorted entries. *Counted* is the making and counting, *sorted* the sorting, *a sweep* the median of {scale.TIMED} at
@@ -75,17 +76,19 @@ def cluster(cells: Store, workers: int, kills: int = 0) -> Cell:
     return cells.measure(key, lambda: scale.cluster(workers, kills))
 
 
-def beside(cells: Store) -> dict[str, dict[str, Cell]]:
-    """For each case what each method that is installed, and holds it, reached when."""
-    found: dict[str, dict[str, Cell]] = {}
+def beside(cells: Store) -> None:
+    """Each case by each method that is installed and holds it."""
     for name in scale_peers.CASES:
         for method, (able, _) in scale_peers.METHODS.items():
             if name in able:
                 key = {"what": f"beside: {name}", "count": "", "shape": method, "dtype": "", "workers": "", "kills": ""}
                 cells.attempt(key, functools.partial(alone, "traced", name, method, module="scale_peers"))
-                if cell := cells.find(key):
-                    found.setdefault(name, {})[method] = cell
-    return found
+
+
+def on_file(cells: Store) -> dict[str, dict[str, Cell]]:
+    """For each case that was measured what each method reached when."""
+    found = {name: {cell["shape"]: cell for cell in cells.current(what=f"beside: {name}")} for name in scale_peers.CASES}
+    return {name: methods for name, methods in found.items() if "rankless float64" in methods}
 
 
 def _beside_rows(found: dict[str, Cell]) -> list[list[str]]:
@@ -150,11 +153,28 @@ def _billion(each: float, row: float) -> str:
 
 
 def run(fresh: bool = False) -> None:
+    """Measure what is not on file, writing the page after each part, so that a run cut short leaves one."""
     cells = store(fresh=fresh)
-    dense_ones = [here(cells, count) for count in scale.COUNTS]
-    same = [here(cells, count, same_rows=True) for count in scale.COUNTS]
-    double = here(cells, scale.COUNTS[1], "float64")
-    clusters = [cluster(cells, 2), cluster(cells, 4), cluster(cells, 2, KILLS)]
+    for count in scale.COUNTS:
+        here(cells, count)
+        here(cells, count, same_rows=True)
+    here(cells, scale.COUNTS[1], "float64")
+    write()
+    for workers, kills in CLUSTERS:
+        cluster(cells, workers, kills)
+    write()
+    beside(cells)
+    write()
+
+
+def write() -> None:
+    """The page, of what is on file; cells of older code count, and the table says when they were measured."""
+    cells = store(aged=True)
+    dense_ones = as_full(cells)
+    same = list(cells.current(what="here", shape=" x ".join(map(str, SHAPE))))
+    same.sort(key=lambda cell: int(cell["count"]))
+    double = cells.current(what="here", dtype="float64")
+    clusters = cells.current(what="cluster")
     points = [*dense_ones, *same[:-1]]  # the largest is in both
     each, row_ = constants(points)
     columns = ["read_seconds", "sort_seconds", "sweep_seconds", "bytes_held", "bytes_peak", "peak_gib", "rank", "rmse"]
@@ -180,7 +200,7 @@ def run(fresh: bool = False) -> None:
         "scale",
         "Entries by the million",
         MADE,
-        page.table(head, [row(cell) for cell in (*dense_ones, double)]),
+        page.table(head, [row(cell) for cell in (*dense_ones, *double)]),
         f"Each row as full as at the largest: time against entries has slope **{slope(dense_ones):.3f}** between logarithms. "
         f"The {int(largest['entries']):,} entries take {float(largest['peak_gib']):.1f} GiB in all.",
         "The same 1,101,000 rows at any number of entries: each row is a small system to be solved however little is known of it.",
@@ -199,13 +219,14 @@ def run(fresh: bool = False) -> None:
         page.table(
             ["workers", "killed", "same", "sweep by threads, s", "by workers, s", "over", "sent, MB", "model", "received, MB", "model"],
             [_cluster_row(cell) for cell in clusters],
-        ),
+        )
+        if clusters
+        else "Not measured yet.",
         "## Beside peers",
         BESIDE,
-        *(
-            f"**{name}**\n\n" + page.table(["method", "seconds", "over rankless float64", "least RMSE"], _beside_rows(methods))
-            for name, methods in beside(cells).items()
-        ),
+        *(f"**{name}**\n\n" + page.table(PEERS, _beside_rows(methods)) for name, methods in on_file(cells).items()),
+        *([] if on_file(cells) else ["Not measured yet."]),
+        f"Cells measured {', '.join(sorted({cell['date'] for cell in cells.cells()}))}.",
     )
 
 
