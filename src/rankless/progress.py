@@ -165,11 +165,15 @@ def _bar(console) -> Iterator[Callback]:
     to_terminal = sys.stdout.isatty() or console.is_jupyter
     with rich.Progress(*columns, console=console, transient=True, refresh_per_second=5, redirect_stdout=to_terminal) as bars:
         bars.add_task("", total=None)
-        bar = bars.tasks[0]
+        bar, stage = bars.tasks[0], ""
 
         def show(progress: Progress) -> None:
+            nonlocal stage
             bar.description = str(progress)
             bar.total, bar.completed = (None, 0.0) if progress.fraction is None else (1.0, progress.fraction)
+            if progress.stage != stage:  # however short, each is seen
+                stage = progress.stage
+                bars.refresh()
 
         yield show
 
