@@ -23,9 +23,9 @@ CLUSTERS = (2, 0), (4, 0), (2, 10)  # workers, and how many are killed
 PEERS = ["method", "seconds", "over rankless float64", "least RMSE"]
 MADE = f"""Arrays planted with {scale.TRUE_RANK} components, values of unit variance, noise {scale.NOISE}; a user's entries fall
 as a power of the user's rank, items crowd at the popular ones. A seeded script makes them a million at a time, and they are never
-held but as sorted entries. *Counted* is the making and counting, *sorted* the sorting, *a sweep* the median of {scale.TIMED} at
-rank {scale.RANK}. *Peak* is what sorting added to the process at most, over the entries. *RMSE* is the distance from the planted
-values at cells drawn alike, after {scale.PROBLEM.max_sweeps} sweeps from a random start."""
+held but as sorted entries. *Counted* is the making and counting, *sorted* the sorting, *sweep* the median of {scale.TIMED} at
+rank {scale.RANK}. *Bytes* are those held an entry, *peak* what sorting added to the process at most, over the entries. *RMSE* is
+the distance from the planted values at cells drawn alike, after {scale.PROBLEM.max_sweeps} sweeps from a random start."""
 ON_A_CLUSTER = f"""Worker processes of one thread each read their own part of three million entries, beside as many threads of one
 process; float64, rank {scale.RANK}. *Same*: factors and the objective's history are equal to the bit. Bytes are those of a sweep;
 the model is that of [scale](../scale.md)."""
@@ -128,6 +128,10 @@ def _sizes(cell: Cell) -> tuple[int, ...]:
     return tuple(map(int, cell["shape"].split(" x ")))
 
 
+def _short(size: int) -> str:
+    return f"{size // 10**6} M" if size % 10**6 == 0 else f"{size // 1000} k" if size % 1000 == 0 else str(size)
+
+
 def model(entries: float, shape: tuple[int, ...], each: float, row: float, processors: int) -> float:
     """Seconds of a sweep on so many processors, by `docs/scale.md`."""
     return (len(shape) * entries * each + sum(shape) * row) / processors
@@ -177,23 +181,12 @@ def write() -> None:
     clusters = cells.current(what="cluster")
     points = [*dense_ones, *same[:-1]]  # the largest is in both
     each, row_ = constants(points)
-    columns = ["read_seconds", "sort_seconds", "sweep_seconds", "bytes_held", "bytes_peak", "peak_gib", "rank", "rmse"]
-    head = [
-        "entries",
-        "shape",
-        "numbers",
-        "counted, s",
-        "sorted, s",
-        "a sweep, s",
-        "bytes an entry",
-        "peak",
-        "whole process, GiB",
-        "rank",
-        "RMSE",
-    ]
+    columns = ["read_seconds", "sort_seconds", "sweep_seconds", "bytes_held", "bytes_peak", "peak_gib", "rmse"]
+    head = ["entries", "shape", "numbers", "counted, s", "sorted, s", "sweep, s", "bytes", "peak", "process, GiB", "RMSE"]
 
     def row(cell: Cell) -> list[str]:
-        return [f"{int(cell['entries']):,}", cell["shape"], cell["dtype"], *(page.number(float(cell[c])) for c in columns)]
+        figures = [page.number(float(cell[column])) for column in columns]
+        return [f"{int(cell['entries']):,}", " x ".join(map(_short, _sizes(cell))), cell["dtype"], *figures]
 
     largest = dense_ones[-1]
     page.write(
@@ -210,7 +203,15 @@ def write() -> None:
         f"a row {1e6 * row_:.2f} us: the least relative errors over the float32 sweeps above.",
         page.table(
             ["entries", "shape", "a sweep, s", "by the model"],
-            [[f"{int(c['entries']):,}", c["shape"], page.number(float(c["sweep_seconds"])), _modelled(c, each, row_)] for c in points],
+            [
+                [
+                    f"{int(c['entries']):,}",
+                    " x ".join(map(_short, _sizes(c))),
+                    page.number(float(c["sweep_seconds"])),
+                    _modelled(c, each, row_),
+                ]
+                for c in points
+            ],
         ),
         "A billion entries, 10,000,000 x 1,000,000 x 10,000, float32, on 16 workers of 16 such cores:",
         _billion(each, row_),
