@@ -63,6 +63,8 @@ def test_all_cells_are_written_to_a_table(table, tmp_path):
         (("-o", "out.npy"), "has suffix '.npy'; here .zarr or .parquet is written"),
         (("-o", "out.zarr", "--cells", "cells.csv"), "has suffix '.zarr'; here .csv or .parquet is written"),
         (("-o", "out.csv", "--cells", "none.csv"), "none.csv' does not exist"),
+        (("-o", "big.csv", "--cells", "cells.csv"), "big.csv' is the input; choose another name"),
+        (("-o", "cells.csv", "--cells", "cells.csv"), "cells.csv' is the input; choose another name"),
         (("-o", "out.csv", "--cells", "cells.csv", "--coverage", "0.9"), "--coverage does not go with --cells, --dask or --model"),
         (("-o", "out.csv", "--cells", "cells.csv", "--noise", "none"), "--noise does not go with --cells"),
         (("-o", "out.csv", "--cells", "cells.csv", "--dask", "tcp://127.0.0.1:9"), "no Dask scheduler answers at --dask tcp://127.0.0.1:9"),
@@ -80,6 +82,15 @@ def test_what_cannot_be_done_is_said_in_a_line(table, tmp_path, words, message, 
     assert message in err
     assert len(err.splitlines()) == 1
     assert sorted(p.name for p in tmp_path.iterdir()) == ["big.csv", "cells.csv"]
+
+
+def test_a_folder_that_is_no_store_is_kept(table, tmp_path):
+    (tmp_path / "out.zarr").mkdir()
+    (tmp_path / "out.zarr" / "thesis.txt").write_text("years of work")
+    code, _, err = run(tmp_path, "complete", "big.csv", "-o", "out.zarr", "--model", "m.npz", *KNOWN)
+    assert code == 2
+    assert "is there and is no .zarr store; choose another name" in err
+    assert (tmp_path / "out.zarr" / "thesis.txt").read_text() == "years of work"
 
 
 def test_a_slice_that_is_none_is_named(table, tmp_path):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-
-from rankless._files import check_writable
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="What complete --model wrote.")]
 
@@ -18,12 +16,13 @@ def fill(source: Path, output: Path, *, cells: Path | None, dask: str | None, mo
     """Fit `source` in chunks; write the cells that the table `cells` names, or all, and the model."""
     from rankless import large
 
-    _check(output, ".csv", ".parquet") if cells is not None else _check(output, ".zarr", ".parquet")
-    if model is not None:
-        _check(model, ".npz")
-    for path in (cells, source):
-        if path is not None and not path.exists():
+    inputs = [path for path in (cells, source) if path is not None]
+    for path in inputs:
+        if not path.exists():
             raise ValueError(f"{str(path)!r} does not exist")
+    _check(output, inputs, ".zarr" if cells is None else ".csv", ".parquet")
+    if model is not None:
+        _check(model, inputs, ".npz")
     with _client(dask) as client:
         done = large.complete(source, client=client, verbose=not quiet, **options)
     if model is not None:
@@ -43,7 +42,7 @@ def predict(
     """Fill the cells that a table names, however many, from a model that complete --model wrote."""
     from rankless.large import LargeCompletion
 
-    _check(output, ".csv", ".parquet")
+    _check(output, [cells], ".csv", ".parquet")
     count = LargeCompletion.load(model).write_cells(cells, output)
     print(f"wrote {output}: {count:,} cells")
 
@@ -76,13 +75,14 @@ def _labels(at: str) -> dict[str, str]:
     return {name.strip(): label.strip() for name, label in pairs}
 
 
-def _check(path: Path, *suffixes: str) -> None:
-    """Refuse a file that could not be written, before any work is done for it."""
+def _check(path: Path, inputs: Sequence[Path], *suffixes: str) -> None:
+    """Refuse a file that could not be written, or is an input, before any work is done for it."""
+    from rankless.io import check_output
+
     if path.suffix.lower() not in suffixes:
         raise ValueError(f"{str(path)!r} has suffix {path.suffix!r}; here {' or '.join(suffixes)} is written")
-    if not path.parent.is_dir():
-        raise ValueError(f"cannot write {str(path)!r}: {str(path.parent)!r} is no folder; create it or choose another")
-    check_writable(path)
+    for source in inputs:
+        check_output(path, source)
 
 
 @contextmanager
