@@ -26,6 +26,7 @@ _ENGINE = (
     "fitting",
     "frame",
     "gaps",
+    "judge",
     "kriging",
     "observations",
     "scoring",

@@ -7,7 +7,8 @@ import pytest
 from scipy.optimize import nnls
 
 from rankless.als.annealing import empty, with_random
-from rankless.als.solver import Entries, Problem, State
+from rankless.als.entries import Entries
+from rankless.als.solver import Problem, State
 from rankless.blend import KEPT, Part, Pool, blend, in_shares, total, whole
 from rankless.frame import Frame
 from rankless.observations import Observations

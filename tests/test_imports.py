@@ -21,7 +21,7 @@ LAYERS = {
     **dict.fromkeys(["als", "dynamics", "effects", "gaps", "inspection", "difficulty", "diagnostics", "kinds", "scores", "matching"], 1),
     **dict.fromkeys(["frame", "kriging", "views"], 2),
     **dict.fromkeys(["scoring", "units", "report", "plots"], 3),
-    "blend": 4,
+    **dict.fromkeys(["blend", "judge"], 4),
     **dict.fromkeys(["walks", "transforms", "unfolding"], 5),
     **dict.fromkeys(["endings", "smoothing", "general", "options"], 6),
     "selection": 7,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,17 @@ from hypothesis import strategies as st
 
 import rankless
 from rankless.als.entries import Entries
-from rankless.io.chunks import cells, scan, whole
+from rankless.io.chunks import Scan, cells, scan
+from rankless.observations import Observations
+
+
+def whole(scanned: Scan) -> Observations:
+    """All entries as `Observations`, for a test."""
+    parts = list(scanned.chunks.read())
+    coords = np.concatenate([coords for coords, _ in parts], axis=1)
+    values = np.concatenate([values for _, values in parts])
+    options: dict[str, Any] = {"modes": scanned.modes, "labels": scanned.labels, "value_name": scanned.value_name}
+    return Observations.from_indices(coords.T, values, shape=scanned.shape, **options)
 
 
 def assert_whole(path, rows: int, **options) -> None:
@@ -136,7 +147,9 @@ def test_bad_tables_are_named(tmp_path, columns, message):
 
 def test_other_bad_input_is_named(tmp_path):
     np.save(tmp_path / "a.npy", np.ones((2, 2)))
-    with pytest.raises(ValueError, match=r"is read as a whole, not in chunks; these are read in chunks: \.parquet"):
+    with pytest.raises(
+        ValueError, match=r"is read as a whole, not in chunks; these are read in chunks: \.csv, \.parquet, \.nc, \.zarr, \.tns$"
+    ):
         scan(tmp_path / "a.npy")
     (tmp_path / "t.tns").write_text("1 1 2.0\n0 1 3.0\n")
     with pytest.raises(ValueError, match=r"entry 2 of .*, '0 1 3', has coordinate 0, but \.tns counts from 1"):
@@ -146,6 +159,16 @@ def test_other_bad_input_is_named(tmp_path):
         scan(tmp_path / "t.tns")
     (tmp_path / "t.parquet").write_bytes(b"PAR1 not really")
     with pytest.raises(ValueError, match=r"is cut short or is no \.parquet file"):
+        scan(tmp_path / "t.parquet", modes=["a", "b"], value="v")
+
+
+def test_a_label_that_is_no_utf8_is_one_clear_error(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    names = pa.array([b"k\xf6ln", b"bonn"], pa.binary()).view(pa.string())  # as other programs write them
+    parquet.write_table(pa.table({"a": names, "b": [1, 2], "v": [1.0, 2.0]}), tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match=r"t\.parquet is cut short or is no \.parquet file \(.*UTF8"):
         scan(tmp_path / "t.parquet", modes=["a", "b"], value="v")
 
 

@@ -9,7 +9,8 @@ from planted import hidden_error, planted
 from rankless import TensorCompleter, als
 from rankless.als import gibbs, settle, solver
 from rankless.als.annealing import empty, with_random
-from rankless.als.solver import Entries, Problem
+from rankless.als.entries import Entries
+from rankless.als.solver import Problem
 from rankless.als.workers import Workers
 from rankless.observations import Observations
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from planted import planted
 from rankless.als.annealing import empty
-from rankless.als.solver import Entries, Problem
+from rankless.als.entries import Entries
+from rankless.als.solver import Problem
 from rankless.completer import TensorCompleter
 from rankless.completion import complete
 from rankless.cp_tensor import CPTensor

@@ -8,9 +8,10 @@ import pytest
 import rankless
 from planted import hidden_error, planted
 from rankless.gaps import Gaps
+from rankless.judge import BEND, Judge
 from rankless.kriging import Correlation, Groups, Neighbours
 from rankless.observations import Observations
-from rankless.unfolding import BEND, NOISE, Choice, Judge, Normal, Unfolding, from_arrays, to_arrays
+from rankless.unfolding import NOISE, Choice, Normal, Unfolding, from_arrays, to_arrays
 
 RNG = np.random.default_rng(0)
 

@@ -12,7 +12,8 @@ from functools import cache
 import numpy as np
 
 from rankless.als.annealing import empty, with_random
-from rankless.als.solver import Entries, Problem, State, sweep, update_mode
+from rankless.als.entries import Entries
+from rankless.als.solver import Problem, State, sweep, update_mode
 from rankless.als.workers import Workers
 from rankless.observations import Observations
 

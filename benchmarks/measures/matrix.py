@@ -18,8 +18,9 @@ import numpy as np
 from benchmarks.machine import cores
 from benchmarks.measures.kernel import MATRIX, scattered
 from rankless.als.annealing import empty, with_random
+from rankless.als.entries import Entries
 from rankless.als.settle import settle
-from rankless.als.solver import Entries, Problem
+from rankless.als.solver import Problem
 from rankless.als.workers import Workers
 from rankless.observations import Observations
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from rankless.als.entries import Entries
 from rankless.als.settle import settle
-from rankless.als.solver import Entries, Problem, State
+from rankless.als.solver import Problem, State
 from rankless.als.workers import Workers
 from rankless.completion import complete
 from rankless.cp_tensor import CPTensor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 _LOADED = 64 * 2**20  # compiled code, and the largest block in which a model is evaluated
@@ -57,23 +57,22 @@ def check_fit(size: int, shape: Sequence[int], *, itemsize: int = 8, weighted: b
     >>> check_fit(100, (10, 10, 10))
     """
     need = fit_bytes(size, shape, itemsize=itemsize, weighted=weighted)
-    for have, whose in left():
-        if need > have:
-            raise ValueError(
-                f"fitting {size:,} entries of shape {tuple(map(int, shape))} takes about {in_words(need)} more and {whose} leaves "
-                f"{in_words(max(have, 0))}; raise the limit, or fit a part: "
-                f"obs.subset(np.random.default_rng(0).random(obs.size) < {max(0.9 * have / need, 0.01):.2f})"
-            )
+
+    def part(have: int) -> str:
+        share = max(0.9 * have / need, 0.01)
+        return f"raise the limit, or fit a part: obs.subset(np.random.default_rng(0).random(obs.size) < {share:.2f})"
+
+    check_room(need, f"fitting {size:,} entries of shape {tuple(map(int, shape))}", part)
 
 
-def check_room(need: int, what: str, mend: str) -> None:
-    """Raise ValueError if `what` would need more memory than this process may still take.
+def check_room(need: int, what: str, mend: Callable[[int], str]) -> None:
+    """Raise ValueError if `what` would need more memory than this process may still take; `mend` is told how much that is.
 
-    >>> check_room(1000, "this", "leave it")
+    >>> check_room(1000, "this", lambda have: "leave it")
     """
     for have, whose in left():
         if need > have:
-            raise ValueError(f"{what} takes about {in_words(need)} more and {whose} leaves {in_words(max(have, 0))}; {mend}")
+            raise ValueError(f"{what} takes about {in_words(need)} more and {whose} leaves {in_words(max(have, 0))}; {mend(have)}")
 
 
 def left() -> Iterator[tuple[int, str]]:

@@ -21,7 +21,10 @@ from rankless.recovery import checkpoint, how_to_go_on, not_written, say, so_far
 from rankless.shown import facts, print_scores, print_slices
 
 if TYPE_CHECKING:
+    from rankless.checkpoint import Journal
+    from rankless.completion import Completion
     from rankless.kinds import Given
+    from rankless.progress import Callback
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -143,9 +146,8 @@ def complete(
             | {"--report": report is not None, "--coverage": coverage is not None, "--resume": resume, "--nonnegative": nonnegative}
             | {"--loss": loss != "gaussian", "--duplicates": duplicates != "error", "--absent": absent is not None}
         )
-        names = None if modes is None else [name.strip() for name in modes.split(",")]
         where = {"cells": cells, "model": model, "dask": dask, "quiet": quiet}
-        chunks.fill(source, output, **where, modes=names, value=value, index_base=index_base, random_state=seed, **known)
+        chunks.fill(source, output, **where, modes=_names(modes), value=value, index_base=index_base, random_state=seed, **known)
         return
     io.check_output(output, source)
     if coverage is not None:
@@ -159,7 +161,7 @@ def complete(
         "noise": None if noise == "none" else noise,
         "n_fits": _number(n_fits, "n-fits", int),
         "value_transform": _choice(value_transform, "value-transform", {"auto": "auto", "none": None, "sqrt": "sqrt", "log": "log"}),
-        "smooth": {"auto": "auto", "none": None}.get(smooth, [name.strip() for name in smooth.split(",")]),
+        "smooth": {"auto": "auto", "none": None}.get(smooth, _names(smooth)),
         "loss": loss,
         "nonnegative": nonnegative,
     }
@@ -170,25 +172,34 @@ def complete(
 
     done = Completion(TensorCompleter(random_state=seed, **options), given)
     with checkpoint(output, checkpoint_every, resume) as journal, shown(not quiet) as callback:
-        tracker = Tracker(callback)
-        try:
-            done.estimator.fit(given.fitted, callback=callback, checkpoint=journal)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(so_far(done, output, journal)) from None
-        tracker.stage(f"writing {output}")
-        try:
-            io.write(output, done, index_base=index_base, coverage=coverage)
-            if report is not None:
-                tracker.stage(f"writing {report}")
-                done.report(report, title=f"{source.name}, filled in")
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(how_to_go_on(journal)) from None
-        except (OSError, ValueError) as problem:
-            raise not_written(problem, done, output, journal) from None
+        _fit_and_write(done, output, report, journal, callback, index_base=index_base, coverage=coverage, title=f"{source.name}, filled in")
     print(done.summary())
     for path in (output, report):
         if path is not None:
             print(f"wrote {path}")
+
+
+def _fit_and_write(
+    done: Completion, output: Path, report: Path | None, journal: Journal, callback: Callback | None, *, title: str, **options
+) -> None:
+    """Fit, write the filled cells and the page; what ends it early says what there is, and how to go on."""
+    from rankless import io
+
+    tracker = Tracker(callback)
+    try:
+        done.estimator.fit(done.given.fitted, callback=callback, checkpoint=journal)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(so_far(done, output, journal)) from None
+    tracker.stage(f"writing {output}")
+    try:
+        io.write(output, done, **options)
+        if report is not None:
+            tracker.stage(f"writing {report}")
+            done.report(report, title=title)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(how_to_go_on(journal)) from None
+    except (OSError, ValueError) as problem:
+        raise not_written(problem, done, output, journal) from None
 
 
 @app.command()
@@ -261,8 +272,11 @@ app.command("reproduce")(_plainly(reproduce))
 def _load(source: Path, modes: str | None, value: str | None, **options) -> Given:
     from rankless import io
 
-    names = None if modes is None else [name.strip() for name in modes.split(",")]
-    return io.load(source, modes=names, value=value, **options)
+    return io.load(source, modes=_names(modes), value=value, **options)
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",")]
 
 
 def _check_page(report: Path, *others: Path) -> None:

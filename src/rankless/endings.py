@@ -13,9 +13,10 @@ from time import perf_counter
 import numpy as np
 
 from rankless.als.annealing import empty, with_random
+from rankless.als.entries import Entries
 from rankless.als.gibbs import KEPT, mean_of_draws
 from rankless.als.settle import settle
-from rankless.als.solver import Entries, Problem, State, component_sizes
+from rankless.als.solver import Problem, State, component_sizes
 from rankless.blend import lone, total
 from rankless.cp_tensor import CPTensor
 from rankless.effects import MainEffects

@@ -22,7 +22,8 @@ import numpy as np
 
 from rankless import endings, unfolding
 from rankless.als.annealing import empty
-from rankless.als.solver import Entries, Problem
+from rankless.als.entries import Entries
+from rankless.als.solver import Problem
 from rankless.als.workers import Workers
 from rankless.blend import Part, Pool, blend, fitted, in_shares, total, whole
 from rankless.cp_tensor import CPTensor

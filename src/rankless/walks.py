@@ -19,8 +19,9 @@ from typing import Literal
 import numpy as np
 
 from rankless.als.annealing import anneal, empty, with_random
+from rankless.als.entries import Entries
 from rankless.als.settle import settle
-from rankless.als.solver import Entries, Problem, State
+from rankless.als.solver import Problem, State
 from rankless.als.workers import Workers
 from rankless.blend import MOST_FITS, Pool
 from rankless.cp_tensor import CPTensor

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from rankless.als.solver import Entries, State
+from rankless.als.entries import Entries
+from rankless.als.solver import State
 from rankless.observations import Observations
 
 LETTERS = "abcdefgh"

@@ -10,7 +10,8 @@ from oracles import dense, factors_of, objective, observed, problems, random_sta
 
 from rankless.als import solver
 from rankless.als.annealing import anneal, deepen, empty, with_random
-from rankless.als.solver import Entries, Problem
+from rankless.als.entries import Entries
+from rankless.als.solver import Problem
 from rankless.als.workers import Workers
 
 

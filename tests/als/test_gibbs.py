@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from rankless.als.annealing import empty, with_random
+from rankless.als.entries import Entries
 from rankless.als.gibbs import _prior_of, draws, mean_of_draws
 from rankless.als.kernels import draw_rows
 from rankless.als.rows import read_by_kernels
-from rankless.als.solver import Entries, State
+from rankless.als.solver import State
 from rankless.als.workers import Workers
 from rankless.observations import Observations
 

@@ -10,8 +10,9 @@ from oracles import LETTERS, dense, factors_of, objective, observed, problems, r
 
 from rankless.als import modes as modes_module
 from rankless.als import workers as workers_module
+from rankless.als.entries import Entries
 from rankless.als.kernels import PANEL
-from rankless.als.solver import Entries, Problem, State, update_mode
+from rankless.als.solver import Problem, State, update_mode
 from rankless.als.workers import Workers
 from rankless.observations import Observations
 

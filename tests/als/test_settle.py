@@ -13,8 +13,9 @@ from rankless.als import modes as modes_module
 from rankless.als import settle as settling
 from rankless.als import solver
 from rankless.als import workers as workers_module
+from rankless.als.entries import Entries
 from rankless.als.settle import settle
-from rankless.als.solver import Entries, Problem, balance, measure_loss, sweep
+from rankless.als.solver import Problem, balance, measure_loss, sweep
 from rankless.als.workers import Workers
 from rankless.observations import Observations
 

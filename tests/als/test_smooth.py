@@ -13,8 +13,9 @@ from rankless import als
 from rankless.als import modes as modes_module
 from rankless.als import solver
 from rankless.als import workers as workers_module
+from rankless.als.entries import Entries
 from rankless.als.settle import settle
-from rankless.als.solver import Entries, Problem, balance, prune, sweep, update_mode
+from rankless.als.solver import Problem, balance, prune, sweep, update_mode
 from rankless.als.workers import Workers
 from rankless.observations import Observations
 

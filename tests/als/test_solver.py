@@ -11,8 +11,9 @@ from oracles import dense, factors_of, objective, observed, penalty_of, problems
 from rankless.als import modes as modes_module
 from rankless.als import solver
 from rankless.als import workers as workers_module
+from rankless.als.entries import Entries
 from rankless.als.settle import settle
-from rankless.als.solver import Entries, Problem, State, balance, prune, sweep, whole_energy
+from rankless.als.solver import Problem, State, balance, prune, sweep, whole_energy
 from rankless.als.workers import Workers
 
 depths = st.floats(0.0, 4.0)

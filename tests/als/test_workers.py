@@ -12,8 +12,8 @@ from oracles import observed, problems
 from threadpoolctl import threadpool_info
 
 from rankless.als import modes as modes_module
+from rankless.als.entries import Entries
 from rankless.als.modes import SortedMode, segments
-from rankless.als.solver import Entries
 from rankless.als.workers import Workers
 
 

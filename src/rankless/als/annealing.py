@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from rankless.als.entries import Entries
 from rankless.als.settle import Trace, settle
-from rankless.als.solver import Entries, Problem, State, objective
+from rankless.als.solver import Problem, State, objective
 from rankless.als.workers import Workers
 
 _SHALLOW_SWEEPS = 5  # enough for random components to align with the residual

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 _TRIES = 5  # times that Dask may give up an update, each after its own tries
-
 _LARGE = 2**20  # bytes of an argument that goes to the workers once, not with every call
 
 Place = Callable[["Rows", str], Any]
@@ -82,11 +81,12 @@ class ClusterEntries(Entries):
         if not threads:
             raise ValueError("the Dask cluster has no worker; start one (dask worker ADDRESS), or leave out client=")
         self.shape, self.order, self.size = shape, len(shape), int(counts[0].sum())
+        self._counts = counts
         self.dtype, self.offsets = np.dtype(dtype), np.concatenate([[0], np.cumsum(shape)])
         cuts = [even_parts(count, list(threads.values())) for count in counts]
         self.modes: Any = [RemoteMode(m, int(self.offsets[m]), shape[m], tuple(ranges)) for m, ranges in enumerate(cuts)]
-        self._rows = [Rows(ranges, count) for ranges, count in zip(zip(*cuts, strict=True), threads.values(), strict=True)]
-        self._parts: list[Any] = [place(rows, address) for rows, address in zip(self._rows, threads, strict=True)]
+        parts = zip(zip(*cuts, strict=True), threads.items(), strict=True)
+        self._parts: list[Any] = [place(Rows(ranges, count), address) for ranges, (address, count) in parts]
         self._factors: dict[int, tuple[np.ndarray, Future]] = {}
         self.bytes_sent = self.bytes_received = 0
 
@@ -108,7 +108,6 @@ class ClusterEntries(Entries):
 
         The workers must be able to read what the chunks read: a file on a disk that they share.
         """
-
         source = _held(client, chunks)
 
         def place(rows: Rows, address: str) -> Future:
@@ -117,6 +116,9 @@ class ClusterEntries(Entries):
         self = cls(chunks.shape, chunks.counts, dtype, client, place)
         self._measure()
         return self
+
+    def counts(self, mode: int) -> np.ndarray:
+        return self._counts[mode]
 
     def shifted(self, mean: float, effects: np.ndarray, factor: float) -> ClusterEntries:
         held = _held(self._client, effects)

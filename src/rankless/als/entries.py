@@ -91,6 +91,10 @@ class Entries:
         """Bytes of all that grows with the entries."""
         return sum(own.nbytes for own in self.modes)
 
+    def counts(self, mode: int) -> np.ndarray:
+        """Observed entries of each slice of `mode`."""
+        return self.modes[mode].counts()
+
     def over(self, mode: int, function: Callable, *args) -> list[Any]:
         """``function(own, (first, last), *args)`` of each part of a mode and its rows first..last: here there is one part."""
         own = self.modes[mode]
@@ -129,7 +133,7 @@ def _placed(chunks: Chunks, dtype: type[np.floating]) -> SortedMode:
     places, words = packing(chunks.shape, last)
     ends = np.cumsum(chunks.counts[last])
     free, none = np.concatenate([[0], ends[:-1]]).astype(np.int64), np.empty(0, dtype)
-    keys, values = np.empty((words, int(ends[-1])), np.uint32), np.empty(int(ends[-1]), dtype)
+    keys, values = np.zeros((words, int(ends[-1])), np.uint32), np.empty(int(ends[-1]), dtype)
     for coords, some in chunks.read():
         if (free + np.bincount(coords[last], minlength=len(free)) > ends).any():
             raise ValueError(CHANGED)

@@ -14,9 +14,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from rankless.als.entries import Entries
 from rankless.als.kernels import draw_rows
 from rankless.als.rows import over_rows
-from rankless.als.solver import Entries, State
+from rankless.als.solver import State
 from rankless.als.workers import Workers
 from rankless.checkpoint import Arrays, set_state, state_of
 from rankless.cp_tensor import CPTensor

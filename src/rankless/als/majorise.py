@@ -13,10 +13,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from rankless.als.entries import MEND, Entries
 from rankless.als.losses import Loss
 from rankless.als.nonnegative import update_mode as update_nonnegative
 from rankless.als.settle import Trace
-from rankless.als.solver import MEND, Entries, Problem, State, balance, objective, prune, update_mode, whole_energy
+from rankless.als.solver import Problem, State, balance, objective, prune, update_mode, whole_energy
 from rankless.als.workers import Workers
 from rankless.checkpoint import Arrays, digest
 from rankless.observations import Observations

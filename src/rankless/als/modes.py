@@ -82,7 +82,7 @@ class SortedMode:
         """Sort entries that stand in canonical order, `coords` of shape ``(N, n)``."""
         places, words = packing(shape, mode)
         counts = np.bincount(coords[mode], minlength=shape[mode])
-        keys = np.empty((words, len(values)), np.uint32)
+        keys = np.zeros((words, len(values)), np.uint32)
         if mode == 0:  # the canonical order is already sorted by the first mode: share its values
             sorting.pack(coords[1:], places, keys)
         else:
@@ -94,8 +94,7 @@ class SortedMode:
     def resorted(self, shape: Sequence[int], mode: int, counts: np.ndarray) -> SortedMode:
         """The same entries sorted by another mode; those of one row keep their order."""
         places, words = packing(shape, mode)
-        keys, values = np.empty((words, self.size), np.uint32), np.empty_like(self.values)
-        weights = np.empty_like(self.weights)
+        keys, values, weights = np.zeros((words, self.size), np.uint32), np.empty_like(self.values), np.empty_like(self.weights)
         sorting.move(*self._data(), self.mode, mode, _free(counts), places, keys, values, weights)
         return SortedMode.over(shape, mode, counts, keys, values, weights)
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from rankless.als.entries import Entries
 from rankless.als.kernels import _accumulate, _panel_for, _room_for
 from rankless.als.modes import SortedMode
 from rankless.als.rows import over_rows
-from rankless.als.solver import Entries, Problem, State, gram_of_others
+from rankless.als.solver import Problem, State, gram_of_others
 from rankless.als.vectors import jit, lanes, splat, store
 from rankless.als.workers import Workers
 from rankless.depth import mobility

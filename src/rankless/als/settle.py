@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rankless.als.solver import MEND, Entries, Problem, State, balance, measure_loss, objective, prune, sweep
+from rankless.als.entries import MEND, Entries
+from rankless.als.solver import Problem, State, balance, measure_loss, objective, prune, sweep
 from rankless.als.workers import Workers
 from rankless.checkpoint import Arrays
 

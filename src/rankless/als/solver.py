@@ -26,15 +26,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rankless.als.entries import MEND, Entries
+from rankless.als.entries import Entries
 from rankless.als.modes import SortedMode
 from rankless.als.rows import Terms
 from rankless.als.workers import Workers
 from rankless.checkpoint import Arrays
 from rankless.cp_tensor import CPTensor
 from rankless.depth import component_penalty, mobility
-
-__all__ = ["MEND", "Entries", "Problem", "State"]
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,23 @@ from rankless.als.vectors import jit
 
 
 @jit
+def coordinate(keys, places, line, e):
+    """What entry `e` keeps at a line of `places`."""
+    return (np.int64(keys[places[line, 0], e]) >> places[line, 1]) & places[line, 2]
+
+
+@jit
+def keep(keys, places, line, e, number):
+    """Have entry `e`, whose words are 0 at first, keep a coordinate at a line of `places`."""
+    keys[places[line, 0], e] |= np.uint32(np.int64(number) << places[line, 1])
+
+
+@jit
 def pack(others, places, keys):
     """Coordinates `others`, ``(N - 1, n)``, into words, their order kept."""
     for e in range(others.shape[1]):
-        for w in range(keys.shape[0]):
-            keys[w, e] = 0
         for m in range(places.shape[0]):
-            keys[places[m, 0], e] |= np.uint32(np.int64(others[m, e]) << places[m, 1])
+            keep(keys, places, m, e, others[m, e])
 
 
 @jit
@@ -27,10 +37,8 @@ def by_row(coords, mode, values, weights, free, places, keys, sorted_values, sor
         sorted_values[at] = values[e]
         if len(weights):
             sorted_weights[at] = weights[e]
-        for w in range(keys.shape[0]):
-            keys[w, at] = 0
         for m in range(places.shape[0]):
-            keys[places[m, 0], at] |= np.uint32(np.int64(coords[m if m < mode else m + 1, e]) << places[m, 1])
+            keep(keys, places, m, at, coords[m if m < mode else m + 1, e])
 
 
 @jit
@@ -39,22 +47,16 @@ def move(starts, places, keys, values, weights, mode, target, free, new_places, 
     own = target if target < mode else target - 1  # its line among the places of the old order
     for row in range(len(starts) - 1):
         for e in range(starts[row], starts[row + 1]):
-            to = (np.int64(keys[places[own, 0], e]) >> places[own, 1]) & places[own, 2]
+            to = coordinate(keys, places, own, e)
             at = free[to]
             free[to] = at + 1
             new_values[at] = values[e]
             if len(weights):
                 new_weights[at] = weights[e]
-            for w in range(new_keys.shape[0]):
-                new_keys[w, at] = 0
             for n in range(new_places.shape[0]):
                 m = n if n < target else n + 1  # the mode of this line
-                if m == mode:
-                    coordinate = row
-                else:
-                    old = m if m < mode else m - 1
-                    coordinate = (np.int64(keys[places[old, 0], e]) >> places[old, 1]) & places[old, 2]
-                new_keys[new_places[n, 0], at] |= np.uint32(coordinate << new_places[n, 1])
+                number = row if m == mode else coordinate(keys, places, m if m < mode else m - 1, e)
+                keep(new_keys, new_places, n, at, number)
 
 
 @jit
@@ -88,7 +90,7 @@ def residual_sums(starts, places, keys, values, base, mean, effects, sums, squar
         for e in range(starts[row], starts[row + 1]):
             rest = values[e] - own
             for m in range(places.shape[0]):
-                rest -= effects[places[m, 3] + ((np.int64(keys[places[m, 0], e]) >> places[m, 1]) & places[m, 2])]
+                rest -= effects[places[m, 3] + coordinate(keys, places, m, e)]
             total += rest
             square += rest * rest
         sums[row], squares[row] = total, square
@@ -102,5 +104,5 @@ def shift(starts, places, keys, values, base, mean, effects, factor, out):
         for e in range(starts[row], starts[row + 1]):
             rest = values[e] - own
             for m in range(places.shape[0]):
-                rest -= effects[places[m, 3] + ((np.int64(keys[places[m, 0], e]) >> places[m, 1]) & places[m, 2])]
+                rest -= effects[places[m, 3] + coordinate(keys, places, m, e)]
             out[e] = rest * factor

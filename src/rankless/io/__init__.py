@@ -40,6 +40,7 @@ class Format:
     module: str
     reads_with: tuple[str, ...] = ()
     saves_with: tuple[str, ...] = ()
+    chunks: str = ""  # the class of `sources` that reads it in chunks, if it can be
     long: bool = False  # a line a cell
     folder: bool = False
 
@@ -48,12 +49,12 @@ class Format:
 FORMATS = {
     ".npy": Format("arrays"),
     ".npz": Format("arrays", saves_with=("coverage",)),
-    ".csv": Format("tables", reads_with=("duplicates",), saves_with=("coverage",), long=True),
-    ".parquet": Format("tables", reads_with=("duplicates",), saves_with=("coverage",), long=True),
-    ".nc": Format("labelled"),
-    ".zarr": Format("labelled", folder=True),
+    ".csv": Format("tables", reads_with=("duplicates",), saves_with=("coverage",), chunks="Table", long=True),
+    ".parquet": Format("tables", reads_with=("duplicates",), saves_with=("coverage",), chunks="Table", long=True),
+    ".nc": Format("labelled", chunks="Blocks"),
+    ".zarr": Format("labelled", chunks="Blocks", folder=True),
     ".mat": Format("matlab", reads_with=("absent",)),
-    ".tns": Format("tns", reads_with=("duplicates", "index_base"), saves_with=("index_base",), long=True),
+    ".tns": Format("tns", reads_with=("duplicates", "index_base"), saves_with=("index_base",), chunks="Lines", long=True),
 }
 
 

@@ -19,7 +19,7 @@ from rankless.als.entries import Chunks
 from rankless.io import FORMATS, suffix_of
 from rankless.io.broken import Unclear, check_file
 from rankless.io.sources import Source, opened
-from rankless.observations import Observations, check_order
+from rankless.observations import check_order
 from rankless.progress import Tracker
 
 _NUMBERED = 2**27  # labels that are whole numbers from 0 to here are looked up in an array
@@ -35,7 +35,6 @@ class Scan:
     modes: tuple[str, ...]
     labels: tuple[np.ndarray | None, ...]
     value_name: str
-    missing: int  # rows that hold no value
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -66,7 +65,7 @@ def scan(
 
     Options are those of `rankless.read`. A coordinate that stands twice is refused when entries are collected.
     """
-    source = _source(path, modes, value, rows, index_base=index_base)
+    source, tracker = _source(path, modes, value, rows, index_base=index_base), tracker or Tracker()
     slices: list[_Slices] = [_Slices() for _ in source.modes]
     check_order(len(slices), f"{path} with modes {list(source.modes)}")
     seen = missing = 0
@@ -78,7 +77,7 @@ def scan(
         for known, column in zip(slices, columns, strict=True):
             known.add(column, there)
         seen, missing = seen + int(there.sum()), missing + int((~there).sum())
-        (tracker or Tracker()).stage(f"looking through {Path(path).name}: {seen:,} entries")
+        tracker.stage(f"looking through {Path(path).name}: {seen:,} entries")
     if not seen:
         raise ValueError(f"{path} has no observed entry; it needs at least one value that is not missing")
     found, counts, labels = [], [], []
@@ -88,12 +87,12 @@ def scan(
         labels.append(label)
         counts.append(known.counts(order))
     chunks = Chunks(tuple(map(len, found)), tuple(counts), _Numbered(source, tuple(map(_look_up, found))))
-    return Scan(Path(path), chunks, source.modes, tuple(labels), source.value_name, missing)
+    return Scan(Path(path), chunks, source.modes, tuple(labels), source.value_name)
 
 
 def _source(path: str | os.PathLike, modes: Sequence[str] | None, value: str | None, rows: int, **options: Any) -> Source:
     check_file(path, folder=FORMATS[suffix_of(path)].folder)
-    return opened(Path(path), modes=modes, value=value, rows=rows, **options)
+    return opened(Path(path), modes, value, rows, **options)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,12 +190,3 @@ def _check_known(slices: np.ndarray, column: Any, where: str) -> None:
     if len(bad):
         label = np.asarray(column)[bad[0]]
         raise Unclear(f"{where} {label!r} was not there when the file was first looked through; did it change? Run again")
-
-
-def whole(scanned: Scan) -> Observations:
-    """All entries as `Observations`, for data that are not large."""
-    parts = list(scanned.chunks.read())
-    coords = np.concatenate([coords for coords, _ in parts], axis=1)
-    values = np.concatenate([values for _, values in parts])
-    options: dict[str, Any] = {"modes": scanned.modes, "labels": scanned.labels, "value_name": scanned.value_name}
-    return Observations.from_indices(coords.T, values, shape=scanned.shape, **options)

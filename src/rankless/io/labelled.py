@@ -149,12 +149,13 @@ def _dataset(done: Completion) -> xr.Dataset:
     obs = done.observations
     if isinstance(filled, xr.DataArray):
         return filled.to_dataset(name=obs.value_name)
-    labels = {mode: _plain(label) for mode, label in zip(obs.modes, obs.labels, strict=True) if label is not None}
+    labels = {mode: plain(label) for mode, label in zip(obs.modes, obs.labels, strict=True) if label is not None}
     name = obs.value_name if obs.value_name not in obs.modes else "value"
     return xr.Dataset({name: (obs.modes, done.array())}, coords=labels)
 
 
-def _plain(labels: np.ndarray) -> np.ndarray:
+def plain(labels: np.ndarray) -> np.ndarray:
+    """Labels as an array that holds no Python objects."""
     return labels.astype(str) if labels.dtype.kind == "O" else labels
 
 

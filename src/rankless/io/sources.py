@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from rankless.io import labelled, tables, tns
+from rankless.io import FORMATS, labelled, suffix_of, tables, tns
 from rankless.io.broken import Unclear, listing, named
 
 Chunk = tuple[list[Any], np.ndarray]  # for each mode the labels, or numbers of slices, of its rows; and the values
@@ -43,7 +43,7 @@ class Table:
     rows: int
 
     @classmethod
-    def open(cls, path: Path, modes: Sequence[str] | None, value: str | None, rows: int, cells: bool) -> Table:
+    def open(cls, path: Path, modes: Sequence[str] | None, value: str | None, rows: int, *, index_base=None, cells: bool = False) -> Table:
         with named(path, "write it again"):
             columns = tables.columns_of(path)
             if not cells:
@@ -58,27 +58,16 @@ class Table:
         wanted = [*self.modes, *([self.value_name] if self.value_name else [])]
         start = 0
         with named(self.path, "write it again"):
-            for part in self._parquet(wanted) if self._is_parquet else tables.csv_parts(self.path, wanted, self.value_name, self.rows):
+            for part in tables.parts(self.path, wanted, self.value_name, self.rows):
                 for name in self.modes:
                     tables.check_labels(self.path, part[name], start)
                 values = tables.numbers(self.path, part[self.value_name], start) if self.value_name else np.zeros(len(part))
                 yield [part[name] for name in self.modes], np.asarray(values, None if values.dtype == np.float32 else np.float64)
                 start += len(part)
 
-    @property
-    def _is_parquet(self) -> bool:
-        return self.path.suffix.lower() == ".parquet"
-
-    def _parquet(self, wanted: list[str]) -> Iterator[pd.DataFrame]:
-        from pyarrow import parquet
-
-        with parquet.ParquetFile(self.path) as file:
-            for batch in file.iter_batches(self.rows, columns=wanted):
-                yield batch.to_pandas()
-
     def labels(self, mode: int, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Sorted; in a .csv as numbers, where every text is just how one is written."""
-        label = found if self._is_parquet else np.asarray(tables.labels(pd.Series(found)))
+        label = found if self.path.suffix.lower() == ".parquet" else np.asarray(tables.labels(pd.Series(found)))
         order = np.argsort(label, kind="stable")
         return found[order], label[order]
 
@@ -94,7 +83,7 @@ class Lines:
     rows: int
 
     @classmethod
-    def open(cls, path: Path, modes: Sequence[str] | None, value: str | None, rows: int, index_base: int | None) -> Lines:
+    def open(cls, path: Path, modes: Sequence[str] | None, value: str | None, rows: int, *, index_base: int | None = None) -> Lines:
         with named(path, tns.MEND):
             base = tns.base_of(path, index_base)
             first = next(iter(cls(path, (), "", base, 1)._parts()), None)
@@ -147,7 +136,7 @@ class Blocks:
     rows: int
 
     @classmethod
-    def open(cls, path: Path, modes: Sequence[str] | None, value: str | None, rows: int) -> Blocks:
+    def open(cls, path: Path, modes: Sequence[str] | None, value: str | None, rows: int, *, index_base=None) -> Blocks:
         if modes is not None:
             raise Unclear(f"{path} names its modes itself; leave out modes={list(modes)}")
         with labelled.variable(path, value) as field:
@@ -168,17 +157,15 @@ class Blocks:
             return np.arange(self.sizes[mode]), np.asarray(field[dim].values) if dim in field.coords else None
 
 
-def opened(
-    path: Path, *, modes: Sequence[str] | None, value: str | None, rows: int, index_base: int | None = None, cells: bool = False
-) -> Source:
+def opened(path: Path, modes: Sequence[str] | None, value: str | None, rows: int, *, cells: bool = False, **options: Any) -> Source:
     """The source of a file, by its suffix; with `cells` of a table that names cells and need not hold values."""
-    suffix = path.suffix.lower()
-    if suffix in (".parquet", ".csv"):
-        return Table.open(path, modes, value, rows, cells)
-    if cells:
+    suffix = suffix_of(path)
+    kind = FORMATS[suffix].chunks
+    if not kind:
+        able = ", ".join(known for known, how in FORMATS.items() if how.chunks)
+        raise ValueError(f"{path} is read as a whole, not in chunks; these are read in chunks: {able}")
+    if not cells:
+        return globals()[kind].open(path, modes, value, rows, **options)
+    if kind != "Table":
         raise ValueError(f"{path} has suffix {suffix!r}; a table of cells is a .csv or .parquet")
-    if suffix == ".tns":
-        return Lines.open(path, modes, value, rows, index_base)
-    if suffix in (".nc", ".zarr"):
-        return Blocks.open(path, modes, value, rows)
-    raise ValueError(f"{path} is read as a whole, not in chunks; these are read in chunks: .parquet, .csv, .tns, .nc, .zarr")
+    return Table.open(path, modes, value, rows, cells=True)

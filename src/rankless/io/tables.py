@@ -82,6 +82,12 @@ def columns_of(path) -> list[str]:
     return parquet.read_schema(path).names
 
 
+def parts(path, wanted: list[str], value: str, rows: int) -> Iterator[pd.DataFrame]:
+    """The columns `wanted` of a table, `rows` rows at a time."""
+    parquet = Path(path).suffix.lower() == ".parquet"
+    return _parquet_parts(path, wanted, rows) if parquet else _csv_parts(path, wanted, value, rows)
+
+
 # --- csv ------------------------------------------------------------------------------------------
 
 
@@ -93,7 +99,7 @@ def _csv_columns(path) -> list[str]:
 
 
 def _read_csv(path, modes: list[str], value: str) -> pd.DataFrame:
-    table = pd.concat(list(csv_parts(path, [*modes, value], value, _ROWS_AT_ONCE)), ignore_index=True)
+    table = pd.concat(list(_csv_parts(path, [*modes, value], value, _ROWS_AT_ONCE)), ignore_index=True)
     for name in modes:
         check_labels(path, table[name])
         table[name] = labels(table[name])
@@ -101,7 +107,7 @@ def _read_csv(path, modes: list[str], value: str) -> pd.DataFrame:
     return table
 
 
-def csv_parts(path, wanted: list[str], value: str, rows: int) -> Iterator[pd.DataFrame]:
+def _csv_parts(path, wanted: list[str], value: str, rows: int) -> Iterator[pd.DataFrame]:
     """The columns `wanted` of a .csv, `rows` rows at a time: texts, but for `value`."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header, such as 1,5 for 1.5
@@ -158,6 +164,17 @@ def _need_pyarrow(path) -> None:
 def _read_parquet(path, columns: list[str]) -> pd.DataFrame:
     from pyarrow import parquet
 
-    table = parquet.read_table(path, columns=columns)
+    return _checked(parquet.read_table(path, columns=columns))
+
+
+def _parquet_parts(path, columns: list[str], rows: int) -> Iterator[pd.DataFrame]:
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(path) as file:
+        for batch in file.iter_batches(rows, columns=columns):
+            yield _checked(batch)
+
+
+def _checked(table: Any) -> pd.DataFrame:
     table.validate(full=True)  # a text that is no UTF-8 is passed on otherwise, and raises where nobody expects it
     return table.to_pandas(ignore_metadata=True)

@@ -13,6 +13,7 @@ import numpy as np
 from rankless.canonical import check_indices
 from rankless.cp_tensor import CPTensor
 from rankless.effects import MainEffects
+from rankless.io.labelled import plain
 from rankless.large import write
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ class LargeCompletion:
         """Write the model, its main effects and its labels to `path` as .npz; no pickle is written."""
         facts = {"modes": self.modes, "value": self.value_name, "depth": self.depth, "penalty": self.penalty, "size": self.size}
         beside: dict[str, Any] = {f"effect_{n}": effect for n, effect in enumerate(self.effects.effects)}
-        beside |= {f"label_{n}": write.plain(label) for n, label in enumerate(self.labels) if label is not None}
+        beside |= {f"label_{n}": plain(label) for n, label in enumerate(self.labels) if label is not None}
         beside |= {"mean": np.float64(self.effects.mean), "error": np.float64(self.holdout_rmse), "large": np.array(json.dumps(facts))}
         self.model.save(path, **beside)
 

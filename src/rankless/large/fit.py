@@ -71,7 +71,7 @@ def complete(
         scanned = path if isinstance(path, Scan) else scan(path, **how)
         if client is None:
             mend = "pass client= to share them out, or dtype=np.float32"
-            check_room(entries_bytes(scanned.chunks, dtype), f"sorting {scanned.size:,} entries", mend)
+            check_room(entries_bytes(scanned.chunks, dtype), f"sorting {scanned.size:,} entries", lambda have: mend)
         tracker.stage("holding out entries to be scored on")
         rest, held = held_out(scanned.chunks, min(_HELD, _HELD_MOST / scanned.size), random_state)
         tracker.stage(f"sorting {scanned.size:,} entries")
@@ -135,9 +135,10 @@ def refitted(
         workers.tracker.stage(f"offering more components than {state.rank}")
         state, trace = anneal(entries, state, problem, workers, rng, max(5, state.rank // 2))
         trial = state.model()
-        if trace is None or not error_on(trial.at, judge) < error:
+        now = error_on(trial.at, judge)
+        if trace is None or not now < error:
             break
-        best, error = trial, error_on(trial.at, judge)
+        best, error = trial, now
     return best.times(0, np.full(1, unit, entries.dtype)).balanced()
 
 

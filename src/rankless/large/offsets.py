@@ -17,7 +17,7 @@ _ROUNDS, _TOL = 10, 1e-3  # rounds at most; largest step, over the noise's size,
 
 def fit(entries: Entries) -> tuple[MainEffects, float]:
     """Main effects, and the root mean square of what they leave."""
-    counts = [np.concatenate(entries.over(mode, _counts)).astype(np.float64) for mode in range(entries.order)]
+    counts = [entries.counts(mode).astype(np.float64) for mode in range(entries.order)]
     stacked, mean = np.zeros(int(entries.offsets[-1])), 0.0
     sums, _ = _residuals(entries, 0, mean, stacked)
     mean = float(sums.sum()) / entries.size
@@ -43,10 +43,6 @@ def _residuals(entries: Entries, mode: int, mean: float, stacked: np.ndarray) ->
     """Of each slice of a mode the sum of what the effects leave, and of its squares."""
     parts = entries.over(mode, _sums, mean, stacked)
     return np.concatenate([s for s, _ in parts]), np.concatenate([q for _, q in parts])
-
-
-def _counts(own: SortedMode, part: tuple[int, int]) -> np.ndarray:
-    return own.counts()[part[0] : part[1]]
 
 
 def _sums(own: SortedMode, part: tuple[int, int], mean: float, stacked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

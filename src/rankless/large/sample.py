@@ -30,8 +30,7 @@ class Sample:
 def sampled(entries: Entries, size: int, rng: np.random.Generator) -> Sample:
     """About `size` entries: whole slices of the longest mode, as many long and short ones as there are in all."""
     mode = int(np.argmax(entries.shape))
-    counts = np.concatenate(entries.over(mode, _counts))
-    keep = stratified(counts, size, rng)
+    keep = stratified(entries.counts(mode), size, rng)
     parts = entries.over(mode, _entries_of, keep)
     coords, values = np.concatenate([c for c, _ in parts], axis=1), np.concatenate([v for _, v in parts])
     slices = tuple(np.unique(c) for c in coords)
@@ -97,10 +96,6 @@ def held_out(chunks: Chunks, share: float, seed: int) -> tuple[Chunks, Observati
 
 
 # --- on each part of the entries ------------------------------------------------------------------------
-
-
-def _counts(own: SortedMode, part: tuple[int, int]) -> np.ndarray:
-    return own.counts()[part[0] : part[1]]
 
 
 def _entries_of(own: SortedMode, part: tuple[int, int], keep: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ import numpy as np
 from rankless._files import folder_beside, write_beside
 from rankless.als.entries import canonical_mode
 from rankless.io.broken import need
+from rankless.io.labelled import plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,10 +37,10 @@ def whole(done: LargeCompletion, source: Scan, output: str | os.PathLike) -> Non
         _tables((_flat(done, *block) for block in _blocks(done, source)), path)
 
 
-def _blocks(done: LargeCompletion, source: Scan) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """For some slices of the first mode at a time: the first of them, their cells filled, and which were observed."""
+def _blocks(done: LargeCompletion, source: Scan) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """For some slices of the first mode at a time: coordinates of their cells, these filled, and which were observed."""
     shape = done.shape
-    own = canonical_mode(source.chunks, np.dtype(np.float64))  # type: ignore[arg-type]
+    own = canonical_mode(source.chunks, np.float64)
     step = max(1, _BLOCK // int(np.prod(shape[1:], dtype=object)))
     for first in range(0, shape[0], step):
         last = min(first + step, shape[0])
@@ -51,12 +52,10 @@ def _blocks(done: LargeCompletion, source: Scan) -> Iterator[tuple[int, np.ndarr
         rows = np.repeat(np.arange(last - first), np.diff(own.starts[first : last + 1]))
         where = (rows, *own.others(lo, hi))
         values[where], seen[where] = own.values[lo:hi], True
-        yield first, values, seen
+        yield coords, values, seen
 
 
-def _flat(done: LargeCompletion, first: int, values: np.ndarray, seen: np.ndarray) -> pd.DataFrame:
-    coords = np.stack(np.unravel_index(np.arange(values.size), values.shape), axis=1)
-    coords[:, 0] += first
+def _flat(done: LargeCompletion, coords: np.ndarray, values: np.ndarray, seen: np.ndarray) -> pd.DataFrame:
     return _table(done, coords, values.reshape(-1)).assign(observed=seen.reshape(-1))
 
 
@@ -98,24 +97,20 @@ def _tables(parts: Iterable[pd.DataFrame], path: Path) -> int:
     return count
 
 
-def _store(done: LargeCompletion, blocks: Iterable[tuple[int, np.ndarray, np.ndarray]], path: Path) -> None:
+def _store(done: LargeCompletion, blocks: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], path: Path) -> None:
     """One variable, its labels as coordinates, and which cells were observed."""
     need(path, "labelled", "xarray", "zarr")
     import xarray as xr
 
-    names = {True: "observed", False: done.value_name if done.value_name not in done.modes else "value"}
+    name = done.value_name if done.value_name not in done.modes else "value"
     coords = {mode: plain(label) for mode, label in zip(done.modes, done.labels, strict=True) if label is not None}
     with folder_beside(path) as temporary:
-        for first, values, seen in blocks:
+        for cells_, values, seen in blocks:
+            first = int(cells_[0, 0])
             last = first + len(values)
             own = {mode: label[first:last] if mode == done.modes[0] else label for mode, label in coords.items()}
-            part = xr.Dataset({names[False]: (done.modes, values), names[True]: (done.modes, seen)}, coords=own)
+            part = xr.Dataset({name: (done.modes, values), "observed": (done.modes, seen)}, coords=own)
             if first == 0:
                 part.to_zarr(temporary, mode="w", zarr_format=2)
             else:
                 part.to_zarr(temporary, append_dim=done.modes[0], zarr_format=2)
-
-
-def plain(labels: np.ndarray) -> np.ndarray:
-    """Labels as an array that holds no Python objects."""
-    return labels.astype(str) if labels.dtype.kind == "O" else labels
