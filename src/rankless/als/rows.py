@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,16 +37,15 @@ def update(
     rest = terms.step, terms.guard, *terms.ridge(), terms.measure, losses, energies
     rank = stack.shape[1]
     over_rows(kernels.update_rows, own, stack, rest, rank * rank / 2, workers, start=start, step=terms.step)
-    for row in own.long_rows:
-        if row % terms.step == start:
-            _update_long_row(row, own, stack, terms, losses, energies, workers)
+    if long := [row for row in own.long_rows if row % terms.step == start]:
+        _update_long_rows(long, own, stack, terms, losses, energies, workers)
 
 
 def measure(own: SortedMode, stack: np.ndarray, losses: np.ndarray, workers: Workers) -> None:
     """``losses[row]`` gets the squared residual of each row as it is."""
     over_rows(kernels.measure_rows, own, stack, (losses,), stack.shape[1], workers)
-    for row in own.long_rows:
-        losses[row] = _long_row_loss(row, own, stack, workers)
+    if own.long_rows:
+        _measure_long_rows(_Pieces.of(own, own.long_rows), own, stack, losses, workers)
 
 
 def read_by_kernels(own: SortedMode, stack: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -79,27 +78,56 @@ def over_rows(
     workers.run(kernel, calls, work)
 
 
-def _long_row_loss(row: int, own: SortedMode, stack: np.ndarray, workers: Workers) -> float:
-    parts = segments(int(own.starts[row]), int(own.starts[row + 1]))
-    residuals, data = np.zeros(len(parts)), read_by_kernels(own, stack)
+@dataclass(frozen=True)
+class _Pieces:
+    """Long rows cut into pieces for threads."""
 
-    def measure(j: int, lo: int, hi: int) -> None:
-        residuals[j] = kernels.residual_segment(lo, hi, own.base + row, *data)
+    rows: Sequence[int]
+    spans: list[tuple[int, int]]  # entries of each piece, row after row
+    of_row: list[slice]  # pieces of each row
+    order: list[int]  # pieces in the order they are taken
 
-    workers.run(measure, [(j, lo, hi) for j, (lo, hi) in enumerate(parts)], (parts[-1][1] - parts[0][0]) * stack.shape[1])
-    return float(residuals.sum())
+    @classmethod
+    def of(cls, own: SortedMode, rows: Sequence[int]) -> _Pieces:
+        """All first pieces are taken, then all second ones: entries of a row are in order, so these read about the same factor rows."""
+        cut = [segments(int(own.starts[row]), int(own.starts[row + 1])) for row in rows]
+        ends = np.cumsum([len(parts) for parts in cut]).tolist()
+        of_row = [slice(end - len(parts), end) for parts, end in zip(cut, ends, strict=True)]
+        places = [place for parts in cut for place in range(len(parts))]
+        return cls(rows, [span for parts in cut for span in parts], of_row, np.argsort(places, kind="stable").tolist())
+
+    @property
+    def size(self) -> int:
+        """Entries in all."""
+        return sum(hi - lo for lo, hi in self.spans)
 
 
-def _update_long_row(row: int, own: SortedMode, stack, terms: Terms, losses, energies, workers: Workers) -> None:
-    rank, dtype = stack.shape[1], stack.dtype
-    parts = segments(int(own.starts[row]), int(own.starts[row + 1]))
-    grams, rights = np.empty((len(parts), rank, rank), dtype), np.empty((len(parts), rank), dtype)
-    work = (parts[-1][1] - parts[0][0]) * rank * rank / 2
-    calls = [(lo, hi, *read_by_kernels(own, stack), grams[j], rights[j]) for j, (lo, hi) in enumerate(parts)]
-    workers.run(kernels.accumulate_segment, calls, work)
-    spare = np.zeros(rank, dtype)
-    gram, right = grams.sum(axis=0) + terms.guard, rights.sum(axis=0)
-    kernels.finish_row(own.base + row, own.base, own.base + own.rows, gram, right, *terms.ridge(), stack, spare)  # pyright: ignore[reportCallIssue]
+def _update_long_rows(rows: Sequence[int], own: SortedMode, stack, terms: Terms, losses, energies, workers: Workers) -> None:
+    rank, dtype, data = stack.shape[1], stack.dtype, read_by_kernels(own, stack)
+    pieces = _Pieces.of(own, rows)
+    grams, rights = np.empty((len(pieces.spans), rank, rank), dtype), np.empty((len(pieces.spans), rank), dtype)
+    calls = [(*pieces.spans[p], *data, grams[p], rights[p]) for p in pieces.order]
+    workers.run(kernels.accumulate_segment, calls, pieces.size * (rank * rank / 2 + _GATHER))
+    spare = np.zeros((len(rows), rank), dtype)
+
+    def finish(i: int, row: int, mine: slice) -> None:
+        summed = grams[mine].sum(axis=0) + terms.guard, rights[mine].sum(axis=0)
+        kernels.finish_row(own.base + row, own.base, own.base + own.rows, *summed, *terms.ridge(), stack, spare[i])  # pyright: ignore[reportCallIssue]
+
+    calls = [(i, row, mine) for i, (row, mine) in enumerate(zip(rows, pieces.of_row, strict=True))]
+    workers.run(finish, calls, len(rows) * rank**3 / 3)
     if terms.measure:
-        energies[row] = spare
-        losses[row] = _long_row_loss(row, own, stack, workers)
+        energies[list(rows)] = spare
+        _measure_long_rows(pieces, own, stack, losses, workers)
+
+
+def _measure_long_rows(pieces: _Pieces, own: SortedMode, stack: np.ndarray, losses: np.ndarray, workers: Workers) -> None:
+    residuals, data = np.zeros(len(pieces.spans)), read_by_kernels(own, stack)
+    row_of = [row for row, mine in zip(pieces.rows, pieces.of_row, strict=True) for _ in range(mine.start, mine.stop)]
+
+    def measure(p: int) -> None:
+        residuals[p] = kernels.residual_segment(*pieces.spans[p], own.base + row_of[p], *data)
+
+    workers.run(measure, [(p,) for p in pieces.order], pieces.size * (stack.shape[1] + _GATHER))
+    for row, mine in zip(pieces.rows, pieces.of_row, strict=True):
+        losses[row] = residuals[mine].sum()
