@@ -12,7 +12,8 @@ from rankless import TensorCompleter, large
 from rankless.als.entries import Chunks, Entries
 from rankless.effects import MainEffects
 from rankless.large import fit, offsets
-from rankless.large.sample import drawn, held_out, sampled
+from rankless.large import sample as sample_module
+from rankless.large.sample import drawn, enriched, held_out, sampled
 from rankless.observations import Observations
 
 SHAPE, COUNT, NOISE = (400, 60, 12), 30_000, 0.3
@@ -221,12 +222,19 @@ def test_held_out_entries_and_the_rest_are_all():
     assert (drawn(obs.coords[:, ::-1], 0.2, 3)[::-1] == drawn(obs.coords, 0.2, 3)).all()
 
 
-def test_a_sample_holds_whole_slices():
+@pytest.mark.parametrize("rich", [1, 25, 30])
+def test_a_sample_holds_whole_slices_but_for_what_lies_in_poor_ones(monkeypatch, rich):
+    monkeypatch.setattr(sample_module, "RICH", rich)
     obs = observed()
     sample = sampled(Entries(obs), 800, np.random.default_rng(0))
     mode, slices = 0, sample.slices[0]
     assert 500 < sample.obs.size < 1100
+    share, kept = enriched([obs.counts(1), obs.counts(2)], 800)
     inside = np.isin(obs.coords[mode], slices)
+    for counts, mask, coordinate in zip([obs.counts(1), obs.counts(2)], kept, obs.coords[1:], strict=True):
+        np.testing.assert_array_equal(mask, share * counts >= rich)
+        inside &= mask[coordinate]
+    assert all(mask.all() for mask in kept) == (rich == 1)
     assert sample.obs.size == inside.sum()
     np.testing.assert_array_equal(np.sort(sample.obs.values), np.sort(obs.values[inside]))
     numbers = np.stack([known[c] for known, c in zip(sample.slices, sample.obs.coords, strict=True)])

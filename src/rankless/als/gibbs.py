@@ -69,7 +69,7 @@ def draws(entries: Entries, state: State, rng: np.random.Generator, workers: Wor
         for own in entries.modes:
             factor = state.factor(own.mode)
             mean, precision = _prior_of(factor, rng)
-            losses = np.zeros(len(factor))
+            losses = np.zeros(len(factor) if own is entries.modes[-1] else 0)
             normals = rng.standard_normal(factor.shape)
             rest = precision, precision @ mean, tau, normals, losses
             over_rows(draw_rows, own, state.stack, rest, state.rank**2 / 2, workers, long_too=True)

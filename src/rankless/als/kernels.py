@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rankless.als.normal import add_gram, empty, padded, solve
+from rankless.als.normal import add_gram, back, empty, factored, padded, solve
 from rankless.als.vectors import jit, lanes, load, load_first, prefetch, splat, store, times, times_plus, total
 
 PANEL = 64  # entries gathered at once: 64 x 32 doubles leave half of a 32 KiB cache to the rest
@@ -221,36 +221,32 @@ def update_rows(
 def draw_rows(first, last, starts, base, keys, places, stack, values, weights, prior, pull, tau, normals, losses):
     """Draw rows first..last from their normal distribution: precision ``tau gram + prior``, mean pulled to the prior's.
 
-    `normals` are standard normal numbers, one for each number drawn; ``losses[row]`` gets the squared residual after it.
+    `normals` are standard normal numbers, one for each number drawn. Where `losses` has room ``losses[row]`` gets the squared
+    residual after it.
     """
     rank = stack.shape[1]
     panel, targets, near = _panel_for(stack)
-    gram, right = _room_for(stack)[:2]
-    lower, x = np.empty((rank, rank), stack.dtype), np.empty(rank, stack.dtype)
+    gram, right, _, precision, shift, unit, half, x = _room_for(stack)
+    precision[:] = 0  # its padding is read
     for row in range(first, last):
         lo, hi = starts[row], starts[row + 1]
         for k in range(0, gram.size, lanes(gram)):
             store(gram, k, splat(stack.dtype.type(0)))
         right[:] = 0
         _accumulate(lo, hi, keys, places, stack, values, weights, panel, targets, near, gram, right)
-        for i in range(rank):  # Cholesky, row by row, then through its two triangles
-            for j in range(i + 1):
-                part = tau * gram[j, i] + prior[i, j]
-                for k in range(j):
-                    part -= lower[i, k] * lower[j, k]
-                lower[i, j] = np.sqrt(part) if i == j else part / lower[j, j]
-            part = tau * right[i] + pull[i]
-            for k in range(i):
-                part -= lower[i, k] * x[k]
-            x[i] = part / lower[i, i]
-        for i in range(rank - 1, -1, -1):
-            part = x[i] + normals[row, i]
-            for k in range(i + 1, rank):
-                part -= lower[k, i] * x[k]
-            x[i] = part / lower[i, i]
+        for i in range(rank):
+            shift[i] = tau * right[i] + pull[i]
+            for j in range(i, rank):
+                precision[i, j] = tau * gram[i, j] + prior[i, j]
+        if not factored(precision, rank, shift, unit, half):
+            half[:rank] = np.nan  # a draw that is no number, and the caller's check speaks up
+        for i in range(rank):
+            half[i] += normals[row, i] / np.sqrt(precision[i, i])
+        back(precision, rank, unit, half, x)
         for i in range(rank):
             stack[base + row, i] = x[i]
-        losses[row] = _squared_residual(lo, hi, base + row, keys, places, stack, values, weights, panel, targets, near)
+        if len(losses):
+            losses[row] = _squared_residual(lo, hi, base + row, keys, places, stack, values, weights, panel, targets, near)
 
 
 @jit

@@ -67,7 +67,16 @@ def add_gram(panel, targets, count, rank, gram, right):
 
 @jit
 def solve(gram, rank, right, unit, half, x):
-    """``gram x = right`` by ``gram = U' D U``; False where `gram` is not positive definite to rounding.
+    """``gram x = right``; False where `gram` is not positive definite to rounding. What is used up is what `factored` uses up."""
+    if not factored(gram, rank, right, unit, half):
+        return False
+    back(gram, rank, unit, half, x)
+    return True
+
+
+@jit
+def factored(gram, rank, right, unit, half):
+    """``gram = U' D U``; False where `gram` is not positive definite to rounding.
 
     `gram` ends as ``D U``, `unit` as ``U``, `half` as ``D^-1 U^-T right``; `right` is used up.
     """
@@ -95,7 +104,13 @@ def solve(gram, rank, right, unit, half, x):
                     store(gram, s * width + j, times_plus(factor, load(gram, r * width + j), load(gram, s * width + j)))
             for j in range(first, width, step):
                 store(unit, r * width + j, times(splat(inverse), load(gram, r * width + j)))
-    # back through U x = half, a vector's worth of rows at a time
+    return True
+
+
+@jit
+def back(gram, rank, unit, half, x):
+    """``U x = half``, a vector's worth of rows at a time; `gram` as `factored` left it, `half` is used up."""
+    step, width = lanes(gram), gram.shape[1]
     for first in range(width - step, -1, -step):
         last = min(first + step, rank)
         for r in range(first, last):
@@ -107,4 +122,3 @@ def solve(gram, rank, right, unit, half, x):
             x[s] = half[s]
             for r in range(first, s):
                 half[r] -= unit[r, s] * half[s]
-    return True

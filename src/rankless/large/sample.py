@@ -1,12 +1,13 @@
 """Parts of entries that are too many to hold: whole slices to search in, and single entries to score on.
 
-Whole slices, not single entries, so that those that are searched have as many entries as in the whole: a
-penalty that is right for a thinned array is too large for the whole one.
+Whole slices of the longest mode, not single entries, so that those that are searched have as many entries as in the
+whole: a penalty that is right for a thinned array is too large for the whole one. The other modes are thinned by it: of
+their slices those are left out that would be left with a handful of entries, which tell nothing and cost a solve each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +20,9 @@ from rankless.observations import Observations
 _MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)  # multipliers of the splitmix64 finaliser [steele2014]
 
 
+RICH = 60  # entries that a slice of the other modes must be expected to have in a sample
+
+
 @dataclass(frozen=True, eq=False)
 class Sample:
     """Observations of the sampled slices, numbered anew: slice `i` of mode `n` was ``slices[n][i]``."""
@@ -28,14 +32,42 @@ class Sample:
 
 
 def sampled(entries: Entries, size: int, rng: np.random.Generator) -> Sample:
-    """About `size` entries: whole slices of the longest mode, as many long and short ones as there are in all."""
+    """About `size` entries: slices of the longest mode, as many long and short ones as in all, without what lies in poor slices."""
     mode = int(np.argmax(entries.shape))
-    keep = stratified(entries.counts(mode), size, rng)
-    parts = entries.over(mode, _entries_of, keep)
+    counts = [entries.counts(m) for m in range(entries.order)]
+    share, rich = enriched([count for m, count in enumerate(counts) if m != mode], size)
+    keep = stratified(counts[mode], int(share * entries.size), rng)
+    parts = entries.over(mode, _entries_of, keep, *rich)
     coords, values = np.concatenate([c for c, _ in parts], axis=1), np.concatenate([v for _, v in parts])
     slices = tuple(np.unique(c) for c in coords)
     indices = np.stack([np.searchsorted(known, c) for known, c in zip(slices, coords, strict=True)], axis=1)
     return Sample(Observations.from_indices(indices, values, shape=[len(known) for known in slices]), slices)
+
+
+def enriched(counts: Sequence[np.ndarray], size: int) -> tuple[float, list[np.ndarray]]:
+    """The share of the entries to look at so that about `size` of them lie in slices that get `RICH` ones, and the masks of these slices.
+
+    `counts` are those of the modes that are thinned. Where even all entries hold too few such slices, none is left out.
+
+    >>> share, (rich,) = enriched([np.array([5000, 5000, 200, 200, 200])], 400)
+    >>> round(share, 3), rich.tolist()
+    (0.04, [True, True, False, False, False])
+    """
+    whole = int(counts[0].sum())
+
+    def masks(share: float) -> list[np.ndarray]:
+        return [share * count >= RICH for count in counts]
+
+    def kept(share: float) -> float:
+        return share * whole * float(np.prod([count[rich].sum() / whole for count, rich in zip(counts, masks(share), strict=True)]))
+
+    if kept(1.0) < size:
+        return min(1.0, size / whole), [np.ones(len(count), dtype=bool) for count in counts]
+    low, high = size / whole, 1.0
+    for _ in range(40):
+        middle = np.sqrt(low * high)
+        low, high = (middle, high) if kept(middle) < size else (low, middle)
+    return float(high), masks(high)
 
 
 def stratified(counts: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -98,11 +130,12 @@ def held_out(chunks: Chunks, share: float, seed: int) -> tuple[Chunks, Observati
 # --- on each part of the entries ------------------------------------------------------------------------
 
 
-def _entries_of(own: SortedMode, part: tuple[int, int], keep: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates and values of the slices that `keep` marks."""
+def _entries_of(own: SortedMode, part: tuple[int, int], keep: np.ndarray, *rich: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates and values of the slices that `keep` marks, those that lie in a `rich` slice of every other mode."""
     rows = np.flatnonzero(keep[part[0] : part[1]]) + part[0]
     spans = [(int(own.starts[row]), int(own.starts[row + 1])) for row in rows]
     others = np.concatenate([np.zeros((len(own.places), 0), np.int32), *(own.others(lo, hi) for lo, hi in spans)], axis=1)
     values = np.concatenate([np.zeros(0, own.values.dtype), *(own.values[lo:hi] for lo, hi in spans)])
     mine = np.repeat(rows, [hi - lo for lo, hi in spans]).astype(np.int32)
-    return np.insert(others, own.mode, mine, axis=0), values
+    known = np.logical_and.reduce([mask[other] for mask, other in zip(rich, others, strict=True)])
+    return np.insert(others, own.mode, mine, axis=0)[:, known], values[known]
