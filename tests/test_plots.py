@@ -93,6 +93,27 @@ def test_filled_cells_and_their_band_are_those_of_the_completion(ax):
     assert ax.get_title() == "sensor plain, hour 7"
 
 
+def few_years() -> Any:
+    obs = Observations.from_array(np.ones((2, 8)), labels=[["x", "y"], np.arange(2014, 2022)], modes=["site", "year"])
+    return stand_in(obs, CPTensor([np.ones((2, 1)), np.array([[3.0], [-1], [2], [-4], [1], [-2], [4], [-3]])]))
+
+
+@pytest.mark.parametrize("draw", [lambda done, ax: plots.factor(done, "year", ax=ax), lambda done, ax: plots.coverage(done, "year", ax=ax)])
+def test_eight_years_are_a_line_over_whole_years_and_no_bars(ax, draw):
+    draw(few_years(), ax)
+    drawn(ax)
+    assert not ax.patches
+    assert ax.lines[0].get_xdata().tolist() == list(range(2014, 2022))
+    assert (ax.lines[0].get_linestyle(), ax.lines[0].get_marker()) == ("-", "o")
+    assert all(label.get_text().isdigit() for label in ax.get_xticklabels())
+
+
+def test_the_fill_of_eight_years_has_the_line_of_the_fit(ax):
+    plots.filled(few_years(), {"site": "x"}, ax=ax)
+    (fit,) = (line for line in ax.lines if line.get_label() == "fit")
+    assert fit.get_xdata().tolist() == list(range(2014, 2022))
+
+
 def test_hidden_entries_need_entries(ax):
     plots.hidden(finished(), most=100, ax=ax)
     assert 50 <= len(ax.lines[0].get_xdata()) <= 100

@@ -224,3 +224,11 @@ def test_nothing_is_left_where_a_page_cannot_be_written(tmp_path):
         finished().report(tmp_path / "page.html", positions={"station": np.zeros((4, 2))})
     assert not list(tmp_path.iterdir())
     assert observations().size
+
+
+def test_eight_years_are_a_line_over_whole_years():
+    obs = Observations.from_array(np.ones((2, 8)), labels=[["x", "y"], np.arange(2014, 2022)])
+    plot = profile(axis_of(obs, 1), {"loading": np.arange(8.0)}, title="loading", line=False)
+    (curve,) = plot["data"]
+    assert (curve["type"], curve["mode"], curve["x"]) == ("scatter", "lines+markers", list(range(2014, 2022)))
+    assert (plot["layout"]["xaxis"]["type"], plot["layout"]["xaxis"]["dtick"]) == ("linear", 1)

@@ -49,13 +49,43 @@ def runs(line: np.ndarray, what: bool) -> list[int]:
 # --- axes -------------------------------------------------------------------------------------------
 
 
+def kinds(*labels: Any) -> list[str]:
+    return [axis.kind for axis in axes_of(labelled(*labels))]
+
+
+def labelled(*labels: Any) -> Observations:
+    return Observations.from_array(np.ones([3 if one is None else len(one) for one in labels]), labels=labels)
+
+
 def test_kinds_of_axes():
-    labels = [np.array(["x", "y", "z"]), DAYS[:3], np.array(["2024-01", "2023-01", "2022-01"]), np.array(["2013-02-31"] * 3), None]
-    obs = Observations.from_array(np.ones((3,) * 5), labels=labels)
-    assert [axis.kind for axis in axes_of(obs)] == ["category", "time", "category", "category", "category"]
-    numbered = Observations.from_array(np.ones((9, 9, 9)), labels=[np.arange(9) * 0.5, np.arange(9)[::-1], None])
-    assert [axis.kind for axis in axes_of(numbered)] == ["ordered", "category", "ordered"]
+    assert kinds(["x", "y", "z"], DAYS[:3], ["2013-02-31"] * 3, None) == ["category", "time", "category", "category"]
+    obs = Observations.from_array(np.ones((9, 2)))
+    assert [axis.kind for axis in axes_of(obs)] == ["ordered", "category"]  # of two slices, numbers may be names
     assert longest(axes_of(observations())).name == "day"
+
+
+def test_labels_in_order_are_an_ordered_axis_however_few():
+    years, months, text = np.arange(2014, 2022), np.arange(1, 13), ["01", "02", "10"]
+    assert kinds(years, months, text) == ["ordered"] * 3
+    assert kinds(["2014", "2015"], [60.0, 0.5, -60.0], ["2024-03", "2024-02"]) == ["ordered", "ordered", "time"]
+    assert kinds([3, 1, 2], ["1", "10", "2"], ["1", "2", "x"]) == ["category"] * 3
+    assert axis_of(labelled(text, years), 0).values.tolist() == [1, 2, 10]
+    assert axis_of(labelled(["0.5", "1"], years), 0).values.tolist() == [0.5, 1.0]
+    assert axis_of(labelled(["1" * 30, "2" * 30], years), 0).values.tolist() == [float("1" * 30), float("2" * 30)]
+
+
+def test_a_few_years_are_no_axis_to_look_along():
+    assert longest(axes_of(labelled([2014, 2015, 2016], [f"site {i}" for i in range(20)]))).mode == 1
+    assert longest(axes_of(labelled([2014, 2015, 2016], np.arange(9)))).mode == 1
+
+
+def test_spans_of_time_are_numbers_of_their_longest_unit():
+    lead = np.array([0, 6, 36], "timedelta64[h]").astype("timedelta64[ns]")
+    axis = axis_of(labelled(lead, ["x", "y"]), 0)
+    assert (axis.kind, axis.name, axis.values.tolist()) == ("ordered", "mode_0 (hours)", [0, 6, 36])
+    axis = axis_of(labelled(np.array([1, 1500], "timedelta64[ms]"), ["x", "y"]), 0)
+    assert (axis.name, axis.values.tolist()) == ("mode_0 (seconds)", [0.001, 1.5])
+    assert kinds(np.array(["NaT", 1], "timedelta64[s]"), ["x", "y"]) == ["category", "category"]
 
 
 def test_positions_make_places_and_are_checked():

@@ -189,9 +189,10 @@ def _places(axis: Axis) -> np.ndarray:
 
 
 def _draw(ax: Axes, axis: Axis, values: np.ndarray, *, line: bool, label: str | None, color: str, beside: tuple[int, int] = (0, 1)) -> None:
-    """A curve or points where the mode runs, else bars; of several, `beside` says which this is, and of how many."""
+    """A curve or points where the mode runs, both where it is short, else bars; `beside` says which of several, and of how many."""
     if axis.runs:
-        ax.plot(_places(axis), values, "-" if line else ".", color=color, label=label, linewidth=1.2, markersize=3)
+        style = "o-" if axis.marked else "-" if line else "."
+        ax.plot(_places(axis), values, style, color=color, label=label, linewidth=1.2, markersize=3)
     else:
         place, count = beside
         ax.bar(np.arange(axis.size) + (place - (count - 1) / 2) * 0.8 / count, values, 0.8 / count, color=color, label=label)
@@ -207,6 +208,11 @@ def _name(ax: Axes, axis: Axis) -> None:
         locator = AutoDateLocator()
         ax.xaxis.set_major_locator(locator)
         ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    if axis.kind == "ordered" and axis.values.dtype.kind in "iu":
+        from matplotlib.ticker import MaxNLocator
+
+        ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))  # no half years
+        ax.ticklabel_format(axis="x", useOffset=False)
     if not axis.runs and axis.size <= _MOST_TICKS:
         names = [axis.label(i) for i in range(axis.size)]
         ax.set_xticks(np.arange(axis.size), names, rotation=90 if max(map(len, names)) > 8 else 0, parse_math=False)

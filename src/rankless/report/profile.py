@@ -23,7 +23,8 @@ def profile(
 ) -> dict[str, Any]:
     """Draw `series`, one or two arrays of shape ``(d,)``; the first is what it is about.
 
-    `fixed` is the range of the values, `line` whether neighbours are to be joined where the mode runs.
+    `fixed` is the range of the values, `line` whether neighbours are to be joined where the mode runs;
+    those of a short mode are.
     """
     first, *others = series.items()
     upright: dict[str, Any] = {"title": {"text": title}}
@@ -54,9 +55,9 @@ def largest(values: np.ndarray, most: int) -> np.ndarray:
 
 
 def _curve(axis: Axis, which: np.ndarray, name: str, values: np.ndarray, color: str, line: bool) -> dict[str, Any]:
-    look = {"line": {"color": color, "width": 1.5}} if line else {"marker": {"color": color, "size": 4}}
-    mode = "lines" if line else "markers"
-    return {"type": "scatter", "mode": mode, "x": places(axis, which), "y": numbers(values[which]), "name": name, **look}
+    mode = "lines+markers" if axis.marked else "lines" if line else "markers"
+    look = {"mode": mode, "line": {"color": color, "width": 1.5}, "marker": {"color": color, "size": 5 if axis.marked else 4}}
+    return {"type": "scatter", "x": places(axis, which), "y": numbers(values[which]), "name": name, **look}
 
 
 def _bars(axis: Axis, which: np.ndarray, name: str, values: np.ndarray, color: str) -> dict[str, Any]:

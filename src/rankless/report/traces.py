@@ -13,6 +13,7 @@ from rankless.views.axes import Axis
 # Okabe and Ito's colours that keep a contrast of 3 on white and on black
 BLUE, ORANGE, GREEN, GREY, PURPLE = "#0072B2", "#D55E00", "#009E73", "#8C8C8C", "#CC79A7"
 POINTS = 1000  # along one axis, at most
+_UNIT_TICKS = 12  # whole numbers an axis spans, at most, to have a tick each
 
 
 @dataclass
@@ -86,7 +87,10 @@ def shortened(name: str, most: int) -> str:
 
 def axis_layout(axis: Axis) -> dict[str, Any]:
     kind = {"time": "date", "ordered": "linear"}.get(axis.kind, "category")
-    return {"title": {"text": safe(axis.name)}, "type": kind, "automargin": True}
+    layout = {"title": {"text": safe(axis.name)}, "type": kind, "automargin": True}
+    if axis.kind == "ordered" and axis.values.dtype.kind in "iu" and np.ptp(axis.values) <= _UNIT_TICKS:
+        layout["dtick"] = 1  # no half years
+    return layout
 
 
 def thinned(values: np.ndarray, most: int = POINTS) -> np.ndarray:

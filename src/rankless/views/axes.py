@@ -14,8 +14,12 @@ from rankless.observations import Observations
 Kind = Literal["time", "ordered", "category", "places"]
 Positions = Mapping[str, object]  # mode -> an array (slices, 2) of x and y, such as longitude and latitude
 
-FEW = 8  # slices up to which a numbered mode is drawn as bars
+FEW = 8  # slices up to which a mode is not looked along, and one without labels is drawn as bars: its numbers may be names
+MARKED = 31  # slices up to which each has a mark of its own on a line, such as the days of a month
 _DATE = re.compile(r"\d{4}-\d{2}(-\d{2}([T ]\d{2}(:\d{2}(:\d{2}(\.\d+)?)?)?)?)?")
+_NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
+_EXACT = 2**53  # floats below this are whole numbers without rounding
+_SPANS = {"days": "D", "hours": "h", "minutes": "m", "seconds": "s"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,10 +30,11 @@ class Axis:
     mode: int
     kind: Kind
     values: np.ndarray  # datetime64 or numbers in which the axis counts, x and y of places, shape (d,) or (d, 2)
+    unit: str = ""  # of the numbers, where they are spans of time
 
     @property
     def name(self) -> str:
-        return self.obs.modes[self.mode]
+        return f"{self.obs.modes[self.mode]} ({self.unit})" if self.unit else self.obs.modes[self.mode]
 
     @property
     def size(self) -> int:
@@ -43,22 +48,27 @@ class Axis:
         """Whether neighbours on the axis are neighbours in what it stands for."""
         return self.kind in ("time", "ordered")
 
+    @property
+    def marked(self) -> bool:
+        """Whether the slices are few enough for a mark each, on a line that joins them."""
+        return self.runs and self.size <= MARKED
+
 
 def axis_of(obs: Observations, mode: int, positions: Positions | None = None) -> Axis:
     """The axis of one mode of `obs`.
 
-    >>> table = Observations.from_array(np.ones((2, 9)), labels=[["a", "b"], None])
-    >>> [axis_of(table, mode).kind for mode in range(2)]
-    ['category', 'ordered']
+    >>> table = Observations.from_array(np.ones((2, 9, 3)), labels=[["a", "b"], None, [2014, 2015, 2016]])
+    >>> [axis_of(table, mode).kind for mode in range(3)]
+    ['category', 'ordered', 'ordered']
     """
     if positions and obs.modes[mode] in positions:
         return Axis(obs, mode, "places", _checked(positions[obs.modes[mode]], obs, mode))
     times = _times(obs.labels[mode])
     if times is not None:
         return Axis(obs, mode, "time", times)
-    numbers = _numbers(obs.labels[mode], obs.shape[mode])
-    if numbers is not None:
-        return Axis(obs, mode, "ordered", numbers)
+    numbers, unit = _spans(obs.labels[mode]) or (_numbers(obs.labels[mode], obs.shape[mode]), "")
+    if numbers is not None and _in_order(numbers):
+        return Axis(obs, mode, "ordered", numbers, unit)
     return Axis(obs, mode, "category", np.arange(obs.shape[mode]))
 
 
@@ -70,8 +80,8 @@ def axes_of(obs: Observations, positions: Positions | None = None) -> list[Axis]
 
 
 def longest(axes: Sequence[Axis]) -> Axis:
-    """The axis to look along: the longest that runs, or the longest of all where none does."""
-    return max([axis for axis in axes if axis.runs] or axes, key=lambda axis: axis.size)
+    """The axis to look along: the longest that runs, or the longest of all where none does for more than a few slices."""
+    return max([axis for axis in axes if axis.runs and axis.size > FEW] or axes, key=lambda axis: axis.size)
 
 
 def _times(labels: np.ndarray | None) -> np.ndarray | None:
@@ -84,15 +94,32 @@ def _times(labels: np.ndarray | None) -> np.ndarray | None:
             labels = np.array([str(label) for label in labels], dtype="datetime64")
         except ValueError:  # 2013-02-31 looks like a date
             return None
-    return None if np.isnat(labels).any() or (np.diff(labels) <= np.timedelta64(0)).any() else labels
+    return labels if not np.isnat(labels).any() and _in_order(labels) else None
+
+
+def _spans(labels: np.ndarray | None) -> tuple[np.ndarray, str] | None:
+    """Spans of time as whole numbers of the longest unit that measures them all."""
+    if labels is None or labels.dtype.kind != "m" or np.isnat(labels).any():
+        return None
+    for name, code in _SPANS.items():
+        if not (labels % np.timedelta64(1, code)).any():
+            return labels // np.timedelta64(1, code), name
+    return labels / np.timedelta64(1, "s"), "seconds"
 
 
 def _numbers(labels: np.ndarray | None, size: int) -> np.ndarray | None:
+    """The numbers that the labels are, or are written as: names of columns are text even where they are years."""
     if labels is None:
         return np.arange(size) if size > FEW else None
-    if labels.dtype.kind not in "iuf" or size <= FEW or not np.isfinite(labels).all():
-        return None
-    return labels if (np.diff(labels.astype(float)) > 0).all() else None
+    if labels.dtype.kind in "UO" and all(_NUMBER.fullmatch(str(label)) for label in labels):
+        numbers = np.array([float(str(label)) for label in labels])
+        labels = numbers.astype(int) if not (numbers % 1).any() and np.abs(numbers).max() < _EXACT else numbers
+    return labels if labels.dtype.kind in "iuf" and np.isfinite(labels).all() else None
+
+
+def _in_order(labels: np.ndarray) -> bool:
+    """Whether they rise, or fall as latitudes often do, all the way."""
+    return bool((labels[1:] > labels[:-1]).all() or (labels[1:] < labels[:-1]).all())
 
 
 def _checked(places: object, obs: Observations, mode: int) -> np.ndarray:
