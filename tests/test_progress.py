@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from planted import planted
-from rankless import complete, progress
+from rankless import als, complete, progress
 from rankless.completer import TensorCompleter
 from rankless.evaluation import evaluate
 from rankless.observations import Observations
@@ -132,6 +132,58 @@ def test_calibration_and_evaluation_are_told_too():
     assert [now.stage for now in told[:5]] == [score.name for score in scores[:-1]]
     assert [now.fraction for now in told[:5]] == [0.0, 0.2, 0.4, 0.6, 0.8]
     assert told[-1].fits > 0
+
+
+# --- one fit ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", ["gaussian", "huber"])
+def test_one_fit_tells_every_sweep_and_rests_at_the_same_bits(loss, monkeypatch, capsys):
+    obs = Observations.from_array(SEEN)
+    quiet = als.solve(obs, penalty=0.1, loss=loss, random_state=0)
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    told: list[Progress] = []
+    loud = als.solve(obs, penalty=0.1, loss=loss, random_state=0, verbose=True, callback=told.append)
+    assert loud.objective == quiet.objective and loud.model.full().tobytes() == quiet.model.full().tobytes()
+    assert len(told) > len(loud.objective)
+    assert told[0].stage == "sweeping 40 components to rest"
+    assert any(re.fullmatch(rf"offering \d+ more components than {loud.rank}", now.stage) for now in told)
+    assert len(capsys.readouterr().err.splitlines()) == len(told)
+
+
+@pytest.mark.parametrize("loss", ["gaussian", "huber"])
+@pytest.mark.parametrize("calls", [1, 12])
+def test_one_fit_ends_when_the_callback_says_so(loss, calls, monkeypatch):
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    told: list[Progress] = []
+
+    def stop(now: Progress) -> None:
+        told.append(now)
+        if len(told) == calls:
+            raise StopIteration
+
+    fit = als.solve(Observations.from_array(SEEN), depth=1.0, penalty=0.1, loss=loss, random_state=0, callback=stop)
+    assert len(told) == max(calls, 2) and not fit.converged  # before the first sweep there is nothing to end with
+    residual = fit.model.full()[~np.isnan(SEEN)] - SEEN[~np.isnan(SEEN)]
+    cost = 0.1 * 2 * 3 / 2 * np.sum(fit.model.component_norms() ** (2 / (3 * 2)))
+    if loss == "gaussian":
+        assert fit.objective == [pytest.approx(0.5 * np.sum(residual**2) + cost)]
+    assert (
+        len(fit.objective) == 1
+        and fit.objective[0] > als.solve(Observations.from_array(SEEN), depth=1.0, penalty=0.1, loss=loss, random_state=0).objective[-1]
+    )
+
+
+def test_an_offer_that_is_ended_is_dropped(monkeypatch):
+    def stop(now: Progress) -> None:
+        if now.stage.startswith("offering"):
+            raise StopIteration
+
+    obs = Observations.from_array(SEEN)
+    ended = als.solve(obs, penalty=0.1, random_state=0, callback=stop)
+    plain = als.solve(obs, penalty=0.1, random_state=0, anneal_rounds=0)
+    assert ended.objective == plain.objective and not ended.converged
+    assert ended.model.full().tobytes() == plain.model.full().tobytes()
 
 
 # --- the log ----------------------------------------------------------------------------------------

@@ -65,7 +65,7 @@ class Tracker:
     """What long work tells how far it is: `callbacks` are called at every stage, every fit, and each second in between.
 
     One that raises StopIteration ends the search as soon as there is a fit to end it with: `Ended` is raised where the work tells
-    what it is at. Where there is no search to end it means nothing, and so does whatever a callback returns.
+    what it is at. Where there is nothing to end it means nothing, and so does whatever a callback returns.
     """
 
     def __init__(self, *callbacks: Callback | None):
@@ -81,6 +81,10 @@ class Tracker:
         self._prefix, self._unit, self._endable = prefix, unit, False
         self.renew()
 
+    def endable(self) -> None:
+        """From now on there is a fit to end with."""
+        self._endable = True
+
     def renew(self) -> None:
         """Scores to come don't compare with those before."""
         self._now = replace(self._now, depth=None, penalty=None, rank=None, score=None, best=None)
@@ -95,7 +99,7 @@ class Tracker:
         score *= self._unit
         best = score if self._now.best is None else min(self._now.best, score)
         log.debug("depth %g, penalty %.4g: rank %d, held-out error %.6g", depth, penalty, rank, score)
-        self._endable = True
+        self.endable()
         fits = self._now.fits + 1
         self._tell(replace(self._now, fraction=None, fits=fits, depth=depth, penalty=penalty, rank=rank, score=score, best=best))
 

@@ -40,11 +40,12 @@ from rankless.als.annealing import anneal, deepen, empty, with_random
 from rankless.als.entries import Chunks, Entries
 from rankless.als.losses import Bernoulli, Gaussian, Huber, Loss, Poisson, loss_of
 from rankless.als.settle import settle as settle_squares
-from rankless.als.solver import Problem
+from rankless.als.solver import Problem, objective
 from rankless.als.workers import Workers
 from rankless.cp_tensor import CPTensor
 from rankless.depth import check_depth
 from rankless.observations import Observations
+from rankless.progress import Callback, Ended, Tracker, shown
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -82,6 +83,8 @@ def solve(
     random_state: int | np.random.Generator | None = None,
     n_jobs: int | None = None,
     client: Client | None = None,
+    verbose: bool = False,
+    callback: Callback | None = None,
 ) -> Fit:
     """Minimise the objective of this module's page from a random start of `max_rank` components.
 
@@ -101,6 +104,10 @@ def solve(
         objective ends the rounds.
     client : a Dask client: rows are updated by its workers, to the same numbers; see `rankless.als.cluster`.
     tol, max_sweeps : a run of sweeps ends when the objective falls by less than `tol`, relatively.
+    verbose : whether to show on stderr what is done.
+    callback : called with a `rankless.progress.Progress` at every stage and each second in between. If it raises
+        StopIteration, what has been fitted so far is returned, `converged` False; before the first run of
+        sweeps has come to rest, `objective` has its last value alone.
 
     Raises ValueError for parameters out of range, FloatingPointError if the objective overflows.
     The objective recorded never rises; sweeps that annealing tried and dropped are not in it.
@@ -127,20 +134,28 @@ def solve(
         raise ValueError(f"loss={loss!r} and nonnegative={nonnegative!r} need Observations on one machine; pass these, without client=")
     else:
         entries, to_rest = majorise.Target(obs, chosen, positive), majorise.settle
-    with Workers(n_jobs) as workers:
+    with shown(verbose) as bar, Workers(n_jobs, tracker=Tracker(bar, callback)) as workers:
+        tell = workers.tracker
+        tell.stage(f"sweeping {max_rank} components to rest")
+        tell.endable()
         state = with_random(entries, empty(entries), int(max_rank), rng)
-        trace = deepen(entries, state, problem, workers, settle=to_rest)
-        history, converged = trace.objective, trace.converged
-        for _ in range(anneal_rounds):
-            offered = min(max(5, state.rank // 2), max_rank - state.rank)
-            if offered < 1:
-                break
-            state, trace = anneal(entries, state, problem, workers, rng, offered, settle=to_rest)
-            if trace is None:
-                break
-            # the shallow sweeps climb before the deep ones fall below: only what was kept is a history
-            history += [value for value in trace.objective if value < history[-1]]
-            converged = trace.converged
+        history, converged = [], False
+        try:
+            trace = deepen(entries, state, problem, workers, settle=to_rest)
+            history, converged = trace.objective, trace.converged
+            for _ in range(anneal_rounds):
+                offered = min(max(5, state.rank // 2), max_rank - state.rank)
+                if offered < 1:
+                    break
+                tell.stage(f"offering {offered} more components than {state.rank}")
+                state, trace = anneal(entries, state, problem, workers, rng, offered, settle=to_rest)
+                if trace is None:
+                    break
+                # the shallow sweeps climb before the deep ones fall below: only what was kept is a history
+                history += [value for value in trace.objective if value < history[-1]]
+                converged = trace.converged
+        except Ended:
+            history, converged = history or [objective(state, problem)], False
     return Fit(state.model(), history, converged)
 
 
