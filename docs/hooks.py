@@ -12,6 +12,9 @@ from pathlib import Path
 from benchmarks.measures.data import Absent, path
 
 ROOT = Path(__file__).resolve().parent.parent
+BIB = ROOT / "docs" / "references.bib"
+CITED = re.compile(r"\[([a-z]+\d{4}[a-z]?(?:,\s+[a-z]+\d{4}[a-z]?)*)\](?![(\[])")  # [hariz2022], or several keys
+LISTED = "<!-- the entries of references.bib -->"
 RUN = re.compile(r'^```python exec="on".*$', re.MULTILINE)
 
 
@@ -45,6 +48,13 @@ def outward(markdown: str, uri: str) -> Iterator[tuple[str, str]]:
 # --- called by MkDocs -----------------------------------------------------------------------------
 
 
+def on_config(config):
+    from docs.citations import Citations
+
+    config.markdown_extensions.append(Citations())
+    return config
+
+
 def on_files(files, config):
     """A page for each file that is linked and lies outside docs/, such as the test that proves a claim."""
     from mkdocs.structure.files import File
@@ -61,6 +71,10 @@ def on_page_markdown(markdown, page, config, files):
     uri = page.file.src_uri
     if uri.startswith("source/"):
         return markdown
+    if LISTED in markdown:
+        from docs.citations import listed
+
+        markdown = markdown.replace(LISTED, listed(BIB))
     reason = absent(page.meta.get("data"))
     if reason:
         markdown = RUN.sub("```python", markdown)

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the pages import docs.hooks
 
-from docs.hooks import absent, on_page_markdown, outward  # noqa: E402
+from docs.hooks import BIB, CITED, absent, on_page_markdown, outward  # noqa: E402
 
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 FENCE = re.compile(r"^```(python|pycon)\b(.*?)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -82,6 +82,27 @@ def test_a_page_whose_data_are_absent_is_built_without_running_and_says_why(monk
     assert 'exec="on"' not in built and "set RANKLESS_DATA" in built
     assert built.index("Car parks") < built.index("Not run") < built.index("fail")
     assert "](../source/tests/test_docs.py.md)" in built
+
+
+def test_every_citation_is_among_the_references_and_each_of_these_is_cited():
+    texts = [*(ROOT / "src").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py"), ROOT / "README.md", *PAGES]
+    cited = {key for text in texts for keys in CITED.findall(text.read_text(encoding="utf-8")) for key in re.split(r",\s+", keys)}
+    known = re.findall(r"^@\w+\{(\w+),", BIB.read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(cited) == sorted(known)  # a key that stands twice differs, too
+
+
+def test_citations_become_links_and_code_does_not():
+    markdown = pytest.importorskip("markdown", reason="needs mkdocs: pip install '.[docs]'")
+    pytest.importorskip("pybtex", reason="needs pybtex: pip install '.[docs]'")
+    from docs.citations import Citations, listed
+
+    text = "As in [arora2018,\nhariz2022], not `[arora2019]`:\n\n    T = 0    [arora2019]\n"
+    built = markdown.markdown(text, extensions=[Citations()])
+    assert re.findall(r'<autoref identifier="(\w+)">\1</autoref>', built) == ["arora2018", "hariz2022"]
+    assert built.count("[arora2019]") == 2
+    found = listed(BIB)
+    assert "[](){ #hariz2022 }" in found and "arxiv.org/abs/2207.08942" in found
+    assert "Stéphane Ayache" in found
 
 
 def test_each_of_our_cells_beside_others_has_its_proof():
