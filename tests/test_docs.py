@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -82,6 +83,45 @@ def test_a_page_whose_data_are_absent_is_built_without_running_and_says_why(monk
     assert 'exec="on"' not in built and "set RANKLESS_DATA" in built
     assert built.index("Car parks") < built.index("Not run") < built.index("fail")
     assert "](../source/tests/test_docs.py.md)" in built
+
+
+def documented() -> set[str]:
+    """What the API pages show: each ``::: name``, and of a module its members, those listed or all."""
+    shown: set[str] = set()
+    for page in (ROOT / "docs" / "api").glob("*.md"):
+        for block in re.split(r"^::: ", page.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
+            what, options = block.split("\n", 1)[0].strip(), block.partition("\n")[2]
+            members = re.search(r"members: *(false|\[[^\]]*\])", options)
+            shown.add(what)
+            if members is None:
+                shown.add(f"{what}.*")
+            elif members[1] != "false":
+                shown |= {f"{what}.{member}" for member in re.findall(r"\w+", members[1])}
+    return shown
+
+
+def public() -> list[str]:
+    names = []
+    for module in ("rankless", "rankless.als", "rankless.dynamics", "rankless.large", "rankless.figures"):
+        names += [f"{module}.{name}" for name in import_module(module).__all__ if name not in ("NAMES",)]
+    for module in ("rankless.plots", "rankless.progress"):
+        found = import_module(module)
+        own = [name for name, one in vars(found).items() if callable(one) and getattr(one, "__module__", "") == module]
+        names += [f"{module}.{name}" for name in own if not name.startswith("_") and name not in WITHIN]
+    return names
+
+
+WITHIN = {"Tracker", "Ended", "shown"}  # of rankless.progress: what long work calls, not who waits for it
+
+
+@pytest.mark.parametrize("public_name", public())
+def test_every_public_name_is_on_an_api_page(public_name):
+    module, _, name = public_name.rpartition(".")
+    home = getattr(getattr(import_module(module), name), "__module__", module)
+    if home == public_name:  # a module hides the function of its name, which then stands under its own
+        assert f"{home}.{name}" in documented()
+    else:
+        assert {public_name, f"{module}.*"} & documented()
 
 
 def test_every_citation_is_among_the_references_and_each_of_these_is_cited():
