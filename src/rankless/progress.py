@@ -36,17 +36,26 @@ log.addHandler(logging.NullHandler())
 
 @dataclass(frozen=True)
 class Progress:
-    """Where long work is; None is what isn't known."""
+    """Where long work is; None is what isn't known.
 
-    stage: str  # what is being done, in words
-    seconds: float  # since the work began
-    fraction: float | None = None  # of the stage, done
-    fits: int = 0  # fits of the search so far
-    depth: float | None = None  # of the last of these ...
+    - `stage`: what is being done, in words
+    - `seconds`: since the work began
+    - `fraction`: of the stage, done
+    - `fits`: of the search so far
+    - `depth`, `penalty`, `rank`, `score`: of the last of these; the score is its error on held-out entries, RMSE
+      or for other losses than squares their mean deviance
+    - `best`: the least of these scores
+    """
+
+    stage: str
+    seconds: float
+    fraction: float | None = None
+    fits: int = 0
+    depth: float | None = None
     penalty: float | None = None
     rank: int | None = None
-    score: float | None = None  # ... its error on held-out entries: RMSE, or for other losses than squares their mean deviance
-    best: float | None = None  # the least of these scores
+    score: float | None = None
+    best: float | None = None
 
     def __str__(self) -> str:
         if self.best is None:
