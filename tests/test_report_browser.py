@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import json
-import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from browser import CHROMIUM, DRIVER, chromium, opened, picture, until
 from pages import finished
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
 
 pytestmark = [
     pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs a Chromium and its chromedriver: apt-get install chromium chromium-driver"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # the driver's own sockets
-]
-
-FLAGS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1280,900"),
 ]
 
 
@@ -36,35 +27,9 @@ def page(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory) -> Iterator[Any]:
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install selenium")
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield driver
-    driver.quit()
-
-
-def opened(browser, page: Path, *, width: int = 1280, dark: bool = False) -> None:
-    """The page, all its figures drawn."""
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-    browser.get(page.as_uri())
-    until(browser, "return document.documentElement.dataset.drawn === 'yes' || !document.getElementById('trouble').hidden")
-    assert browser.execute_script("return document.getElementById('trouble').textContent") == ""
-
-
-def until(browser, script: str, seconds: float = 30.0) -> None:
-    limit = time.monotonic() + seconds
-    while not browser.execute_script(script):
-        assert time.monotonic() < limit, f"never true: {script}"
-        time.sleep(0.05)
+    pytest.importorskip("selenium", reason="needs selenium: pip install selenium")
+    with chromium(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
 
 
 # Marks that Plotly has drawn in each figure, and whether each lies in the card that holds it
@@ -211,3 +176,12 @@ def test_every_control_is_reached_by_the_tab_key_and_has_a_name(browser, page):
         "return [...document.querySelectorAll('button, select')].map(e => e.ariaLabel || (e.labels[0] || e).textContent.trim())"
     )
     assert all(named)
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
+def test_a_picture_of_the_page_ends_where_its_element_ends(browser, page, width, dark):
+    opened(browser, page, width=width, dark=dark)
+    bottom = browser.execute_script("return document.querySelector('#filled-section').getBoundingClientRect().bottom + scrollY")
+    taken = picture(browser, page, width=width, dark=dark, end="#filled-section")
+    assert taken.startswith(b"\x89PNG")
+    assert (int.from_bytes(taken[16:20]), int.from_bytes(taken[20:24])) == (width, pytest.approx(bottom + 16, abs=1))
