@@ -258,7 +258,10 @@ def test_files_that_are_not_what_they_say(tmp_path, name, write, message):
         ("a,b,v\n1,1,1\n1,1,2\n", {}, r"t\.csv: coordinates \(0, 0\) are given twice \(rows 0 and 1\); pass duplicates='mean'"),
         ("a,b,v\n", {}, r"t\.csv: no observed entry"),
         ('a,b,v\n1,1,1\n"1,1,2\n', {}, BROKEN.format(suffix=r"\.csv")),
-        ("a;b;v\n1;1;1\n", {}, r"no column 'a' in .*t\.csv; it has 'a;b;v'"),
+        ("a;b;v\n1;1;1\n", {}, r"no column 'a' in .*t\.csv; it has 'a;b;v'\. Columns .* pandas\.read_csv\(path, sep=';'\)"),
+        ("a\tb\tv\n1\t1\t1\n", {}, r"pandas\.read_csv\(path, sep='\\t'\)"),
+        ('a,b,v\n1,1,"1,234.5"\n', {}, r"has '1,234\.5' for 'v', which is no number; write numbers like 1234\.5"),
+        ('a,b,v\n1,1,"0,5"\n', {}, r"has '0,5' for 'v', which is no number; write numbers like 1234\.5"),
     ],
 )
 def test_bad_tables(tmp_path, text, options, message):

@@ -273,11 +273,12 @@ def complete(
 
     `data` is an array with NaN where nothing was observed, a masked one, an xarray DataArray or Dataset (`value` names
     the variables to fill, if not all), a table of pandas, polars, pyarrow or whatever else narwhals reads, a sparse array,
-    or Observations. A long table has a row an entry: name the columns that are its `modes` and its `value`. A wide one has
-    a mode in its rows and one in its columns: ``wide=True``, and `modes` names the columns that label its rows, if any
-    do. Of a sparse array say ``absent="missing"``. `callback`, which is told how far the search is and may end it, and `checkpoint`,
-    a file from which a fit that was cut short goes on, are those of `TensorCompleter.fit`; `options` are those of `TensorCompleter`:
-    ``verbose=True`` shows how far it is.
+    or Observations. A long table has a row an entry: name the columns that are its `modes` and its `value`, and say
+    ``duplicates="mean"`` or ``"last"`` if a cell may stand there twice. A pandas Series is one, its modes the levels of its
+    MultiIndex. A wide table has a mode in its rows and one in its columns: ``wide=True``, and `modes` names the columns that
+    label its rows, if any do. Of a sparse array say ``absent="missing"``. `callback`, which is told how far the search is and
+    may end it, and `checkpoint`, a file from which a fit that was cut short goes on, are those of `TensorCompleter.fit`;
+    `options` are those of `TensorCompleter`: ``verbose=True`` shows how far it is.
 
     >>> import numpy as np, rankless
     >>> array = np.outer(np.arange(1.0, 9.0), [1.0, 2.0, -1.0, 4.0, 0.5, 3.0, 2.0])
@@ -286,7 +287,7 @@ def complete(
     >>> done.rank, round(float(done.filled[2, 3]), 1)
     (1, 12.0)
     """
-    known = understand(data, Roles(modes, value, wide, absent))
+    known = understand(data, Roles(modes, value, wide, absent, options.get("duplicates", "error")))
     estimator = TensorCompleter(**options).fit(known.fitted, callback=callback, checkpoint=checkpoint)
     return Completion(estimator, known)
 

@@ -22,6 +22,7 @@ pa = pytest.importorskip("pyarrow")
 pytest.importorskip("narwhals")
 
 PACKAGES = ["pandas", "polars", "pyarrow"]
+LONG = pd.DataFrame({"a": ["x", "y", "y"], "b": [1, 2, 3], "v": [1.0, 2.0, np.nan]})
 NUMBERS = ["float32", "float64", "int8", "uint16", "int64"]
 
 
@@ -143,6 +144,68 @@ def test_columns_of_pandas_may_be_called_anything():
     pd.testing.assert_frame_equal(filled, expected, check_column_type=False)
 
 
+@settings(max_examples=40)
+@given(table=long_tables())
+def test_a_series_comes_back_with_its_levels_name_and_dtype(table):
+    series = table.set_index(["who", "when"])["rain"]
+    done = filled_by(series)
+    assert done.observations.modes == ("who", "when")
+    pd.testing.assert_series_equal(
+        done.filled, filled_by(table, modes=["who", "when"], value="rain").filled.set_index(["who", "when"])["rain"]
+    )
+    assert done.filled.dtype == series.dtype
+    known = series.dropna()
+    pd.testing.assert_series_equal(done.filled.loc[known.index], known, check_index_type=False)
+
+
+def test_a_series_need_not_have_names():
+    series = pd.Series([1.0, 2.0, np.nan], index=pd.MultiIndex.from_tuples([("x", 1), ("y", 2), ("y", 1)]))
+    filled = filled_by(series, modes=["level_0", "level_1"]).filled
+    assert filled.to_dict() == {("x", 1): 1.0, ("x", 2): 1.25, ("y", 1): 1.25, ("y", 2): 2.0}
+    assert filled.name is None and list(filled.index.names) == [None, None]
+    assert filled_by(series.rename_axis(["v", "w"]).rename("v")).filled.name == "v"
+    assert filled_by(series.rename_axis(["v", "value"])).filled.name is None
+
+
+@pytest.mark.parametrize(
+    ("series", "roles", "message"),
+    [
+        (
+            pd.Series([1.0, np.nan]),
+            {},
+            r"a Series of 2 numbers has order 1; .* a MultiIndex with a level for each, or use series\.interpolate",
+        ),
+        (LONG.set_index(["a", "b"])["v"], {"modes": ["a"]}, r"a Series names its modes itself, 'a', 'b'; leave out"),
+        (LONG.set_index(["a", "b"])["v"], {"wide": True}, r"leave out modes=, value= and wide="),
+        (pd.concat([LONG, LONG]).set_index(["a", "b"])["v"], {}, r"coordinates \(0, 0\) are given twice"),
+    ],
+)
+def test_a_series_that_would_have_to_be_guessed_is_refused(series, roles, message):
+    with pytest.raises(ValueError, match=message):
+        filled_by(series, **roles)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize(("duplicates", "kept"), [("mean", 2.0), ("last", 3.0)])
+def test_a_cell_may_stand_twice_where_that_is_said(package, duplicates, kept):
+    table = pd.DataFrame({"a": ["x", "y", "x"], "b": [1, 2, 1], "v": [1.0, 2.0, 3.0]})
+    roles = {"modes": ["a", "b"], "value": "v"}
+    done = filled_by(frame_of(package, table), **roles, duplicates=duplicates)
+    assert rows_of(done.filled)[0] == ("x", 1, kept)
+    with pytest.raises(ValueError, match="given twice"):
+        filled_by(frame_of(package, table), **roles)
+
+
+def test_complete_hands_on_what_to_do_with_duplicates():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        [(i, j, v) for (i, j), v in np.ndenumerate(np.outer(rng.normal(size=8), rng.normal(size=7)))], columns=["s", "d", "v"]
+    )
+    twice = pd.concat([table, table.assign(v=table.v + 2.0)])
+    done = complete(twice, modes=["s", "d"], value="v", duplicates="mean", random_state=0, depth=0.0, max_rank=1, n_fits=1, local=None)
+    np.testing.assert_allclose(done.filled.v, table.v + 1.0)
+
+
 def test_rows_without_labels_are_numbered():
     done = filled_by(pl.DataFrame({"a": [1, None], "b": [None, 2]}), wide=True)
     assert done.observations.modes == ("row", "column")
@@ -169,9 +232,6 @@ def test_all_packages_fit_the_same_numbers():
     ]
     for other in others:
         np.testing.assert_array_equal(first, other)
-
-
-LONG = pd.DataFrame({"a": ["x", "y", "y"], "b": [1, 2, 3], "v": [1.0, 2.0, np.nan]})
 
 
 @pytest.mark.parametrize("package", PACKAGES)

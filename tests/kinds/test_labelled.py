@@ -153,3 +153,12 @@ def test_what_the_packed_type_cannot_hold_is_not_promised():
 def test_what_would_have_to_be_guessed_is_refused(data, roles, message):
     with pytest.raises(ValueError, match=message):
         filled_by(xr.Dataset(data), **roles)
+
+
+@pytest.mark.parametrize("name", ["_FillValue", "missing_value"])
+def test_marks_of_the_missing_among_the_numbers_are_refused(name):
+    field = xr.DataArray(np.array([[1, 2], [-999, 4]], np.int16), dims=["x", "y"], attrs={name: np.int16(-999)}, name="t")
+    with pytest.raises(ValueError, match=rf"variable 't' holds its {name} -999 as a number, 1 times: open it with mask_and_scale=True"):
+        filled_by(field)
+    assert filled_by(field.where(field != -999)).filled.values.tolist() == [[1, 2], [1.25, 4]]
+    assert filled_by(field.assign_attrs({name: "none"})).observations.size == 4

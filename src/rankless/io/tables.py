@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -63,7 +64,7 @@ def declared(path, columns: list[str], modes: Sequence[str] | None, value: str |
         )
     absent = [name for name in [*modes, value] if name not in columns]
     if absent:
-        raise Unclear(f"no column {short(absent[0])} in {path}; it has {held}")
+        raise Unclear(f"no column {short(absent[0])} in {path}; it has {held}{_otherwise(columns)}")
     double = [name for name in [*modes, value] if columns.count(name) > 1]
     if double:
         raise Unclear(f"column {short(double[0])} stands twice in {path}; it has {held}: rename one")
@@ -125,6 +126,22 @@ def _csv_parts(path, wanted: list[str], value: str, rows: int) -> Iterator[pd.Da
                 yield part[wanted]
 
 
+def _otherwise(columns: list[str]) -> str:
+    """The mend, where the header looks as if columns were separated by something else than commas."""
+    found = next((mark for mark in ";\t|" if len(columns) == 1 and mark in columns[0]), None)
+    if found is None:
+        return ""
+    return (
+        f". Columns are separated by commas here; read it by pandas.read_csv(path, sep={found!r}), and pass the table to rankless.complete"
+    )
+
+
+def _mend(text: str) -> str:
+    if re.fullmatch(r"\s*[-+]?\d{1,3}([,. ' ]\d{3})+([.,]\d+)?\s*", text) or re.fullmatch(r"\s*[-+]?\d+,\d+\s*", text):
+        return "write numbers like 1234.5, or read the file by pandas.read_csv(path, thousands=..., decimal=...)"
+    return "leave the cell empty where nothing was observed"
+
+
 def check_labels(path, column: Any, start: int = 0) -> None:
     """Raise ValueError where a row has no label; `start` rows were read before these."""
     empty = np.flatnonzero(column.isna())
@@ -148,8 +165,7 @@ def numbers(path, column: Any, start: int = 0) -> pd.Series:
     if len(bad):
         raise Unclear(
             f"row {start + bad[0] + 1} after the header of {path} has {short(column.iloc[bad[0]])} "
-            f"for {short(column.name)}, which is no number; "
-            "leave the cell empty where nothing was observed"
+            f"for {short(column.name)}, which is no number; {_mend(column.iloc[bad[0]])}"
         )
     return found
 

@@ -7,6 +7,7 @@ NumPy array                           NaN
 NumPy masked array                    what is masked, or NaN
 xarray DataArray, Dataset             NaN; the variables of a Dataset are a mode
 long table (one row an entry)         rows that are not there, or have no value
+pandas Series                         the same; each level of its MultiIndex is a mode
 wide table (``wide=True``)            empty cells; rows and columns are modes
 `sparse.COO`, `scipy.sparse`          what is absent, once ``absent="missing"`` says so
 Observations                          what they do not list
@@ -38,6 +39,7 @@ _KINDS = (
     ("scipy.sparse", "sparray", "sparse", "from_scipy"),
     ("scipy.sparse", "spmatrix", "sparse", "from_scipy"),
     ("pandas", "DataFrame", "tables", "from_pandas"),
+    ("pandas", "Series", "tables", "from_series"),
 )
 
 

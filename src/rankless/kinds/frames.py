@@ -72,6 +72,7 @@ def from_frame(data: Any, roles: Roles) -> LongFrame | WideFrame:
         modes=modes,
         labels=[key.labels for key in keys],
         value_name=value,
+        duplicates=roles.duplicates,
     )
     slices = tuple(_take(frame[name], _firsts(key.codes)) for name, key in zip(modes, keys, strict=True))
     return LongFrame(obs, slices, frame[value].head(0))

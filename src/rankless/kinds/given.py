@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from rankless.kinds.standard import Standard
-from rankless.observations import Observations
+from rankless.observations import Duplicates, Observations
 
 _EXACT = 2**53  # whole numbers beyond it share their float64 with a neighbour
 
@@ -31,6 +31,7 @@ class Roles:
     value: str | Sequence[str] | None = None
     wide: bool = False
     absent: str | None = None
+    duplicates: Duplicates = "error"
 
 
 @dataclass(frozen=True, eq=False)

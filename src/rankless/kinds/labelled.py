@@ -130,6 +130,14 @@ def _numbers(data: xr.DataArray) -> np.ndarray:
     if values.dtype.kind not in "fiub":
         raise ValueError(f"variable {data.name!r} has dtype {values.dtype}; pass real numbers, NaN where nothing was observed")
     check_exact(values, f"variable {data.name!r}")
+    for name in ("_FillValue", "missing_value"):  # there where xarray was told not to decode
+        mark = np.asarray(data.attrs.get(name, np.nan))
+        count = int(np.isin(values, mark).sum()) if mark.dtype.kind in "iuf" else 0
+        if count:
+            raise ValueError(
+                f"variable {data.name!r} holds its {name} {mark} as a number, {count:,} times: open it with mask_and_scale=True, "
+                f"or pass data.where(data != {mark})"
+            )
     return values
 
 

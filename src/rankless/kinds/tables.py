@@ -1,4 +1,4 @@
-"""pandas tables, long and wide."""
+"""pandas tables, long and wide, and Series with a level of their index for each mode."""
 
 from __future__ import annotations
 
@@ -31,6 +31,20 @@ class LongTable(Given):
 
 
 @dataclass(frozen=True, eq=False)
+class LongSeries(LongTable):
+    """A long table whose modes are the levels of its index."""
+
+    name: Any
+    levels: list[Any]
+
+    def back(self, done: Filled) -> pd.Series:
+        table = super().back(done)
+        *modes, value = self.columns
+        filled: Any = table.set_index(modes)[value]
+        return filled.rename(self.name).rename_axis(self.levels)
+
+
+@dataclass(frozen=True, eq=False)
 class WideTable(Given):
     """Rows and columns are modes; index, columns and dtypes come back, the empty cells filled."""
 
@@ -51,11 +65,28 @@ def from_pandas(table: pd.DataFrame, roles: Roles) -> LongTable | WideTable:
     """Observations of a table; raises ValueError rather than guess whether it is long or wide."""
     if roles.wide:
         return _wide(table, roles)
-    check_named(list(table.columns), roles)
-    modes, value = check_named(list(table.columns), roles)
-    obs = Observations.from_table(table, modes, value)
-    _floats(table[value])
-    return LongTable(obs, {name: table[name].dtype for name in [*modes, value]})
+    return _long(table, *check_named(list(table.columns), roles), roles)
+
+
+def from_series(series: pd.Series, roles: Roles) -> LongSeries:
+    """Observations of a Series whose index has a level for each mode."""
+    import pandas as pd
+
+    if not isinstance(series.index, pd.MultiIndex):
+        raise ValueError(
+            f"a Series of {len(series)} numbers has order 1; low rank needs two modes or more: a MultiIndex with a level for each, "
+            "or use series.interpolate() for a single one"
+        )
+    levels = [f"level_{n}" if name is None else str(name) for n, name in enumerate(series.index.names)]
+    named = (roles.modes is not None and list(roles.modes) != levels) or roles.value not in (None, series.name)
+    if named or roles.wide:
+        raise ValueError(f"a Series names its modes itself, {', '.join(map(repr, levels))}; leave out modes=, value= and wide=")
+    value = "value" if series.name is None else str(series.name)
+    while value in levels:
+        value += "_"
+    table = series.to_frame(value).set_axis(series.index.set_names(levels), axis=0).reset_index()
+    long = _long(table, levels, value, roles)
+    return LongSeries(long.observations, long.columns, series.name, list(series.index.names))
 
 
 def check_named(columns: list[Any], roles: Roles) -> tuple[list[str], str]:
@@ -68,6 +99,12 @@ def check_named(columns: list[Any], roles: Roles) -> tuple[list[str], str]:
     if isinstance(roles.value, list):
         raise ValueError(f"value={roles.value!r} names several columns and a long table has one for its values: melt it, or pass wide=True")
     return list(roles.modes), roles.value  # pyright: ignore[reportReturnType]
+
+
+def _long(table: pd.DataFrame, modes: list[str], value: str, roles: Roles) -> LongTable:
+    obs = Observations.from_table(table, modes, value, duplicates=roles.duplicates)
+    _floats(table[value])
+    return LongTable(obs, {name: table[name].dtype for name in [*modes, value]})
 
 
 def _wide(table: pd.DataFrame, roles: Roles) -> WideTable:
