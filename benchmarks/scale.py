@@ -24,8 +24,9 @@ PEERS = ["method", "seconds", "over rankless float64", "least RMSE"]
 MADE = f"""Arrays planted with {scale.TRUE_RANK} components, values of unit variance, noise {scale.NOISE}; a user's entries fall
 as a power of the user's rank, items crowd at the popular ones. A seeded script makes them a million at a time, and they are never
 held but as sorted entries. *Counted* is the making and counting, *sorted* the sorting, *sweep* the median of {scale.TIMED} at
-rank {scale.RANK}. *Bytes* are those held an entry, *peak* what sorting added to the process at most, over the entries. *RMSE* is
-the distance from the planted values at cells drawn alike, after {scale.PROBLEM.max_sweeps} sweeps from a random start."""
+rank {scale.RANK}. *Bytes* are those held an entry, *peak* what sorting added to the process at most, over the entries."""
+ANSWERS = """`rankless.large.complete` on the same entries, every default: from the counted entries to the answer, holding out, sorting,
+search and refit included. *RMSE* is the distance from the planted values, which have unit variance, at cells drawn alike."""
 ON_A_CLUSTER = f"""Worker processes of one thread each read their own part of three million entries, beside as many threads of one
 process; float64, rank {scale.RANK}. *Same*: factors and the objective's history are equal to the bit. Bytes are those of a sweep;
 the model is that of [scale](../scale.md)."""
@@ -63,6 +64,12 @@ def here(cells: Store, count: int, dtype: str = "float32", *, same_rows: bool = 
     shape = SHAPE if same_rows else dense(count)
     key = {"what": "here", "count": count, "shape": " x ".join(map(str, shape)), "dtype": dtype, "workers": "", "kills": ""}
     return cells.measure(key, lambda: alone("here", count, dtype, shape))
+
+
+def answer(cells: Store, count: int) -> Cell:
+    shape = dense(count)
+    key = {"what": "answer", "count": count, "shape": " x ".join(map(str, shape)), "dtype": "float32", "workers": "", "kills": ""}
+    return cells.measure(key, lambda: alone("answer", count, shape))
 
 
 def as_full(cells: Store) -> list[Cell]:
@@ -164,6 +171,9 @@ def run(fresh: bool = False) -> None:
         here(cells, count, same_rows=True)
     here(cells, scale.COUNTS[1], "float64")
     write()
+    for count in scale.COUNTS:
+        answer(cells, count)
+    write()
     for workers, kills in CLUSTERS:
         cluster(cells, workers, kills)
     write()
@@ -181,8 +191,8 @@ def write() -> None:
     clusters = cells.current(what="cluster")
     points = [*dense_ones, *same[:-1]]  # the largest is in both
     each, row_ = constants(points)
-    columns = ["read_seconds", "sort_seconds", "sweep_seconds", "bytes_held", "bytes_peak", "peak_gib", "rmse"]
-    head = ["entries", "shape", "numbers", "counted, s", "sorted, s", "sweep, s", "bytes", "peak", "process, GiB", "RMSE"]
+    columns = ["read_seconds", "sort_seconds", "sweep_seconds", "bytes_held", "bytes_peak", "peak_gib"]
+    head = ["entries", "shape", "numbers", "counted, s", "sorted, s", "sweep, s", "bytes", "peak", "process, GiB"]
 
     def row(cell: Cell) -> list[str]:
         figures = [page.number(float(cell[column])) for column in columns]
@@ -196,6 +206,13 @@ def write() -> None:
         page.table(head, [row(cell) for cell in (*dense_ones, *double)]),
         f"Each row as full as at the largest: time against entries has slope **{slope(dense_ones):.3f}** between logarithms. "
         f"The {int(largest['entries']):,} entries take {float(largest['peak_gib']):.1f} GiB in all.",
+        "## Answers",
+        ANSWERS,
+        page.table(
+            ["entries", "shape", "seconds", "process, GiB", "depth", "rank found", "RMSE"],
+            [_answer_row(cell) for cell in sorted(cells.current(what="answer"), key=lambda cell: int(cell["count"]))],
+        ),
+        "## The same rows",
         "The same 1,101,000 rows at any number of entries: each row is a small system to be solved however little is known of it.",
         page.table(head, [row(cell) for cell in same]),
         "## A billion entries",
@@ -229,6 +246,11 @@ def write() -> None:
         *([] if on_file(cells) else ["Not measured yet."]),
         f"Cells measured {', '.join(sorted({cell['date'] for cell in cells.cells()}))}.",
     )
+
+
+def _answer_row(cell: Cell) -> list[str]:
+    figures = [page.number(float(cell[column])) for column in ("answer_seconds", "peak_gib", "depth", "rank", "rmse")]
+    return [f"{int(cell['entries']):,}", " x ".join(map(_short, _sizes(cell))), *figures]
 
 
 def _modelled(cell: Cell, each: float, row: float) -> str:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from planted import planted
-from rankless import Observations, TensorCompleter, complete
+from rankless import Observations, TensorCompleter, complete, intervals
 from rankless.difficulty import Difficulty, features
-from rankless.intervals import Calibration, TooFew, _among, quantile
+from rankless.intervals import Calibration, TooFew, _among, again, quantile
 
 FAST = {"depth": 1.0, "penalty": 1.0, "effects": False, "noise": None, "local": None, "value_transform": None, "random_state": 0}
 SHAPE = (24, 20, 16)
@@ -51,16 +51,24 @@ def test_widths_follow_the_noise_of_a_slice_and_are_smaller_for_it():
     assert (upper - lower).mean() < 0.95 * constant
 
 
-def test_calibration_entries_chose_nothing_and_taught_nothing():
+def test_calibration_entries_chose_nothing_and_taught_nothing_and_leave_nine_tenths(monkeypatch):
     _, seen = planted(SHAPE, 2, 0.4, seed=3)
     est = TensorCompleter(**FAST).fit(seen)
     before = est.predict(np.argwhere(np.isnan(seen)))
+    fitted = []
+    monkeypatch.setattr(intervals, "again", lambda found, rest, *how: fitted.append(rest) or again(found, rest, *how))
     calibration, answer = est.calibration(), est._answer
     assert calibration is not None and answer is not None
-    rest, obs = calibration.rest, answer.near_one
-    assert rest.size + calibration.entries.size == obs.size
-    assert not _among(rest, calibration.entries).any()
-    assert _among(obs, calibration.entries).sum() == calibration.entries.size
+    obs, used = answer.near_one, np.zeros(answer.near_one.size, dtype=bool)
+    for rest in fitted:
+        part = ~_among(obs, rest)
+        assert not (part & used).any()
+        assert 0.08 < part.mean() < 0.12
+        used |= part
+    assert len(fitted) == 2  # of 3,097 entries, a tenth is too few
+    assert calibration.entries.size == used.sum() >= intervals.FEWEST
+    np.testing.assert_array_equal(calibration.entries.values, obs.values[used])
+    assert calibration.rest is fitted[0]
     np.testing.assert_array_equal(before, est.predict(np.argwhere(np.isnan(seen))))
 
 

@@ -1,7 +1,8 @@
 """Intervals on cells that were hidden: how often the truth lies inside, and how wide they are.
 
 Real data with cells hidden, and planted tensors under three kinds of noise: the same everywhere, heavy-tailed
-(Student's t with 3 degrees of freedom), and 16 times as large in one slice as in another. Every default, 20 seeds.
+(Student's t with 3 degrees of freedom), and 16 times as large in one slice as in another; and one of few entries. Every
+default, 20 seeds.
 Constant width is what split-conformal calibration gives when every cell is taken to be as hard as any other.
 """
 
@@ -21,6 +22,7 @@ COVERAGES = (0.5, 0.8, 0.9, 0.95)
 SEEDS = range(20)
 REAL = tuple((name, 0.8) for name in data.NAMES)
 SHAPE, RANK, HIDDEN, NOISE = (50, 40, 30), 5, 0.8, 0.3
+FEW = (12, 10, 8), 2, 0.6, NOISE  # shape, rank, share hidden, noise: 384 entries
 KINDS = ("gaussian", "heavy-tailed", "slice-dependent")
 SOURCES = ("src/rankless/intervals.py", "src/rankless/difficulty.py")
 
@@ -36,6 +38,8 @@ def run(*, fresh: bool = False) -> None:
         for kind in KINDS:
             key = {"data": f"planted, {kind} noise", "hidden": HIDDEN, "seed": seed}
             print(cells.measure(key, lambda kind=kind, seed=seed: measure(*planted(kind, seed))), flush=True)
+        key = {"data": "planted, few entries", "hidden": FEW[2], "seed": seed}
+        print(cells.measure(key, lambda seed=seed: measure(*planted("gaussian", seed, *FEW))), flush=True)
         for name, share in REAL:
             if name in here:
                 key = {"data": name, "hidden": share, "seed": seed}
@@ -48,14 +52,16 @@ def hidden(name: str, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return data.hide(whole, share, seed)[0], whole
 
 
-def planted(kind: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Noisy entries of a CP tensor of unit standard deviation, most of them hidden, and the noisy whole."""
+def planted(
+    kind: str, seed: int, shape: tuple[int, ...] = SHAPE, rank: int = RANK, hidden: float = HIDDEN, noise: float = NOISE
+) -> tuple[np.ndarray, np.ndarray]:
+    """Noisy entries of a CP tensor of unit standard deviation, many of them hidden, and the noisy whole."""
     rng = np.random.default_rng(seed)
-    truth = np.einsum("ir,jr,kr->ijk", *(rng.normal(size=(d, RANK)) for d in SHAPE))
-    noise = rng.standard_t(3, SHAPE) / np.sqrt(3) if kind == "heavy-tailed" else rng.normal(size=SHAPE)
-    size = np.geomspace(NOISE / 4, 4 * NOISE, SHAPE[0])[:, None, None] if kind == "slice-dependent" else NOISE
-    whole = truth / truth.std() + size * noise
-    return np.where(rng.random(SHAPE) < HIDDEN, np.nan, whole), whole
+    truth = np.einsum("ir,jr,kr->ijk", *(rng.normal(size=(d, rank)) for d in shape))
+    errors = rng.standard_t(3, shape) / np.sqrt(3) if kind == "heavy-tailed" else rng.normal(size=shape)
+    size = np.geomspace(noise / 4, 4 * noise, shape[0])[:, None, None] if kind == "slice-dependent" else noise
+    whole = truth / truth.std() + size * errors
+    return np.where(rng.random(shape) < hidden, np.nan, whole), whole
 
 
 def measure(seen: np.ndarray, whole: np.ndarray) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Power-law arrays of any number of entries, made a chunk at a time; sweeps, memory and error on them, here and on a Dask cluster."""
+"""Power-law arrays of any number of entries, made a chunk at a time; sweeps, memory and answers on them, here and on a Dask cluster."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from rankless.als.annealing import deepen, empty, with_random
+from rankless.als.annealing import empty, with_random
 from rankless.als.entries import Chunks, Entries
 from rankless.als.settle import settle
 from rankless.als.solver import Problem, State, sweep
 from rankless.als.workers import Workers
+from rankless.io.chunks import Scan
+from rankless.large import complete
 
 SHAPE = (1_000_000, 100_000, 1000)
 COUNTS = (1_000_000, 10_000_000, 100_000_000)
@@ -83,18 +85,12 @@ def truth(factors: list[np.ndarray], coords: np.ndarray) -> np.ndarray:
     return np.einsum("er,er,er->e", *(f[c] for f, c in zip(factors, coords, strict=True))) / np.sqrt(TRUE_RANK)
 
 
-def error(ratings: Ratings, state: State) -> float:
-    """Root mean square distance from the planted values."""
-    asked = ratings.asked()
-    return float(np.sqrt(np.mean((state.model().at(asked.T) - truth(ratings.factors(), asked)) ** 2)))
-
-
 def peak_bytes() -> int:
     return 1024 * int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])  # pyright: ignore[reportOptionalSubscript]
 
 
 def here(count: int, dtype: str = "float32", shape: tuple[int, int, int] = SHAPE) -> dict[str, Any]:
-    """Reading, sorting, sweeping on this machine: seconds, the peak of memory over what it was before, error."""
+    """Reading, sorting, sweeping on this machine: seconds, and the peak of memory over what it was before."""
     warm = Ratings(1000, (100, 50, 10))
     Entries.collected(warm.chunks(), np.dtype(dtype).type)  # what is compiled and imported is not the entries'
     ratings = Ratings(count, shape)
@@ -107,12 +103,9 @@ def here(count: int, dtype: str = "float32", shape: tuple[int, int, int] = SHAPE
     entries = Entries.collected(chunks, np.dtype(dtype).type)
     sorted_at = time.perf_counter()
     peak = peak_bytes()
-    state = with_random(entries, empty(entries), RANK, np.random.default_rng(0))
+    timed = with_random(entries, empty(entries), RANK, np.random.default_rng(0))
     times = []
     with Workers() as workers:
-        deepen(entries, state, PROBLEM, workers)
-        kept = state.rank
-        timed = with_random(entries, empty(entries), RANK, np.random.default_rng(1))
         sweep(entries, timed, PROBLEM, workers)
         for _ in range(TIMED):
             at = time.perf_counter()
@@ -126,8 +119,25 @@ def here(count: int, dtype: str = "float32", shape: tuple[int, int, int] = SHAPE
         "bytes_held": entries.nbytes / entries.size,
         "bytes_peak": (peak - before) / entries.size,
         "peak_gib": peak_bytes() / 2**30,
-        "rank": kept,
-        "rmse": error(ratings, state),
+    }
+
+
+def answer(count: int, shape: tuple[int, int, int] = SHAPE) -> dict[str, Any]:
+    """What `rankless.large.complete` makes of the same entries with every default: rank, error, seconds, the process's peak."""
+    ratings = Ratings(count, shape)
+    labels = tuple(np.arange(d) for d in shape)
+    scan = Scan(Path("made"), ratings.chunks(), ("user", "item", "week"), labels, "value")
+    start = time.perf_counter()
+    done = complete(scan)
+    seconds = time.perf_counter() - start
+    asked = ratings.asked()
+    return {
+        "entries": scan.size,
+        "answer_seconds": seconds,
+        "peak_gib": peak_bytes() / 2**30,
+        "rank": done.model.rank,
+        "depth": done.depth,
+        "rmse": float(np.sqrt(np.mean((done.predict(asked.T) - truth(ratings.factors(), asked)) ** 2))),
     }
 
 

@@ -27,6 +27,7 @@ from rankless.transforms import Transform
 from rankless.units import variance
 from rankless.walks import streams_of
 
+ENOUGH = 1_000  # calibration entries that are aimed at
 TOP = 3.0  # no mean above this many times the largest value seen: exponentials know no end
 
 
@@ -89,7 +90,7 @@ class Answer:
         if self._calibrated is None:
             means, seen = np.zeros(self.obs.size), np.zeros(self.obs.size, dtype=bool)
             with shown(verbose) as bar, Workers(n_jobs, tracker=Tracker(bar)) as workers:
-                for part in tenths(self.obs, streams_of(seed)[1]):
+                for part in tenths(self.obs, streams_of(seed)[1], ENOUGH):
                     workers.tracker.stage(f"calibrating on {part.sum()} entries")
                     again = self.found.refitted(self.obs.subset(~part), workers)
                     means[part] = again.means(self.obs.indices[part])

@@ -4,7 +4,8 @@
 
 over `n` calibration entries [papadopoulos2002, lei2018]. These chose nothing: penalty, depth, shares and
 neighbours were chosen on other, held-out entries, which also taught `s` (`rankless.difficulty`). Every fit
-of the answer is made again without the calibration entries. Where a missing cell is like an observed one
+of the answer is made again without the calibration entries: a tenth of all, and where that is few, without another tenth,
+and so on, for a fit without a third of few entries errs more than the answer. Where a missing cell is like an observed one
 taken at random, it then lies in its interval with probability `coverage` or a little more, because the
 answer itself knows more entries.
 """
@@ -24,9 +25,11 @@ from rankless.gaps import Gaps
 from rankless.observations import Observations
 from rankless.selection import Found, again
 
-SHARE, MOST_SHARE = 0.1, 0.3  # of the entries that calibrate, and of few entries at most
-FEWEST, MOST = 500, 10_000  # calibration entries that are aimed at where the shares allow it
-ENOUGH = 1_000  # ... where they come in tenths: a fit more for each
+SHARE, MOST_SHARE = 0.1, 0.3  # of the entries that calibrate, and of few that come as gaps at most
+FEWEST, MOST = 500, 10_000  # calibration entries that are aimed at, and what they are at most
+
+
+NONE = "of {} observed entries none can be spared to calibrate intervals on; observe more a slice"
 
 
 class TooFew(ValueError):
@@ -41,19 +44,24 @@ class Calibration:
     errors: np.ndarray  # (n,): value less what was said, in the units of the fit
     sizes: np.ndarray  # (n,): their expected sizes, up to a factor
     difficulty: Difficulty
-    rest: Observations  # all other entries: what is known of a new cell has to be what was known of these
+    rest: Observations  # all entries but the first tenth: what is known of a new cell has to be what was known of these
     effects: MainEffects  # of `rest`
 
     @classmethod
     def of(cls, found: Found, obs: Observations, *, seed: np.random.Generator, workers: Workers) -> Calibration:
         """Calibrate `found`, the answer for `obs`."""
-        rest, entries = spared(obs, seed, found.gaps)
-        workers.tracker.stage(f"calibrating on {entries.size} entries")
         held, errors = found.reported[1], found.reported[0].residual
-        train = obs.subset(~_among(obs, held))
-        difficulty = Difficulty.of(held.coords, held.values - errors, errors, train)
-        said = again(found, rest, seed, workers).at(entries.indices)
-        return cls(entries, entries.values - said, difficulty.at(entries.coords, said, rest), difficulty, rest, MainEffects.fit(rest))
+        difficulty = Difficulty.of(held.coords, held.values - errors, errors, obs.subset(~_among(obs, held)))
+        first, calibrating = None, np.zeros(obs.size, dtype=bool)
+        wrong, sizes = np.zeros(obs.size), np.zeros(obs.size)
+        for part in tenths(obs, seed, FEWEST) if found.gaps is None else [spared(obs, seed, found.gaps)]:
+            rest, entries = obs.subset(~part), obs.subset(part)
+            workers.tracker.stage(f"calibrating on {entries.size} entries")
+            said = again(found, rest, seed, workers).at(entries.indices)
+            wrong[part], sizes[part] = entries.values - said, difficulty.at(entries.coords, said, rest)
+            first, calibrating = rest if first is None else first, calibrating | part
+        assert first is not None  # `tenths` and `spared` raise where there is none
+        return cls(obs.subset(calibrating), wrong[calibrating], sizes[calibrating], difficulty, first, MainEffects.fit(first))
 
     def half_widths(self, indices: np.ndarray, said: np.ndarray, unseen: Sequence[np.ndarray], coverage: float) -> np.ndarray:
         """Half widths at `indices`, where the answer is `said`, in the units of the fit.
@@ -83,24 +91,20 @@ def quantile(errors: np.ndarray, coverage: float) -> float:
     return float(np.partition(np.abs(errors), rank - 1)[rank - 1])
 
 
-def spared(obs: Observations, stream: np.random.Generator, gaps: Gaps | None = None) -> tuple[Observations, Observations]:
-    """The entries that are fitted again, and those that calibrate: single ones, or where missing cells come as `gaps`, such."""
+def spared(obs: Observations, stream: np.random.Generator, gaps: Gaps) -> np.ndarray:
+    """A mask of the entries that calibrate, which come as missing cells do."""
     share = min(max(SHARE, FEWEST / obs.size), MOST_SHARE, max(MOST / obs.size, 1e-9))
-    if gaps is None:
-        rest, entries = obs.split(share, seed=stream)
-    else:
-        mask = gaps.mask(obs, share, stream)
-        rest, entries = obs.subset(~mask), obs.subset(mask)
-    if not entries.size:
-        raise TooFew(f"of {obs.size} observed entries none can be spared to calibrate intervals on; observe more a slice")
-    return rest, entries
+    mask = gaps.mask(obs, share, stream)
+    if not mask.any():
+        raise TooFew(NONE.format(obs.size))
+    return mask
 
 
-def tenths(obs: Observations, stream: np.random.Generator) -> Iterator[np.ndarray]:
-    """Masks of the entries that calibrate, a tenth at a time and none twice, as few as make enough."""
+def tenths(obs: Observations, stream: np.random.Generator, enough: int) -> Iterator[np.ndarray]:
+    """Masks of the entries that calibrate, a tenth at a time and none twice, as few as make `enough`."""
     share, left, spare = min(SHARE, MOST / obs.size), np.ones(obs.size, dtype=bool), 0
     for number in range(round(1 / SHARE) - 1):
-        if spare >= ENOUGH:
+        if spare >= enough:
             break
         part = np.zeros(obs.size, dtype=bool)
         part[left] = _among(obs.subset(left), obs.subset(left).split(share / (1 - number * share), seed=stream)[1])
@@ -109,7 +113,7 @@ def tenths(obs: Observations, stream: np.random.Generator) -> Iterator[np.ndarra
         if part.any():
             yield part
     if not spare:
-        raise TooFew(f"of {obs.size} observed entries none can be spared to calibrate intervals on; observe more a slice")
+        raise TooFew(NONE.format(obs.size))
 
 
 def check_coverage(coverage: float) -> None:
