@@ -108,6 +108,12 @@ def test_eight_years_are_a_line_over_whole_years_and_no_bars(ax, draw):
     assert all(label.get_text().isdigit() for label in ax.get_xticklabels())
 
 
+def test_axes_that_had_dates_may_have_years(ax):
+    plots.coverage(finished(), "day", ax=ax)
+    plots.coverage(few_years(), "year", ax=ax)
+    drawn(ax)
+
+
 def test_the_fill_of_eight_years_has_the_line_of_the_fit(ax):
     plots.filled(few_years(), {"site": "x"}, ax=ax)
     (fit,) = (line for line in ax.lines if line.get_label() == "fit")

@@ -74,6 +74,20 @@ def test_labels_in_order_are_an_ordered_axis_however_few():
     assert axis_of(labelled(["1" * 30, "2" * 30], years), 0).values.tolist() == [float("1" * 30), float("2" * 30)]
 
 
+def test_times_with_a_zone_are_those_of_the_clock_unless_it_was_put_back():
+    aware = pd.date_range("2024-03-30", periods=3, tz="Europe/Paris")
+    axis = axis_of(labelled(np.asarray(aware), ["x", "y"]), 0)
+    assert (axis.kind, axis.values.tolist()) == ("time", np.array(aware.tz_localize(None)).astype(axis.values.dtype).tolist())
+    autumn = pd.date_range("2024-10-27", periods=5, tz="Europe/Paris", freq="h")
+    axis = axis_of(labelled(np.asarray(autumn), ["x", "y"]), 0)
+    np.testing.assert_array_equal(axis.values, autumn.tz_convert(None).to_numpy())
+    assert kinds(["2024-01-01T00:00Z", "2024-01-01T06:00Z"], ["2024-01-01 00+0100", "2024-01-01 06+0100"]) == ["time", "time"]
+
+
+def test_dates_of_other_calendars_are_in_order():
+    assert kinds(["2001-02-28", "2001-02-29", "2001-02-30"], ["2001-02-30", "2001-02-29", "2001-03-01"]) == ["ordered", "category"]
+
+
 def test_a_few_years_are_no_axis_to_look_along():
     assert longest(axes_of(labelled([2014, 2015, 2016], [f"site {i}" for i in range(20)]))).mode == 1
     assert longest(axes_of(labelled([2014, 2015, 2016], np.arange(9)))).mode == 1
@@ -83,6 +97,7 @@ def test_spans_of_time_are_numbers_of_their_longest_unit():
     lead = np.array([0, 6, 36], "timedelta64[h]").astype("timedelta64[ns]")
     axis = axis_of(labelled(lead, ["x", "y"]), 0)
     assert (axis.kind, axis.name, axis.values.tolist()) == ("ordered", "mode_0 (hours)", [0, 6, 36])
+    assert [axis.label(i) for i in range(3)] == ["0 days", "6 hours", "36 hours"]
     axis = axis_of(labelled(np.array([1, 1500], "timedelta64[ms]"), ["x", "y"]), 0)
     assert (axis.name, axis.values.tolist()) == ("mode_0 (seconds)", [0.001, 1.5])
     assert kinds(np.array(["NaT", 1], "timedelta64[s]"), ["x", "y"]) == ["category", "category"]

@@ -18,6 +18,8 @@ from rankless.canonical import Duplicates, canonical, check_indices
 if TYPE_CHECKING:
     import pandas as pd
 
+SPANS = {"days": "D", "hours": "h", "minutes": "m", "seconds": "s"}  # units of time, the longest first
+
 
 @dataclass(frozen=True, eq=False)
 class Observations:
@@ -208,6 +210,10 @@ class Observations:
         names = self.labels[mode]
         if names is not None and names.dtype.kind == "M":
             return str(np.datetime_as_string(names[index], unit="auto"))  # a day without its midnight
+        if names is not None and names.dtype.kind == "m" and not np.isnat(names[index]):
+            for unit, code in SPANS.items():  # 6 hours, not so many nanoseconds
+                if not names[index] % np.timedelta64(1, code):
+                    return f"{names[index] // np.timedelta64(1, code)} {unit}"
         return str(index if names is None else names[index])
 
     def mode_index(self, mode: str | int) -> int:

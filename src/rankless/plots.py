@@ -209,10 +209,10 @@ def _name(ax: Axes, axis: Axis) -> None:
         ax.xaxis.set_major_locator(locator)
         ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     if axis.kind == "ordered" and axis.values.dtype.kind in "iu":
-        from matplotlib.ticker import MaxNLocator
+        from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
         ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))  # no half years
-        ax.ticklabel_format(axis="x", useOffset=False)
+        ax.xaxis.set_major_formatter(ScalarFormatter(useOffset=False))
     if not axis.runs and axis.size <= _MOST_TICKS:
         names = [axis.label(i) for i in range(axis.size)]
         ax.set_xticks(np.arange(axis.size), names, rotation=90 if max(map(len, names)) > 8 else 0, parse_math=False)

@@ -9,17 +9,16 @@ from typing import Literal
 
 import numpy as np
 
-from rankless.observations import Observations
+from rankless.observations import SPANS, Observations
 
 Kind = Literal["time", "ordered", "category", "places"]
 Positions = Mapping[str, object]  # mode -> an array (slices, 2) of x and y, such as longitude and latitude
 
 FEW = 8  # slices up to which a mode is not looked along, and one without labels is drawn as bars: its numbers may be names
 MARKED = 31  # slices up to which each has a mark of its own on a line, such as the days of a month
-_DATE = re.compile(r"\d{4}-\d{2}(-\d{2}([T ]\d{2}(:\d{2}(:\d{2}(\.\d+)?)?)?)?)?")
+_DATE = re.compile(r"\d{4}-\d{2}(-\d{2}([T ]\d{2}(:\d{2}(:\d{2}(\.\d+)?)?)?)?)?(?P<zone>Z|[+-]\d{2}:?\d{2})?")
 _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
 _EXACT = 2**53  # floats below this are whole numbers without rounding
-_SPANS = {"days": "D", "hours": "h", "minutes": "m", "seconds": "s"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,20 +87,41 @@ def _times(labels: np.ndarray | None) -> np.ndarray | None:
     if labels is None:
         return None
     if labels.dtype.kind != "M":
-        if labels.dtype.kind not in "UO" or not all(_DATE.fullmatch(str(label)) for label in labels):
+        found = _dates(labels)
+        if found is None:
             return None
         try:
-            labels = np.array([str(label) for label in labels], dtype="datetime64")
+            labels = _moments(found)
         except ValueError:  # 2013-02-31 looks like a date
             return None
     return labels if not np.isnat(labels).any() and _in_order(labels) else None
+
+
+def _dates(labels: np.ndarray) -> list[re.Match[str]] | None:
+    found = []
+    for label in labels if labels.dtype.kind in "UO" else ():
+        match = _DATE.fullmatch(str(label))
+        if match is None:
+            return None
+        found.append(match)
+    return found or None
+
+
+def _moments(found: Sequence[re.Match[str]]) -> np.ndarray:
+    """Times as their clocks show them, or where clocks were put back, in UTC."""
+    zones = [match["zone"] or "" for match in found]
+    times = np.array([match[0].removesuffix(zone) for match, zone in zip(found, zones, strict=True)], dtype="datetime64")
+    if not any(zones) or _in_order(times):
+        return times
+    minutes = [0 if zone in ("", "Z") else int(f"{zone[0]}1") * (60 * int(zone[1:3]) + int(zone[-2:])) for zone in zones]
+    return times - np.array(minutes, "timedelta64[m]")
 
 
 def _spans(labels: np.ndarray | None) -> tuple[np.ndarray, str] | None:
     """Spans of time as whole numbers of the longest unit that measures them all."""
     if labels is None or labels.dtype.kind != "m" or np.isnat(labels).any():
         return None
-    for name, code in _SPANS.items():
+    for name, code in SPANS.items():
         if not (labels % np.timedelta64(1, code)).any():
             return labels // np.timedelta64(1, code), name
     return labels / np.timedelta64(1, "s"), "seconds"
@@ -111,6 +131,10 @@ def _numbers(labels: np.ndarray | None, size: int) -> np.ndarray | None:
     """The numbers that the labels are, or are written as: names of columns are text even where they are years."""
     if labels is None:
         return np.arange(size) if size > FEW else None
+    dates = _dates(labels)
+    if dates is not None:  # of another calendar, such as the 30th of every February
+        texts = np.array([match[0] for match in dates])
+        return np.arange(size) if (texts[1:] > texts[:-1]).all() else None
     if labels.dtype.kind in "UO" and all(_NUMBER.fullmatch(str(label)) for label in labels):
         numbers = np.array([float(str(label)) for label in labels])
         labels = numbers.astype(int) if not (numbers % 1).any() and np.abs(numbers).max() < _EXACT else numbers
