@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import gzip
 import itertools
 import json
@@ -11,9 +12,11 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import rankless
 from pages import HOSTILE, SENSORS, finished, observations
+from rankless import plots
 from rankless.cp_tensor import CPTensor
 from rankless.observations import Observations
 from rankless.report.page import page
@@ -183,6 +186,48 @@ def test_odd_data_have_a_page_too(data, tmp_path):
     done = rankless.complete(arrays[data], random_state=0, max_rank=2)
     done.report(tmp_path / "page.html")
     Page((tmp_path / "page.html").read_text(encoding="utf-8"))
+
+
+LOSSES = {
+    "poisson": {"loss": "poisson"},
+    "bernoulli": {"loss": "bernoulli"},
+    "huber": {"loss": "huber"},
+    "nonnegative": {"nonnegative": True},
+}
+
+
+@functools.cache
+def by_loss(name: str) -> rankless.Completion:
+    rng = np.random.default_rng(0)
+    means = np.exp(np.add.outer(rng.normal(size=8), rng.normal(size=12)) / 2 + 1)
+    values = (rng.random(means.shape) < means / means.max()) if name == "bernoulli" else rng.poisson(means)
+    return rankless.complete(np.where(rng.random(means.shape) < 0.8, values, np.nan), random_state=0, max_rank=2, **LOSSES[name])
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_other_losses_have_a_page_too(name, tmp_path):
+    done = by_loss(name)
+    done.report(tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    Page(text)
+    loss = LOSSES[name].get("loss")
+    path = figures_of(text)["plots"]["path-score"]
+    shown = sorted(y for trace in path["data"] for y in trace["y"])
+    np.testing.assert_allclose(shown, sorted(done.path["score" if loss else "holdout_rmse"]), rtol=1e-4)
+    assert path["layout"]["yaxis"]["title"]["text"] == (f"held-out {loss} deviance" if loss else "held-out error")
+    if loss:
+        assert path["layout"]["shapes"][0]["y0"] == done.estimator.blank_deviance_  # pyright: ignore[reportAttributeAccessIssue]
+    assert "None" not in json.dumps(path["data"][0]["text"]) and path["data"][0]["text"][0].startswith("rank ")
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_other_losses_have_plots_too(name):
+    for draw in (plots.search_path, plots.spectrum, plots.filled, plots.hidden):
+        ax = Figure().subplots()
+        assert draw(by_loss(name), ax=ax) is ax
+        ax.figure.canvas.draw()
+        if draw is plots.search_path and "loss" in LOSSES[name]:
+            assert ax.get_ylabel() == f"held-out {name} deviance"
 
 
 def test_a_large_sparse_array_has_a_small_page():

@@ -247,6 +247,7 @@ def stand_in(obs: Observations, model: CPTensor, rmse: float = 0.1, held: Observ
         raise ValueError("too few")
 
     estimator = SimpleNamespace(
+        loss="gaussian",
         holdout_rmse_=rmse,
         effects_=False,
         drawn_=None,

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rankless.diagnostics import spread
 from rankless.views import Done
 from rankless.views.axes import Axis, axis_of, longest
 from rankless.views.axes import axes_of as _axes_of
@@ -23,6 +22,7 @@ from rankless.views.components import Components, is_smooth, sizes
 from rankless.views.coverage import pattern as _pattern
 from rankless.views.coverage import slice_shares
 from rankless.views.heldout import HeldOut
+from rankless.views.path import score_of
 from rankless.views.slices import COVERAGE, choose
 from rankless.views.slices import fibre as _fibre
 
@@ -80,22 +80,22 @@ def spectrum(done: Done, *, ax: Axes | None = None) -> Axes:
 
 
 def search_path(done: Done, *, ax: Axes | None = None) -> Axes:
-    """Held-out error of every fit of the search against its penalty, a marker a depth; dashed is the penalty chosen."""
+    """Held-out error, or deviance, of every fit of the search against its penalty, a marker a depth; dashed is the penalty chosen."""
     ax = _ready(ax)
     path: Any = done.path
     if path.empty:
         raise ValueError("constant data were filled without a search; there is no path to draw")
+    score = score_of(done)
     for number, (depth, rows) in enumerate(path.groupby("depth")):
         style: Any = {"color": _COLORS[number % len(_COLORS)], "marker": _MARKERS[number % len(_MARKERS)], "linestyle": "none"}
-        ax.plot(rows["penalty"], rows["holdout_rmse"], markersize=4, label=f"depth {depth:g}", **style)
-    level = spread(done.given.fitted.values)
-    ax.axhline(level, color=_GREY, linestyle=":", linewidth=1)
+        ax.plot(rows["penalty"], rows[score.column], markersize=4, label=f"depth {depth:g}", **style)
+    ax.axhline(score.level, color=_GREY, linestyle=":", linewidth=1)
     ax.axvline(done.penalty, color=_GREY, linestyle="--", linewidth=1)
-    low = float(path["holdout_rmse"].min())
-    ax.set_ylim(low - 0.05 * level, max(1.15 * level, 1.05 * low))  # what failed lies above
+    low = float(path[score.column].min())
+    ax.set_ylim(low - 0.05 * score.level, max(1.15 * score.level, 1.05 * low))  # what failed lies above
     ax.set_xscale("log")
     ax.set_xlabel("penalty")
-    ax.set_ylabel("held-out error")
+    ax.set_ylabel(score.name)
     ax.legend(frameon=False)
     return ax
 

@@ -29,7 +29,8 @@ def factors(done: Done, axes: Sequence[Axis]) -> Chooser | None:
     if done.estimator.effects_ and not done.path.empty:
         effects = done.estimator.main_effects_
         vectors = [np.asarray(e, float) for e in effects.effects]
-        text = f"What each slice adds to the mean of {effects.mean:.4g}, whatever the others are. {_ends(axes, vectors)}"
+        of = "" if done.transform.name == "none" else f" the {done.transform.of_what},"
+        text = f"What each slice adds to the mean of{of} {effects.mean:.4g}, whatever the others are. {_ends(axes, vectors)}"
         runs = [axis.runs and is_smooth(v[:, None], np.ones(1)) for axis, v in zip(axes, vectors, strict=True)]
         options.append(Option("Main effects", text, _a_mode_each(axes, vectors, runs, "effect")))
     return Chooser("factors", "Show", options) if options else None

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from rankless.diagnostics import spread
 from rankless.report.profile import profile
 from rankless.report.traces import BLUE, GREEN, GREY, ORANGE, PURPLE, Chooser, Figure, Option, axis_layout, drawn, numbers, places, safe
 from rankless.views import Done
@@ -15,6 +14,7 @@ from rankless.views.axes import Axis, longest
 from rankless.views.components import sizes
 from rankless.views.coverage import pattern, slice_shares
 from rankless.views.heldout import HeldOut
+from rankless.views.path import score_of
 from rankless.views.slices import COVERAGE, Fibre, choose, fibre
 
 _HELD = 2000  # hidden entries drawn
@@ -67,17 +67,18 @@ def gaps(done: Done, axes: Sequence[Axis]) -> Chooser:
 def search_path(done: Done) -> Iterator[Figure]:
     """Error on held-out entries, and components, of every fit that was tried."""
     path: Any = done.path
-    level = spread(done.given.fitted.values)
-    low = float(path["holdout_rmse"].min())
+    score = score_of(done)
+    level, low = score.level, float(path[score.column].min())
     high = 1.15 * max(level, low)
-    outside = int((path["holdout_rmse"] > high).sum())
+    outside = int((path[score.column] > high).sum())
     for column, title, unit in (
-        ("holdout_rmse", "Held-out error of every fit tried", "held-out error"),
+        (score.column, f"{score.name[0].upper()}{score.name[1:]} of every fit tried", score.name),
         ("rank", "Components kept", "rank"),
     ):
         traces = []
         for number, (depth, rows) in enumerate(path.groupby("depth")):
-            columns = [rows[name].tolist() for name in ("start", "rank", "holdout_rmse")]
+            starts = rows["start"].map("{}, ".format) if "start" in rows else [""] * len(rows)
+            columns = [starts, rows["rank"], rows[score.column]]
             look = {"symbol": _SYMBOLS[number % 5], "size": 8, "color": _COLORS[number % 5], "opacity": 0.75}
             traces.append(
                 {
@@ -86,13 +87,13 @@ def search_path(done: Done) -> Iterator[Figure]:
                     "name": f"depth {depth:g}",
                     "x": numbers(rows["penalty"]),
                     "y": numbers(rows[column]),
-                    "text": [f"{kind}, rank {rank}, error {error:.4g}" for kind, rank, error in zip(*columns, strict=True)],
+                    "text": [f"{start}rank {rank}, {score.name} {error:.4g}" for start, rank, error in zip(*columns, strict=True)],
                     "hovertemplate": "penalty %{x:.3g}<br>%{text}<extra></extra>",
                     "marker": look,
                 }
             )
         lines = []
-        if column == "holdout_rmse":
+        if column == score.column:
             lines.append(
                 {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level, "line": {"color": GREY, "dash": "dot"}}
             )
@@ -108,9 +109,9 @@ def search_path(done: Done) -> Iterator[Figure]:
             shapes=lines,
         )
         text = f"{len(path)} fits; the dashed line is the penalty chosen ({done.penalty:.3g}, at depth {done.depth:g})"
-        if column == "holdout_rmse":
-            text += f", the dotted one the spread of the data ({level:.3g}); {outside} worse fits lie above the frame"
-        yield Figure(f"path-{column}", title, f"{text}.", plot)
+        if column == score.column:
+            text += f", the dotted one {score.of_level} ({level:.3g}); {outside} worse fits lie above the frame"
+        yield Figure("path-rank" if column == "rank" else "path-score", title, f"{text}.", plot)
 
 
 def spectrum(done: Done) -> Figure:
