@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -116,6 +118,31 @@ def test_predictions_are_means_of_the_model_and_its_file(counts, tmp_path):
     assert est.value_transform_.name == "exp"
     assert est.holdout_deviance_ == est.path_.score.min() < est.blank_deviance_
     assert "mean poisson deviance of held-out entries" in done.summary()
+
+
+def test_main_effects_alone_are_no_cause_for_doubt():
+    """Rates that are products of one number a slice need no component: the error is compared with that of a constant."""
+    rng = np.random.default_rng(0)
+    rates = 3 * np.einsum("a,b,c->abc", *(1 + 2 * rng.random(d) for d in (6, 20, 8)))
+    array = np.where(rng.random(rates.shape) < 0.7, rng.poisson(rates), np.nan)
+    done = complete(array, loss="poisson", random_state=0)
+    est: Any = done.estimator
+    assert done.rank == 0 and done.cautions() == []
+    held = est._general.found.held
+    mean = np.full(held.size, np.nanmean(array))
+    assert est.blank_deviance_ == pytest.approx(poisson_deviance(held.values, mean), rel=0.05)
+    assert est.holdout_deviance_ < 0.2 * est.blank_deviance_
+
+
+@pytest.mark.parametrize(
+    "options", [{"loss": "poisson", "nonnegative": True}, {"nonnegative": True}, {"loss": "huber"}, {"loss": "bernoulli"}]
+)
+def test_what_a_constant_explains_is_no_find(options):
+    rng = np.random.default_rng(0)
+    values = rng.random((12, 15)) < 0.4 if options.get("loss") == "bernoulli" else rng.poisson(4, (12, 15))
+    done = complete(np.where(rng.random((12, 15)) < 0.8, values, np.nan), random_state=0, **options)
+    est: Any = done.estimator
+    assert est.holdout_deviance_ > 0.8 * est.blank_deviance_
 
 
 def test_intervals_cover_counts_not_seen(counts):

@@ -81,7 +81,7 @@ class Answer:
             "path_": pd.DataFrame(found.path),
             "holdout_rmse_": found.rmse,
             "holdout_deviance_": found.deviance,
-            "blank_deviance_": found.nothing,
+            "blank_deviance_": found.blank,
             **({"bound_": found.units.loss.bound * found.units.scale} if isinstance(found.units.loss, Huber) else {}),
         }
 

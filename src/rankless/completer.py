@@ -87,7 +87,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
     depth_ and penalty_ of the best fit, effects_ (bool), noise_ (mode number or None), smooth_ (the smoothness of each
     mode, 0 for none), main_effects_, nearby_ (Kriging or None), unfolded_ (Unfolded or None), value_transform_ (Transform),
     path_ (DataFrame: every fit of the search), holdout_rmse_, for other losses than squares holdout_deviance_ (mean) and
-    blank_deviance_ (that of no components), for loss="huber" bound_ (the error, in the data's units, from which on it
+    blank_deviance_ (that of a constant), for loss="huber" bound_ (the error, in the data's units, from which on it
     counts in proportion), n_features_in_, and feature_names_in_ where `X` is a table: its columns are then the names of the
     modes. All are in the data's units, except where value_transform_ is not the identity: model_, fits_ and main_effects_
     then make up the transformed values, and predict is value_transform_.inverse of their sum.

@@ -197,7 +197,7 @@ class Completion:
         ]
         if est._general is not None:
             found = est._general.found
-            lines[-1] = f"mean {est.loss} deviance of held-out entries: {found.deviance:.4g} (of no components: {found.nothing:.4g})."
+            lines[-1] = f"mean {est.loss} deviance of held-out entries: {found.deviance:.4g} (of a constant: {found.blank:.4g})."
         if any(est.smooth_):
             lines.append(f"smooth along {', '.join(obs.modes[mode] for mode, tau in enumerate(est.smooth_) if tau)}.")
         return "\n".join([*lines, *self.cautions()])
@@ -210,7 +210,7 @@ class Completion:
         if est._general is None:
             poor, what = est.holdout_rmse_ >= diagnostics.spread(fitted.values), "that of the mean of the data"
         else:
-            poor, what = est._general.found.deviance >= est._general.found.nothing, "that of no components"
+            poor, what = est._general.found.deviance >= est._general.found.blank, "that of a constant"
         return [
             *([f"the held-out error is no better than {what}: don't trust what was filled."] if poor else []),
             *unseen_texts(obs, est),

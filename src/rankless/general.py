@@ -59,7 +59,7 @@ class Found:
     state: State
     held: Observations
     deviance: float  # mean, on the held-out entries
-    nothing: float  # ... of no components
+    blank: float  # ... of a constant
     rmse: float  # of the means, on the held-out entries
     unfinished: bool = False
     path: list[dict] = field(default_factory=list)
@@ -194,7 +194,7 @@ def rmse(means: np.ndarray, held: Observations) -> float:
 
 def _found(hunt: _Hunt, best: Point) -> Found:
     units, held = best.units, hunt.held
-    said, blank = units.said(best.state, held.indices), units.offset.at(held.indices)
+    said, blank = units.said(best.state, held.indices), np.full(held.size, units.level(hunt.train))
     problem = replace(FINAL, depth=best.problem.depth, penalty=best.problem.penalty, guard=best.problem.guard)
     return Found(units, problem, best.state, held, best.score, units.deviance(blank, held), rmse(units.mean(said), held), path=hunt.path)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rankless.als.losses import Bernoulli, Loss, Poisson
+from rankless.als.losses import Bernoulli, Huber, Loss, Poisson
 from rankless.als.majorise import Target
 from rankless.als.solver import State
 from rankless.effects import MainEffects
@@ -46,6 +46,10 @@ class Units:
         """The same choices for other entries."""
         return Units.of(obs, self.loss, self.nonnegative, effects=self.effects, scale=self.scale, typical=self.typical)
 
+    def level(self, obs: Observations) -> float:
+        """What the loss takes where all values are expected to be the same."""
+        return _level(obs.with_values(obs.values / self.scale), self.loss)
+
     def target(self, obs: Observations) -> Target:
         weights = None if obs.weights is None else obs.weights / np.mean(obs.weights, dtype=np.float64)
         values = obs.values.astype(np.float64) / self.scale
@@ -81,11 +85,7 @@ def variance(loss: str, means: np.ndarray) -> np.ndarray:
 def _offset(obs: Observations, loss: Loss, effects: bool) -> MainEffects:
     """A constant, or main effects, that make the loss small: least squares on working responses, over and over."""
     y = obs.values.astype(np.float64)
-    mean = float(np.average(y, weights=obs.weights))
-    level = float(np.median(y))
-    if isinstance(loss, (Poisson, Bernoulli)):
-        level = math.log(mean) - (math.log1p(-mean) if isinstance(loss, Bernoulli) else 0.0)
-    best = MainEffects.constant(level, obs.shape)
+    best = MainEffects.constant(_level(obs, loss) if isinstance(loss, (Poisson, Bernoulli)) else float(np.median(y)), obs.shape)
     least = _loss_at(best, obs, loss)
     for _ in range(ROUNDS):
         responses, weights = loss.working(best.at(obs.indices), y)
@@ -99,6 +99,14 @@ def _offset(obs: Observations, loss: Loss, effects: bool) -> MainEffects:
             break
         best, least = trial, value
     return best
+
+
+def _level(obs: Observations, loss: Loss) -> float:
+    y = obs.values.astype(np.float64)
+    mean = float(np.average(y, weights=obs.weights))
+    if isinstance(loss, (Poisson, Bernoulli)):
+        return math.log(mean) - (math.log1p(-mean) if isinstance(loss, Bernoulli) else 0.0)
+    return float(np.median(y)) if isinstance(loss, Huber) else mean
 
 
 def _typical_offset(obs: Observations, effects: bool) -> MainEffects:

@@ -23,4 +23,4 @@ def score_of(done: Done) -> Score:
     est = done.estimator
     if est.loss == "gaussian":
         return Score("holdout_rmse", "held-out error", spread(done.given.fitted.values), "the spread of the data")
-    return Score("score", f"held-out {est.loss} deviance", est.blank_deviance_, "that of no components")
+    return Score("score", f"held-out {est.loss} deviance", est.blank_deviance_, "that of a constant")
