@@ -134,7 +134,7 @@ def test_a_slice_never_observed_is_filled_from_main_effects_and_named():
     truth = np.add.outer(np.arange(12.0), 10 * np.arange(9.0))[..., None] + rng.normal(size=(12, 9, 1)) * rng.normal(size=7)
     truth[4] = np.nan
     obs = Observations.from_array(truth, modes=["site", "day", "hour"], labels=[[f"s{i}" for i in range(12)], None, None])
-    with pytest.warns(UserWarning, match=r"1 slice\(s\) of site have no observed entry and are filled from main effects: s4"):
+    with pytest.warns(UserWarning, match=r"1 slice of site has no observed entry and is filled from main effects: s4"):
         done = complete(obs, random_state=0)
     cells = [[4, day, hour] for day in range(9) for hour in range(7)]
     np.testing.assert_allclose(done.predict(cells), done.estimator.main_effects_.at(np.array(cells)))

@@ -291,14 +291,14 @@ def test_a_constant_is_saved_too(tmp_path):
 def test_a_slice_never_seen_is_its_main_effects_with_a_warning_by_label(effects):
     array = holed(SEEN + np.arange(8) * 2.0, np.s_[4])
     obs = Observations.from_array(array, modes=["sensor", "day", "hour"], labels=[[f"s{i}" for i in range(10)], None, None])
-    with pytest.warns(UserWarning, match=r"1 slice\(s\) of sensor have no observed entry and are filled from main effects: s4"):
+    with pytest.warns(UserWarning, match=r"1 slice of sensor has no observed entry and is filled from main effects: s4"):
         done = complete(obs, **{**FAST, "effects": effects})
     est = done.estimator
     new = CELLS[CELLS[:, 0] == 4]
     np.testing.assert_array_equal(est.predict(new), est.main_effects_.at(new))
     assert est.main_effects_.effects[0][4] == 0
     assert np.corrcoef(est.predict(new), new[:, 2])[0, 1] > 0.9, "the hours' effects are known"
-    assert "1 slice(s) of sensor" in done.summary()
+    assert "1 slice of sensor" in done.summary()
 
 
 def waves(*, noise: float = 0.05) -> np.ndarray:
@@ -313,7 +313,7 @@ def test_days_never_seen_lie_between_their_neighbours_where_days_are_smooth():
     truth = waves()
     array = holed(truth, np.s_[:, 20], np.s_[:, 41])
     obs = Observations.from_array(array, modes=["sensor", "day", "hour"])
-    with pytest.warns(UserWarning, match=r"2 slice\(s\) of day have no observed entry and are filled from their neighbours: 20, 41"):
+    with pytest.warns(UserWarning, match=r"2 slices of day have no observed entry and are filled from their neighbours: 20, 41"):
         done = complete(obs, smooth=["day"], effects=False, random_state=0)
     assert done.estimator.smooth_[1] > 0
     assert done.estimator.smooth_[0] == done.estimator.smooth_[2] == 0

@@ -112,11 +112,11 @@ def test_slices_hardly_seen_are_extrapolated_by_name():
     few = table.loc[table.extrapolated, ["mode", "slice", "observed"]]
     assert few.to_dict("split")["data"] == [["station", "d", 2], ["hour", 6, 0]]
     np.testing.assert_allclose(table[table["mode"] == "day"].share, (~np.isnan(seen)).mean(axis=(0, 2)))
-    with pytest.warns(UserWarning, match="hour have no observed entry and are filled from main effects"):
+    with pytest.warns(UserWarning, match="hour has no observed entry and is filled from main effects"):
         done = complete(obs, **FAST)
     assert done.slices().equals(table)
-    assert "1 slice(s) of station have fewer than 3 observed entries; filling them is extrapolation: d" in done.summary()
-    assert "1 slice(s) of hour have no observed entry and are filled from main effects: 6 (extrapolation)" in done.summary()
+    assert "1 slice of station has fewer than 3 observed entries; filling it is extrapolation: d" in done.summary()
+    assert "1 slice of hour has no observed entry and is filled from main effects: 6 (extrapolation)" in done.summary()
 
 
 def test_a_model_without_components_has_none_to_speak_of():

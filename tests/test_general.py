@@ -195,7 +195,7 @@ def test_a_slice_never_seen_is_filled_with_the_level_of_the_others():
     seen[3] = np.nan
     for positive in (False, True):
         est = TensorCompleter(loss="poisson", penalty=20.0, depth=1.0, effects=False, nonnegative=positive, random_state=0)
-        with pytest.warns(UserWarning, match="have no observed entry"):
+        with pytest.warns(UserWarning, match="no observed entry and"):
             est.fit(seen)
         level = np.nanmean(seen) if positive else np.exp(est.main_effects_.mean)
         np.testing.assert_allclose(est.predict([[3, 0, 0]]), level, rtol=1e-9)

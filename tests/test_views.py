@@ -282,7 +282,7 @@ def test_the_headline_says_how_much_how_good_and_how_many():
 
 def test_what_to_beware_of_is_said_with_labels():
     said = " ".join(warnings(finished()))
-    assert "1 slice(s) of day have no observed entry and are filled from main effects: 2024-04-29 (extrapolation)." in said
+    assert "1 slice of day has no observed entry and is filled from main effects: 2024-04-29 (extrapolation)." in said
     assert "has run away" not in said
 
 

@@ -404,4 +404,5 @@ def unseen_texts(obs: Observations, estimator: TensorCompleter) -> list[str]:
 def _unseen_text(obs: Observations, mode: int, mask: np.ndarray, source: str) -> str:
     found = np.flatnonzero(mask)
     names = ", ".join(obs.label(mode, int(i)) for i in found[:5]) + (", ..." if len(found) > 5 else "")
-    return f"{len(found)} slice(s) of {obs.modes[mode]} have no observed entry and are filled from {source}: {names} (extrapolation)"
+    count, have, are = ("1 slice", "has", "is") if len(found) == 1 else (f"{len(found):,} slices", "have", "are")
+    return f"{count} of {obs.modes[mode]} {have} no observed entry and {are} filled from {source}: {names} (extrapolation)"

@@ -132,7 +132,8 @@ def in_words(fits: Sequence[CPTensor], obs: Observations) -> list[str]:
         few = np.flatnonzero((obs.counts(mode) > 0) & (obs.counts(mode) < obs.order))
         if len(few):
             named = ", ".join(obs.label(mode, int(i)) for i in few[:_NAMED]) + (", ..." if len(few) > _NAMED else "")
-            text = f"{len(few)} slice(s) of {obs.modes[mode]} have fewer than {obs.order} observed entries; filling them is extrapolation"
+            count, have, them = ("1 slice", "has", "it") if len(few) == 1 else (f"{len(few):,} slices", "have", "them")
+            text = f"{count} of {obs.modes[mode]} {have} fewer than {obs.order} observed entries; filling {them} is extrapolation"
             lines.append(f"{text}: {named}")
     return lines
 
