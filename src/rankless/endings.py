@@ -33,7 +33,8 @@ EXACT_STEP, EXACT_STEPS = 1e-2, 6  # ratio and number of the penalties then trie
 DRAWN_RANK, DRAWN_MOST = 1.4, (50, 100)  # components of draws, as many times the best fit's; at least, at most
 DRAWS, FEWEST_DRAWS = 200, 30  # sweeps of drawing, at most; below the second number it isn't tried
 DRAWN_WORK = 1e11  # multiply-adds that drawing may take
-CHAINS, CHAINS_WORK = 4, 3.5e10  # chains that the last draws may come from, and multiply-adds they may take
+CHAINS, CHAINS_WORK = 8, 3.5e10  # chains that the last draws may come from, and multiply-adds they may take
+OF_CHAIN = 8  # draws kept of each at least, where there are several
 FINAL = Problem(0.0, 1.0, tol=1e-5, max_sweeps=60, forgiving=True)  # how far the refit is
 UTMOST = Problem(0.0, 1.0, tol=1e-6, max_sweeps=200, forgiving=True)  # ... where data are noiseless
 
@@ -162,7 +163,7 @@ def _drawn_again(hunt: Search, best: Point, entries: Entries, state: State, obs:
         rng = next(hunt.streams)
         start = with_random(entries, empty(entries), rank, rng) if chain else state
         noise = best.penalty  # where the chain starts; it soon forgets
-        drawn = _finite_draws(hunt, entries, start, rng, noise, sweeps, KEPT // chains)
+        drawn = _finite_draws(hunt, entries, start, rng, noise, sweeps, max(KEPT // chains, OF_CHAIN))
         means += [] if drawn is None else [drawn]
     if not means:
         return best.drawn or state.model()
