@@ -125,7 +125,7 @@ def averaged(hunt: Search, best: Point) -> list[Point]:
     entries = Entries(units)
     state = with_random(entries, empty(entries), rank, rng)
     noise = unit_noise(best.frame, best, hunt.held)
-    drawn = _finite_draws(hunt, entries, state, rng, noise, sweeps)
+    drawn = _mean_of_chains(hunt, hunt.train, entries, state, rng, noise, sweeps)
     if drawn is None:
         return []
     return [hunt.scored(best.frame, "draw", problem_at(COARSE, 0.0, noise, units, noise), state, sweeps, clock, drawn)]
@@ -152,26 +152,34 @@ def refit(hunt: Search, best: Point, offset: MainEffects | None, obs: Observatio
 
 
 def _drawn_again(hunt: Search, best: Point, entries: Entries, state: State, obs: Observations) -> CPTensor:
-    """The mean of draws given all entries `obs`: of the chain that `best` ended, and of others where they are cheap.
+    """The mean of draws given all entries `obs`, its first chain the one that `best` ended."""
+    sweeps = max(FEWEST_DRAWS, _sweeps_of(obs, state.rank))
+    noise = best.penalty  # where the chain starts; it soon forgets
+    return _mean_of_chains(hunt, obs, entries, state, next(hunt.streams), noise, sweeps) or best.drawn or state.model()
+
+
+def _mean_of_chains(
+    hunt: Search, obs: Observations, entries: Entries, state: State, rng: np.random.Generator, noise: float, sweeps: int
+) -> CPTensor | None:
+    """The mean of draws of the chain that starts from `state`, and of others where they are cheap; None where all overflow.
 
     One chain stays near where it started; a mean over several, each with fewer draws, errs 3 to 6 % less where little is seen.
     """
-    rank, means = state.rank, []
-    sweeps = max(FEWEST_DRAWS, _sweeps_of(obs, rank))
-    chains = int(np.clip(CHAINS_WORK / (sweeps * _work_of(obs, rank)), 1, CHAINS))
+    chains = int(np.clip(CHAINS_WORK / (sweeps * _work_of(obs, state.rank)), 1, CHAINS))
+    rank, kept, means = state.rank, max(KEPT // chains, OF_CHAIN), []
     for chain in range(chains):
-        rng = next(hunt.streams)
-        start = with_random(entries, empty(entries), rank, rng) if chain else state
-        noise = best.penalty  # where the chain starts; it soon forgets
-        drawn = _finite_draws(hunt, entries, start, rng, noise, sweeps, max(KEPT // chains, OF_CHAIN))
+        if chain:
+            rng = next(hunt.streams)
+            state = with_random(entries, empty(entries), rank, rng)
+        drawn = _finite_draws(hunt, entries, state, rng, noise, sweeps, kept)
         means += [] if drawn is None else [drawn]
     if not means:
-        return best.drawn or state.model()
+        return None
     return total([CPTensor([factor if mode else factor / len(means) for mode, factor in enumerate(mean.factors)]) for mean in means])
 
 
 def _finite_draws(
-    hunt: Search, entries: Entries, state: State, rng: np.random.Generator, noise: float, sweeps: int, kept: int = KEPT
+    hunt: Search, entries: Entries, state: State, rng: np.random.Generator, noise: float, sweeps: int, kept: int
 ) -> CPTensor | None:
     """The mean of draws, or None, with a warning, where they overflow."""
     try:
