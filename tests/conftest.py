@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,11 @@ settings.register_profile("rankless", deadline=None, derandomize=True)
 settings.load_profile("rankless")
 
 # Tiny problems: compiling is most of their time, so JAX's compiler is told to hurry. Read when JAX first computes.
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip()
+# The older emitters of loops compile in half the time; XLA ends a process over a flag that it does not know, so only these versions get it.
+HURRY = ["--xla_backend_optimization_level=0"]
+if version("jaxlib").startswith(("0.8.", "0.9.", "0.10.")):
+    HURRY.append("--xla_cpu_use_fusion_emitters=false")
+os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *HURRY]).strip()
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -349,9 +349,23 @@ def test_quiet_shows_nothing(data):
     assert code == 0 and "━" not in sent and "fits," not in sent and "wrote y.npy" in sent
 
 
+# the command as it is, with a figure that takes no time
+REPRODUCE = """
+from rankless.cli import main
+from rankless.figures import outcome, runner
+
+def one(name, folder, quick, progress):
+    progress("L = 3")
+    return [outcome.Claim("a claim", "source", "test", "1", "1", True)]
+
+runner._one = one
+main()
+"""
+
+
 def test_stdout_in_a_file_keeps_what_is_printed_while_the_bar_moves(data):
     with open(data / "said.txt", "wb") as stream:
-        code, sent = in_terminal("-m", "rankless", "reproduce", "two_by_two", "--quick", folder=data, stdout=stream.fileno())
+        code, sent = in_terminal("-c", REPRODUCE, "reproduce", "two_by_two", folder=data, stdout=stream.fileno())
     assert code == 0
     assert "holds" in (data / "said.txt").read_text() and "holds" not in sent
     assert "[1/1] two_by_two: L = 3" in sent

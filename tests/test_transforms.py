@@ -140,7 +140,7 @@ def assert_smaller_errors(auto: TensorCompleter, plain: TensorCompleter, truth: 
 # --- chosen where it helps ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_counts_get_square_roots_and_smaller_errors(seed):
     rates, seen = counts(seed)
     auto, plain = fitted(seen)
@@ -150,7 +150,7 @@ def test_counts_get_square_roots_and_smaller_errors(seed):
     assert set(plain.path_["transform"]) == {"none"}
 
 
-@pytest.mark.parametrize("seed", [0, 2, 3])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3))])
 def test_noise_in_percent_gets_logarithms_and_smaller_errors(seed):
     truth, seen = multiplied(seed)
     auto, plain = fitted(seen)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import dense, factors_of, objective, observed, problems, random_state
 
@@ -43,6 +43,7 @@ def test_random_components_leave_the_old_state_alone():
     np.testing.assert_array_equal(old.stack, kept)
 
 
+@settings(max_examples=40)
 @given(problems(), st.floats(0.0, 4.0), st.floats(1e-3, 3.0), st.integers(1, 4))
 def test_an_offer_is_taken_only_if_the_objective_fell(obs, depth, penalty, count):
     entries, problem, rng = Entries(obs), Problem(depth, penalty, max_sweeps=30), np.random.default_rng(0)

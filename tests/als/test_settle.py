@@ -46,13 +46,13 @@ def test_the_loss_of_long_rows_and_many_threads_is_the_sweeps_own(monkeypatch, n
 def test_momentum_needs_fewer_sweeps(monkeypatch):
     """More components than the data have is where plain sweeps creep."""
     entries = Entries(Observations.from_array(planted((20, 20, 20), rank=5, share=0.3)[1]))
-    problem = Problem(0.0, 0.03, tol=1e-7, max_sweeps=2000)
+    problem = Problem(0.0, 0.03, tol=1e-7, max_sweeps=1000)
     ends = {}
     for way in ("momentum", "plain"):
         if way == "plain":
             monkeypatch.setattr(settling._Momentum, "leap", lambda self, *args: None)
         lengths, finals = [], []
-        for seed in range(5):
+        for seed in range(3):
             state = random_state(entries, 25, seed=seed)
             with Workers(1) as workers:
                 trace = settle(entries, state, problem, workers)

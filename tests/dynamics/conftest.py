@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -45,6 +50,12 @@ def case(request):
     return planted(shape), build()
 
 
+@functools.cache
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` compiled as a whole, in float64: operation by operation, JAX compiles every one for every shape."""
+    return dyn.double(eqx.filter_jit(function))
+
+
 @eqx.filter_jit
 def _moved(problem, start, step, steps):
     def ahead(here, velocity, share):
@@ -64,7 +75,7 @@ def _moved(problem, start, step, steps):
 @dyn.double
 def moved(problem, start, end=0.7, steps=400):
     """`start` at the time `end` of its flow, to ten digits and more: classical Runge-Kutta, independent of the library's integrator."""
-    return _moved(problem, start, end / steps, steps)
+    return _moved(problem, start, end / steps, jnp.asarray(steps))  # an array: one compilation for any number of steps
 
 
 def relative(a, b) -> float:

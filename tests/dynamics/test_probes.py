@@ -13,7 +13,7 @@ from rankless.observations import Observations
 from .conftest import CUBE, planted, relative
 
 PROBLEM = dyn.Problem(planted(CUBE))
-START = dyn.CP.gaussian(CUBE, components=3, scale=0.5, key=0)
+START = dyn.CP.gaussian(CUBE, components=4, scale=0.5, key=0)
 
 
 def test_ranks_count_equal_components_exactly():
@@ -23,7 +23,7 @@ def test_ranks_count_equal_components_exactly():
 
 def test_ranks_are_between_one_and_the_number_of_components():
     for probe in (probes.effective_rank, probes.stable_rank):
-        assert 1 <= probe(PROBLEM, START) <= 3
+        assert 1 <= probe(PROBLEM, START) <= 4
 
 
 def test_singular_values_are_those_of_the_unfolding():
@@ -62,9 +62,9 @@ def test_any_plain_function_is_a_probe_and_a_tree_its_record():
 
 
 def test_imbalance_is_nothing_for_balanced_layers():
-    balanced = dyn.DeepCP.balanced(CUBE, components=2, depth=2, scale=0.1, key=0)
+    balanced = dyn.DeepCP.balanced(CUBE, components=4, depth=2, scale=0.1, key=0)
     assert probes.imbalance(PROBLEM, balanced) < 1e-15 < probes.imbalance(PROBLEM, balanced.equalised()) + 1
-    assert probes.imbalance(PROBLEM, dyn.DeepCP.gaussian(CUBE, components=2, depth=2, scale=0.1, key=0)) > 1e-3
+    assert probes.imbalance(PROBLEM, dyn.DeepCP.gaussian(CUBE, components=4, depth=2, scale=0.1, key=0)) > 1e-3
 
 
 def test_float64_leaves_as_numpy_and_the_global_switch_stays():

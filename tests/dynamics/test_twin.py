@@ -9,13 +9,13 @@ from rankless import als
 from rankless import dynamics as dyn
 from rankless.depth import component_penalty
 
-from .conftest import planted
+from .conftest import compiled, planted
 
 SHAPE = (8, 7, 6)
 
 
 def speed(problem, here) -> float:
-    return float(np.sqrt(sum(np.sum(np.asarray(v) ** 2) for v in problem.velocity(here).factors)))
+    return float(np.sqrt(sum(np.sum(np.asarray(v) ** 2) for v in compiled(dyn.Problem.velocity)(problem, here).factors)))
 
 
 @pytest.mark.parametrize("depth", [0.0, 1.0, 2.5])
