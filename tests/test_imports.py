@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import subprocess
 import sys
@@ -74,6 +75,7 @@ HOMES = {
 }
 
 
+@functools.cache
 def imported(path: Path) -> set[str]:
     """Dotted names of all modules that a file imports, wherever in the file."""
     package = path.relative_to(SOURCE).with_suffix("").parts[:-1]
