@@ -1,4 +1,4 @@
-"""Damaged files of every format, a few of each: the campaign `readers` tries many more."""
+"""Damaged and odd files of every format, a few of each, read whole and in chunks: the campaign `readers` tries many more."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torture import child, judge
+from torture import judge, readers, swapped
 from torture.mutate import damaged
-from torture.seeds import roles, seeds, suffixes
+from torture.seeds import roles, seeds, suffixes, targets
 
 from rankless import io
 
@@ -21,13 +21,13 @@ pytest.importorskip("zarr")
 
 
 def test_every_format_has_a_valid_file_to_damage():
-    assert all(seeds(suffix) for suffix in suffixes())
+    assert all(seeds(suffix) for suffix in targets())
 
 
-def test_a_damaged_file_is_read_soundly_or_refused_in_one_line():
-    files = [(suffix, content) for suffix in suffixes() for content in damaged(suffix, 12, seed=1)]
-    ends = list(child.over(judge.read, files, seconds=20.0, memory=child.GIB, warm=judge.warm))
-    said = [end.value or ("crashed", end.died) for end in ends]
+def test_a_damaged_or_odd_file_is_read_soundly_or_refused_in_one_line_whole_and_in_chunks_alike():
+    files = [(suffix, content) for suffix in targets() for content in damaged(suffix, 12, seed=1)]
+    files += [(suffix, content) for suffix in swapped.suffixes() for content in swapped.swapped(suffix, 40, seed=1)]
+    said = readers.outcomes(files)
     assert [(given[0], text) for given, (outcome, text) in zip(files, said, strict=True) if outcome == "crashed"] == []
     assert {"refused", "accepted"} == {outcome for outcome, _ in said}
 
@@ -42,9 +42,13 @@ def tried(suffix: str, content: bytes) -> str:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
                     wrong = judge.unsound(io.read(path, **options))
+                outcome = "accepted"
             except (ValueError, OSError) as problem:
-                text = str(problem)
+                outcome, text = "refused", str(problem)
                 wrong = "" if len(text.splitlines()) == 1 and len(text) < judge.LONGEST and path.name in text else f"said {text!r}"
+            if not wrong and io.FORMATS[suffix].chunks:
+                came, text = judge.in_chunks(path, options, outcome, "")
+                wrong = text if came == "crashed" else ""
             if wrong:
                 return wrong
     return ""

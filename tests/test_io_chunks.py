@@ -162,6 +162,83 @@ def test_other_bad_input_is_named(tmp_path):
         scan(tmp_path / "t.parquet", modes=["a", "b"], value="v")
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1 1 1 2.0\n2 1 3.0\n", r"entry 2 of .* has fewer numbers than the first"),  # pandas fills up with nothing, which is no NaN
+        ("1 1 2.0\n1 2 2.0\n2 1\n", r"entry 3 of .* has fewer numbers than the first"),
+        ("1 inf 2.0\n", r"entry 1 of .* has coordinate inf, no whole number"),
+        ("1 1e999 2.0\n", r"entry 1 of .* has coordinate inf, no whole number"),
+        ("1 1 2.0\n1 3000000000 2.0\n", r"entry 2 of .* has coordinate 3000000000, beyond 2147483647"),
+        ("1 1 NA\n", r"could not convert string to float: 'NA'"),
+    ],
+)
+def test_lines_that_are_none_are_named(tmp_path, text, message):
+    (tmp_path / "t.tns").write_text(text)
+    for rows in (1, 10):
+        with pytest.raises(ValueError, match=message):
+            list(scan(tmp_path / "t.tns", rows=rows).chunks.read())
+    with pytest.raises(ValueError, match=r"t\.tns"):
+        rankless.read(tmp_path / "t.tns")
+
+
+def test_columns_that_are_no_numbers_or_no_labels_are_refused_as_they_are_as_a_whole(tmp_path):
+    path, days = tmp_path / "t.parquet", pd.date_range("2020-01-01", periods=3)
+    good = {"a": [1, 2, 3], "b": list("xyz"), "v": [1.0, 2.0, 3.0]}
+    for name, column, message in [
+        ("v", days, r"column 'v' has dtype datetime64"),
+        ("v", pd.to_timedelta([1, 2, 3], unit="s"), r"column 'v' has dtype timedelta64"),
+        ("v", ["1", "2", "3"], r"column 'v' has dtype"),
+        ("b", [[1], [2], [3]], r"column 'b' .*holds no labels"),
+        ("b", [{"x": 1}, {"x": 2}, {"x": 3}], r"column 'b' .*holds no labels"),
+    ]:
+        pd.DataFrame({**good, name: column}).to_parquet(path)
+        for read in (rankless.read, scan):
+            with pytest.raises(ValueError, match=message):
+                read(path, modes=["a", "b"], value="v")
+
+
+def test_truth_values_among_numbers_are_refused_wherever_chunks_end(tmp_path):
+    for values in (["1", "true"], ["true", "0.5"], ["", "true", "False", "2"]):
+        write(tmp_path / "t.csv", a=np.arange(len(values)), b=list("xyzu")[: len(values)], v=values)
+        for rows in (1, 2, 10):
+            with pytest.raises(ValueError, match=r"true|False"):
+                scan(tmp_path / "t.csv", modes=["a", "b"], value="v", rows=rows)
+    write(tmp_path / "t.csv", a=[1, 2, 3], b=list("xyz"), v=["true", "", "False"])
+    for rows in (1, 2, 10):
+        assert_whole(tmp_path / "t.csv", rows, modes=["a", "b"], value="v")
+
+
+def test_a_label_called_nan_is_a_text(tmp_path):
+    write(tmp_path / "t.csv", a=["nan", "1.0", "2.0"], b=["inf", "1.0", "1.0"], v=[1.0, 2.0, 3.0])
+    assert_whole(tmp_path / "t.csv", 2, modes=["a", "b"], value="v")
+    labels = scan(tmp_path / "t.csv", modes=["a", "b"], value="v").labels
+    assert [None if label is None else label.tolist() for label in labels] == [["1.0", "2.0", "nan"], ["1.0", "inf"]]
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_variables_that_are_no_numbers_or_hold_a_mark_are_refused_in_blocks_too(tmp_path, suffix):
+    xr = pytest.importorskip("xarray")
+    path, values = tmp_path / f"t{suffix}", np.arange(6.0).reshape(3, 2)
+    for field, message in [
+        (np.where(values == 5, 9.969209968386869e36, values), r"holds 9\.97e\+36, NetCDF's mark of what was never written"),
+        (np.where(values == 5, 2**53 + 1, values.astype(np.int64)), r"whole numbers beyond 2\*\*53"),
+        (values.astype("datetime64[ns]"), r"has dtype datetime64\[ns\]; pass real numbers"),
+    ]:
+        if suffix == ".zarr" and "never" in message:
+            continue  # it names what was never written itself
+        data = xr.Dataset({"v": (("a", "b"), field)})
+        encoding = {"v": {"_FillValue": None}} if field.dtype.kind == "f" else {}
+        data.to_zarr(path, mode="w", zarr_format=2) if suffix == ".zarr" else data.to_netcdf(path, encoding=encoding)
+        for read in (rankless.read, lambda path: scan(path, rows=2)):
+            with pytest.raises(ValueError, match=message):
+                read(path)
+    xr.Dataset({"v": (("a", "b"), values)}).to_netcdf(tmp_path / "u.nc")
+    assert scan(tmp_path / "u.nc", modes=["a", "b"]).modes == rankless.read(tmp_path / "u.nc", modes=["a", "b"]).modes
+    with pytest.raises(ValueError, match=r"u\.nc.*names its modes itself, \(a, b\)"):
+        scan(tmp_path / "u.nc", modes=["b", "a"])
+
+
 def test_a_label_that_is_no_utf8_is_one_clear_error(tmp_path):
     pa = pytest.importorskip("pyarrow")
     from pyarrow import parquet

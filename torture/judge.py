@@ -1,4 +1,8 @@
-"""What a reader may do with a file: give sound observations, or say in one line what is wrong. Nothing else."""
+"""What a reader may do with a file: give what is sound, or say in one line what is wrong. Nothing else.
+
+What can be read in chunks is read in both ways: the same entries must come of it, or an error of each. A model of
+a large file is loaded, and asked.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +10,23 @@ import os
 import sys
 import tempfile
 import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from rankless import Observations, io
+from rankless.als.entries import Entries
+from rankless.io import chunks, suffix_of
+from rankless.large import LargeCompletion
 from torture.mutate import write
 from torture.record import Outcome
-from torture.seeds import Seed, roles, seeds, suffixes
+from torture.seeds import MODEL, Seed, roles, seeds, targets
 
 LONGEST = 1000  # letters of an error
+ONLY_WHOLE = ("variables, and one is read in blocks", "more memory than there is")  # said in chunks alone: no disagreement
 
 _FORBIDDEN = (
     "pickle.find_class",
@@ -41,7 +51,9 @@ def read(given: tuple[str, Seed]) -> tuple[Outcome, str]:
         outcome: Outcome = "refused"
         said = ""
         for options in roles(suffix):
-            came, text = judge(path, options)
+            came, text = loaded(path) if suffix == MODEL else judge(path, options)
+            if came != "crashed" and suffix in io.FORMATS and io.FORMATS[suffix].chunks:
+                came, text = in_chunks(path, options, came, text)
             if came == "crashed":
                 return came, text
             if outcome != "accepted":
@@ -51,7 +63,7 @@ def read(given: tuple[str, Seed]) -> tuple[Outcome, str]:
 
 def warm() -> None:
     """Read a valid file of every format, so that every library is loaded and has made its reserves."""
-    for suffix in suffixes():
+    for suffix in targets():
         for seed in seeds(suffix):
             outcome, said = read((suffix, seed))
             assert outcome != "crashed", f"a valid {suffix}: {said}"
@@ -59,11 +71,69 @@ def warm() -> None:
 
 def judge(path: Path, options: dict[str, Any]) -> tuple[Outcome, str]:
     """Read `path` and say what came of it; `path` is taken out of the text."""
+
+    def reading() -> tuple[str, str]:
+        obs = io.read(path, **options)
+        return unsound(obs), repr(obs)
+
+    return outcome_of(reading, path)
+
+
+def in_chunks(path: Path, options: dict[str, Any], outcome: Outcome, said: str) -> tuple[Outcome, str]:
+    """Read `path` two rows at a time, and say what came of it beside what came of reading it whole."""
+
+    scanned: list[chunks.Scan] = []
+
+    def reading() -> tuple[str, str]:
+        scanned[:] = [chunks.scan(path, rows=2, **options)]
+        for coords, values in scanned[0].chunks.read():
+            assert coords.shape == (len(scanned[0].shape), len(values))
+        return "", repr(scanned[0])
+
+    def naming() -> tuple[str, str]:
+        for columns in chunks.cells(path, options["modes"], 2):
+            if len({len(column) for column in columns}) != 1 or any(pd.isna(np.asarray(column)).any() for column in columns):
+                return "cells without a label", ""
+        return "", "its cells"
+
+    if io.FORMATS[suffix_of(path)].chunks == "Table":
+        came, text = outcome_of(naming, path)
+        if came == "crashed":
+            return came, f"its cells: {text}"
+    came, text = outcome_of(reading, path)
+    if came == "accepted":
+        try:  # nobody watches: compiled code comes from files that hold pickles
+            entries = Entries.collected(scanned[0].chunks)
+        except ValueError as problem:  # coordinates that stand twice
+            came, text = "refused", str(problem)
+        else:
+            fault = differing(scanned[0], entries, io.read(path, **options)) if outcome == "accepted" else ""
+            came, text = ("crashed", fault) if fault else (came, text)
+    if came == outcome or came == "crashed" or any(words in text for words in ONLY_WHOLE):
+        return came, f"in chunks: {text}" if came == "crashed" else text
+    return "crashed", f"{outcome} as a whole ({said}), {came} in chunks ({text})"
+
+
+def loaded(path: Path) -> tuple[Outcome, str]:
+    """Load a model of a large file and ask it for values, by number and by label."""
+
+    def asking() -> tuple[str, str]:
+        done = LargeCompletion.load(path)
+        cells = np.argwhere(np.ones(done.shape)) if np.prod(done.shape) < 1000 else np.zeros((1, len(done.shape)), int)
+        values = done.predict(cells)
+        top = done.top({done.modes[0]: 0 if (label := done.labels[0]) is None else label[0]}, 3)
+        return ("" if len(values) == len(cells) and len(top) else "answers that are not there"), done.summary()
+
+    return outcome_of(asking, path)
+
+
+def outcome_of(asked: Callable[[], tuple[str, str]], path: Path) -> tuple[Outcome, str]:
+    """What comes of `asked`, which says what is wrong, if anything, and what it found."""
     _watch()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            obs = io.read(path, **options)
+            fault, found = asked()
     except (ValueError, OSError) as problem:
         text = str(problem)
         clear = len(text.splitlines()) == 1 and len(text) < LONGEST and path.name in text
@@ -71,12 +141,33 @@ def judge(path: Path, options: dict[str, Any]) -> tuple[Outcome, str]:
     except BaseException as problem:
         outcome, said = "crashed", f"{type(problem).__name__}: {problem}"
     else:
-        fault = unsound(obs)
-        outcome, said = ("crashed", fault) if fault else ("accepted", repr(obs))
+        outcome, said = ("crashed", fault) if fault else ("accepted", found)
     deeds = _stop_watching()
     if deeds:
         outcome, said = "crashed", deeds[0]
     return outcome, said.replace(str(path.parent), "")
+
+
+def differing(found: chunks.Scan, entries: Entries, whole: Observations) -> str:
+    """How what was read in chunks differs from what was read as a whole, in words; nothing where it does not."""
+    own = entries.modes[0]
+    coords = np.vstack([np.repeat(np.arange(own.rows), np.diff(own.starts)), own.others(0, own.size)])
+
+    def told(labels: Sequence[np.ndarray | None], coords: np.ndarray, values: np.ndarray) -> list[tuple[object, ...]]:
+        """Entries by label: categories keep their order as a whole, and not in chunks, each of which has its own."""
+        names = [at.tolist() if label is None else [str(label[i]) for i in at] for label, at in zip(labels, coords, strict=True)]
+        return sorted(zip(*names, values.astype(float).tolist(), strict=True))
+
+    same = {
+        "modes": tuple(found.modes) == tuple(whole.modes),
+        "shape": tuple(found.shape) == tuple(whole.shape),
+        "labels": all(
+            (a is None and b is None) or (a is not None and b is not None and sorted(map(str, a)) == sorted(map(str, b)))
+            for a, b in zip(found.labels, whole.labels, strict=True)
+        ),
+        "entries": told(found.labels, coords, own.values) == told(whole.labels, whole.coords, whole.values),
+    }
+    return next((f"other {name} in chunks than as a whole" for name, holds in same.items() if not holds), "")
 
 
 def unsound(obs: Observations) -> str:

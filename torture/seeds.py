@@ -16,13 +16,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from rankless import Observations, complete, io
+from rankless import CPTensor, Observations, complete, io
+from rankless.effects import MainEffects
+from rankless.large import LargeCompletion
 from torture.zoo import archive
 
 Seed = dict[str, bytes]
 
 MODES, VALUE = ("site", "day"), "rain"
 NAME = "seed"
+MODEL = ".model.npz"  # what rankless.large saves
 
 
 def suffixes() -> tuple[str, ...]:
@@ -30,11 +33,18 @@ def suffixes() -> tuple[str, ...]:
     return tuple(io.FORMATS)
 
 
+def targets() -> tuple[str, ...]:
+    """All that is fuzzed: what has one of the suffixes, and models."""
+    return (*suffixes(), MODEL)
+
+
 def roles(suffix: str) -> list[dict[str, Any]]:
     """The options to read a seed with, by turns."""
     named = {"modes": MODES, "value": VALUE}
     if suffix in (".csv", ".parquet"):
         return [named]
+    if suffix == MODEL:
+        return [{}]
     return [{}, {"modes": MODES}, named, *([{"absent": "missing"}] if suffix == ".mat" else [])]
 
 
@@ -42,8 +52,10 @@ def roles(suffix: str) -> list[dict[str, Any]]:
 def seeds(suffix: str) -> tuple[Seed, ...]:
     """Valid files with that suffix: by hand where there is a maker below, and as rankless writes it."""
     made = _MAKERS.get(suffix, lambda: ())()
+    if suffix == MODEL:
+        return tuple({f"{NAME}{suffix}": content} for content in made)
     try:
-        own = (_saved(f"{NAME}{suffix}", lambda path: io.write(path, _constant())),)
+        own = (saved(f"{NAME}{suffix}", lambda path: io.write(path, _constant())),)
     except ValueError:  # read only
         own = ()
     return (*({f"{NAME}{suffix}": content} for content in made), *own)
@@ -55,13 +67,24 @@ def _constant():
     return complete(Observations.from_array(array, modes=MODES, labels=labels, value_name=VALUE))
 
 
-def _saved(name: str, save: Callable[[Path], object]) -> Seed:
+def saved(name: str, save: Callable[[Path], object]) -> Seed:
     with tempfile.TemporaryDirectory() as folder:
         save(Path(folder, name))
         return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(Path(folder).rglob("*")) if p.is_file()}
 
 
 # --- makers ---------------------------------------------------------------------------------------
+
+
+def _models() -> Iterator[bytes]:
+    """With labels that are texts, times and numbers, and without; with components and with none."""
+    rng = np.random.default_rng(0)
+    labels = (np.array(["b", "ä", "a"]), np.array(["2020-01-01", "2020-01-02"], "datetime64[ns]"), np.array([3, 7, 8, 20]))
+    for rank, names in ((2, labels), (0, (None, None, None))):
+        effects = MainEffects(1.5, tuple(rng.normal(size=d) for d in (3, 2, 4)))
+        model = CPTensor([rng.normal(size=(d, rank)) for d in (3, 2, 4)])
+        done = LargeCompletion(model, effects, ("site", "day", "hour"), names, VALUE, 1.0, 0.5, 20, 0.1)
+        yield saved(f"{NAME}{MODEL}", done.save)[f"{NAME}{MODEL}"]
 
 
 def npy(array: np.ndarray) -> bytes:
@@ -171,4 +194,5 @@ _MAKERS: dict[str, Callable[[], Any]] = {
     ".nc": _netcdf,
     ".mat": _matlab,
     ".tns": _tns,
+    MODEL: _models,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import warnings
 from collections.abc import Sequence
@@ -132,10 +133,11 @@ class CPTensor:
                     text = f"{path} models transformed values ({stored['transform']}); Transform.load(path).inverse brings them back"
                     warnings.warn(text, UserWarning, stacklevel=2)
                 return cls([stored[f"factor_{n}"] for n in range(sum(k.startswith("factor_") for k in stored))])
-        except OSError:  # no such file, no permission
-            raise
         except Exception as problem:  # a damaged archive or header raises anything
-            raise ValueError(f"{path} is not a model saved by rankless ({problem}); save it again with model.save") from None
+            if isinstance(problem, OSError) and problem.errno not in (None, errno.EINVAL):  # no such file, no permission
+                raise
+            said = (str(problem).strip().splitlines() or [type(problem).__name__])[0][:200]
+            raise ValueError(f"{path} is not a model saved by rankless ({said}); save it again with model.save") from None
 
     # --- helpers ------------------------------------------------------------------------------
 

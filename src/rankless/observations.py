@@ -157,9 +157,9 @@ class Observations:
             labels.append(np.asarray(label))
         return cls.from_indices(
             np.column_stack(codes),
-            _numeric_column(table, value),
+            numeric_column(table[value]),
             shape=[len(label) for label in labels],
-            weights=None if weight is None else _numeric_column(table, weight),
+            weights=None if weight is None else numeric_column(table[weight]),
             modes=modes,
             labels=labels,
             value_name=value,
@@ -366,10 +366,10 @@ def _plain(label: np.ndarray) -> np.ndarray:
     return label.astype(object) if label.dtype.kind == "T" else label
 
 
-def _numeric_column(table: pd.DataFrame, name: str) -> np.ndarray:
+def numeric_column(column: Any) -> np.ndarray:
+    """The numbers of a pandas column, NaN where it has none, in single precision if they are."""
     import pandas as pd
 
-    column = table[name]
     if not (pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column)) or pd.api.types.is_complex_dtype(column):
-        raise ValueError(f"column {name!r} has dtype {column.dtype}; convert it with pandas.to_numeric(table[{name!r}])")
+        raise ValueError(f"column {column.name!r} has dtype {column.dtype}; convert it with pandas.to_numeric(table[{column.name!r}])")
     return column.to_numpy(dtype=np.float32 if column.dtype == np.float32 else np.float64, na_value=np.nan)

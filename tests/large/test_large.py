@@ -175,6 +175,41 @@ def test_a_saved_model_is_the_same_model(done, tmp_path):
         large.LargeCompletion.load(tmp_path / "plain.npz")
 
 
+@pytest.mark.parametrize(
+    ("part", "value", "message"),
+    [
+        ("large", np.array("{"), r"\.npz is cut short or is no \.npz file \(Expecting property name"),
+        ("large", np.array('{"modes": ["user", "user", "week"], "value": "v", "depth": 1, "penalty": 1, "size": 1}'), r"modes are called"),
+        ("large", np.array('{"modes": ["user", "item", "week"], "value": "v", "depth": [1], "penalty": 1, "size": 1}'), r"write it again"),
+        ("label_1", np.zeros(60), r"a label of 'item' stands twice"),
+        ("label_1", np.arange(59), r"effects or labels of 'item' are not 60"),
+        ("effect_0", np.full(400, np.nan), r"numbers of 'user' are not finite"),
+        ("effect_0", None, r"effect_0 is not a file in the archive"),
+        ("factor_2", None, r"argument|shorter|not"),
+        ("mean", np.array(np.inf), r"its mean, depth or penalty is not finite"),
+    ],
+)
+def test_a_model_that_does_not_fit_together_is_refused_in_a_line(done, tmp_path, part, value, message):
+    done.save(tmp_path / "model.npz")
+    with np.load(tmp_path / "model.npz") as stored:
+        arrays = dict(stored)
+    arrays |= {part: value}
+    np.savez(tmp_path / "bad.npz", **{name: array for name, array in arrays.items() if array is not None})
+    with pytest.raises(ValueError, match=message) as caught:
+        large.LargeCompletion.load(tmp_path / "bad.npz")
+    assert "bad.npz" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_a_model_cut_short_is_refused_in_a_line(done, tmp_path, share):
+    done.save(tmp_path / "model.npz")
+    content = (tmp_path / "model.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(content[: int(share * len(content))])
+    with pytest.raises(ValueError, match=r"cut\.npz is not a model saved by rankless") as caught:
+        large.LargeCompletion.load(tmp_path / "cut.npz")
+    assert "\n" not in str(caught.value)
+
+
 def test_what_does_not_fit_in_memory_is_refused_beforehand(path, monkeypatch):
     monkeypatch.setattr("rankless._memory.left", lambda: [(10_000, "this machine")])
     with pytest.raises(ValueError, match=r"sorting 30,000 entries takes about .* more and this machine leaves 9\.8 KiB; pass client="):

@@ -17,7 +17,7 @@ import pandas as pd
 
 from rankless.als.entries import Chunks
 from rankless.io import FORMATS, suffix_of
-from rankless.io.broken import Unclear, check_file
+from rankless.io.broken import Unclear, check_file, named
 from rankless.io.sources import Source, opened
 from rankless.observations import check_order
 from rankless.progress import Tracker
@@ -81,12 +81,13 @@ def scan(
     if not seen:
         raise ValueError(f"{path} has no observed entry; it needs at least one value that is not missing")
     found, counts, labels = [], [], []
-    for mode, known in enumerate(slices):
-        order, label = source.labels(mode, known.labels())
-        found.append(order)
-        labels.append(label)
-        counts.append(known.counts(order))
-    chunks = Chunks(tuple(map(len, found)), tuple(counts), _Numbered(source, tuple(map(_look_up, found))))
+    with named(path, "write it again"):
+        for mode, known in enumerate(slices):
+            order, label = source.labels(mode, known.labels())
+            found.append(order)
+            labels.append(label)
+            counts.append(known.counts(order))
+        chunks = Chunks(tuple(map(len, found)), tuple(counts), _Numbered(source, tuple(map(_look_up, found))))
     return Scan(Path(path), chunks, source.modes, tuple(labels), source.value_name)
 
 

@@ -23,8 +23,9 @@ from rankless._memory import check_fits
 from rankless.io import hdf5
 from rankless.io.broken import Unclear, named, need
 from rankless.kinds.given import Given, Roles
-from rankless.kinds.labelled import check_unnamed, chosen, filled_fields, filled_set, observations_of, units_of
+from rankless.kinds.labelled import check_unnamed, chosen, filled_fields, filled_set, numbers_of, observations_of, units_of
 from rankless.kinds.packing import packed
+from rankless.observations import checked_dtype
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -69,7 +70,7 @@ def read(path: str | os.PathLike, *, modes: Sequence[str] | None = None, value: 
                 for name in names:
                     check_fits(data[name].shape, 8)
             for name in names:
-                _check_written(path, stored[name])
+                _check_written(path, data[name])
             data = data[list(names)].load()
     with _blaming(path):
         obs = observations_of(data, names)
@@ -203,9 +204,18 @@ def _decoded(stored: xr.Dataset) -> xr.Dataset:
     raise AssertionError
 
 
+def numbers(path: Path, field: xr.DataArray) -> np.ndarray:
+    """Values of a part of a variable, checked as those of a whole one are."""
+    field = field.load()
+    with _blaming(path):
+        values = checked_dtype(numbers_of(field), f"variable {field.name!r}")
+    _check_written(path, field)
+    return values
+
+
 def _check_written(path: Path, variable: xr.DataArray) -> None:
     """NetCDF's mark of cells never written is a number; where a file doesn't name it as such, it would be fitted."""
-    unmarked = variable.dtype in (np.float32, np.float64) and not {"_FillValue", "missing_value"} & set(variable.attrs)
+    unmarked = variable.dtype in (np.float32, np.float64) and not {"_FillValue", "missing_value"} & set(variable.encoding)
     if unmarked and (variable.values == variable.dtype.type(_NEVER_WRITTEN)).any():
         raise Unclear(
             f"{path}: variable {variable.name!r} holds {_NEVER_WRITTEN:.3g}, NetCDF's mark of what was never written, as a value; "

@@ -12,7 +12,11 @@ import pandas as pd
 
 from rankless.io import FORMATS, labelled, suffix_of, tables, tns
 from rankless.io.broken import Unclear, listing, named
+from rankless.kinds import Roles
+from rankless.kinds.labelled import check_unnamed
 
+_NAN = [sign + nan for sign in ("", "+", "-") for nan in ("nan", "NaN", "NAN")]
+_LARGEST = 2**31 - 1  # coordinate
 Chunk = tuple[list[Any], np.ndarray]  # for each mode the labels, or numbers of slices, of its rows; and the values
 
 
@@ -62,11 +66,11 @@ class Table:
                 for name in self.modes:
                     tables.check_labels(self.path, part[name], start)
                 values = tables.numbers(self.path, part[self.value_name], start) if self.value_name else np.zeros(len(part))
-                yield [part[name] for name in self.modes], np.asarray(values, None if values.dtype == np.float32 else np.float64)
+                yield [part[name] for name in self.modes], values
                 start += len(part)
 
     def labels(self, mode: int, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Sorted; in a .csv as numbers, where every text is just how one is written."""
+        """Sorted; in a .csv as numbers, where every text is just how one is written. Categories have an order in each part only."""
         label = found if self.path.suffix.lower() == ".parquet" else np.asarray(tables.labels(pd.Series(found)))
         order = np.argsort(label, kind="stable")
         return found[order], label[order]
@@ -95,9 +99,17 @@ class Lines:
         return cls(path, tuple(modes or (f"mode_{n}" for n in range(order))), value or "value", base, rows)
 
     def _parts(self) -> Iterator[pd.DataFrame]:
-        parts = pd.read_csv(self.path, sep=r"\s+", header=None, comment="#", chunksize=self.rows, engine="c", skip_blank_lines=True)
+        # pandas fills a line that is too short up with nothing: nothing is not NaN here
+        how: dict[str, Any] = {"header": None, "comment": "#", "keep_default_na": False, "na_values": _NAN, "engine": "c"}
+        start = 0
+        parts: Any = pd.read_csv(self.path, sep=r"\s+", chunksize=self.rows, **how)
         with parts:
-            yield from parts
+            for part in parts:
+                short = np.flatnonzero((part == "").any(axis=1))
+                if len(short):
+                    raise Unclear(f"entry {start + short[0] + 1} of {self.path} has fewer numbers than the first; {tns.MEND}")
+                yield part
+                start += len(part)
 
     def chunks(self) -> Iterator[Chunk]:
         with named(self.path, tns.MEND):
@@ -112,9 +124,14 @@ class Lines:
 
     def _check(self, column: np.ndarray, start: int, part: pd.DataFrame) -> None:
         if column.dtype.kind not in "iu":
-            bad = np.flatnonzero(column.astype(np.float64) != np.floor(column.astype(np.float64)))
+            column = column.astype(np.float64)
+            bad = np.flatnonzero(~np.isfinite(column) | (column != np.floor(column)))
             if len(bad):
-                raise Unclear(f"entry {start + bad[0] + 1} of {self.path} has coordinate {column[bad[0]]!r}, no whole number; {tns.MEND}")
+                raise Unclear(f"entry {start + bad[0] + 1} of {self.path} has coordinate {column[bad[0]]}, no whole number; {tns.MEND}")
+        beyond = np.flatnonzero(column > _LARGEST)
+        if len(beyond):
+            entry = start + beyond[0] + 1
+            raise Unclear(f"entry {entry} of {self.path} has coordinate {column[beyond[0]]}, beyond {_LARGEST}; number slices from 1 on")
         below = np.flatnonzero(column < self.base)
         if len(below):
             if self.base == 1 and column[below[0]] == 0:
@@ -137,9 +154,8 @@ class Blocks:
 
     @classmethod
     def open(cls, path: Path, modes: Sequence[str] | None, value: str | None, rows: int, *, index_base=None) -> Blocks:
-        if modes is not None:
-            raise Unclear(f"{path} names its modes itself; leave out modes={list(modes)}")
         with labelled.variable(path, value) as field:
+            check_unnamed(Roles(modes), str(path), field.dims)
             return cls(path, tuple(map(str, field.dims)), str(field.name), field.shape, rows)
 
     def chunks(self) -> Iterator[Chunk]:
@@ -147,7 +163,7 @@ class Blocks:
         step = max(1, self.rows // max(inner, 1))
         with labelled.variable(self.path, self.value_name) as field:
             for start in range(0, self.sizes[0], step):
-                values = np.asarray(field[start : start + step].values)
+                values = labelled.numbers(self.path, field[start : start + step])
                 here = np.nonzero(~np.isnan(values))
                 yield [here[0] + start, *here[1:]], values[here]
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from rankless._files import write_beside
 from rankless.io.broken import Unclear, listing, named, need, short
-from rankless.observations import Duplicates, Observations
+from rankless.observations import Duplicates, Observations, numeric_column
 
 if TYPE_CHECKING:
     from rankless.completion import Completion
@@ -121,9 +121,20 @@ def _csv_parts(path, wanted: list[str], value: str, rows: int) -> Iterator[pd.Da
             na_values={**{name: [""] for name in wanted if name != value}, value: _NO_VALUE},
             chunksize=rows,
         )
+        kinds: set[bool] = set()  # whether values are true or false: pandas looks at each part by itself
         with parts:
             for part in parts:
+                kinds |= _kinds(part[value]) if value else set()
+                if len(kinds) > 1:
+                    raise Unclear(f"column {short(value)} of {path} holds numbers, and true or false; write 1 and 0 for these")
                 yield part[wanted]
+
+
+def _kinds(column: Any) -> set[bool]:
+    """Whether values are truth values: of numbers no, of truth values yes, of texts and of nothing neither."""
+    if column.dtype != object:
+        return {column.dtype == bool} if column.notna().any() else set()
+    return {isinstance(value, bool) for value in column if not isinstance(value, str) and value == value}
 
 
 def _otherwise(columns: list[str]) -> str:
@@ -148,18 +159,27 @@ def check_labels(path, column: Any, start: int = 0) -> None:
     if len(empty):
         row = f"row {start + empty[0] + 1}" + (" after the header" if Path(path).suffix.lower() == ".csv" else "")
         raise Unclear(f"{row} of {path} has no {column.name!r}; fill it in or delete the row")
+    try:
+        hash(column.iloc[0] if len(column) else None)  # all others are of its type
+    except TypeError as problem:
+        raise Unclear(f"column {column.name!r} of {path} holds no labels ({problem}); write texts or numbers") from None
 
 
 def labels(column: Any) -> pd.Series:
-    """Numbers if every text is just how one is written: 10 then sorts after 9, while '007' stays as it is."""
+    """Numbers if every text is just how one is written: 10 then sorts after 9, while '007' stays as it is, and so does 'nan'."""
     codes, texts = pd.factorize(column)
     found = np.asarray(pd.to_numeric(pd.Series(texts), errors="coerce"))
-    exact = all(str(number) == text for number, text in zip(found, texts, strict=True))
+    exact = bool(np.isfinite(found).all()) and all(str(number) == text for number, text in zip(found, texts, strict=True))
     return pd.Series(found[codes], index=column.index) if exact else column
 
 
-def numbers(path, column: Any, start: int = 0) -> pd.Series:
-    """A column of values; `start` rows were read before these."""
+def numbers(path, column: Any, start: int = 0) -> np.ndarray:
+    """A column of values, NaN where there is none; `start` rows were read before these."""
+    if Path(path).suffix.lower() == ".parquet":
+        try:
+            return numeric_column(column)
+        except ValueError as problem:
+            raise Unclear(f"{path}: {problem}") from None
     found: Any = pd.to_numeric(column, errors="coerce")
     bad = np.flatnonzero(found.isna() & column.notna())
     if len(bad):
@@ -167,7 +187,7 @@ def numbers(path, column: Any, start: int = 0) -> pd.Series:
             f"row {start + bad[0] + 1} after the header of {path} has {short(column.iloc[bad[0]])} "
             f"for {short(column.name)}, which is no number; {_mend(column.iloc[bad[0]])}"
         )
-    return found
+    return found.to_numpy(np.float64)
 
 
 # --- parquet --------------------------------------------------------------------------------------
@@ -193,4 +213,4 @@ def _parquet_parts(path, columns: list[str], rows: int) -> Iterator[pd.DataFrame
 
 def _checked(table: Any) -> pd.DataFrame:
     table.validate(full=True)  # a text that is no UTF-8 is passed on otherwise, and raises where nobody expects it
-    return table.to_pandas(ignore_metadata=True)
+    return table.replace_schema_metadata(None).to_pandas()  # what pandas once said of it may be damaged, and is not asked

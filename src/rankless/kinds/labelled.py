@@ -43,7 +43,7 @@ def from_dataarray(data: xr.DataArray, roles: Roles) -> LabelledArray:
     """Observations of a DataArray; NaN is not observed."""
     check_unnamed(roles, "a DataArray", data.dims)
     name = "value" if data.name is None or data.name in data.dims else str(data.name)
-    obs = Observations.from_array(_numbers(data), modes=list(map(str, data.dims)), labels=_labels(data), value_name=name)
+    obs = Observations.from_array(numbers_of(data), modes=list(map(str, data.dims)), labels=_labels(data), value_name=name)
     return LabelledArray(obs, data.copy(deep=False))
 
 
@@ -61,7 +61,7 @@ def observations_of(data: xr.Dataset, names: Sequence[Hashable]) -> Observations
     if len(names) == 1:
         return from_dataarray(data[names[0]], Roles()).observations
     fields = [data[name].transpose(*data[names[0]].dims) for name in names]
-    values = np.stack([_numbers(field) for field in fields], axis=-1)
+    values = np.stack([numbers_of(field) for field in fields], axis=-1)
     dims = [str(dim) for dim in fields[0].dims]
     mode = "variable" if "variable" not in dims else "variables"
     labels = [*_labels(fields[0]), np.array([str(name) for name in names])]
@@ -125,7 +125,7 @@ def _as_it_was(values: np.ndarray, variable: Any) -> np.ndarray:
     return in_dtype(packing.clipped(values, np.isnan(variable.values), variable.encoding), variable.dtype)
 
 
-def _numbers(data: xr.DataArray) -> np.ndarray:
+def numbers_of(data: xr.DataArray) -> np.ndarray:
     values = np.asarray(data.values)
     if values.dtype.kind not in "fiub":
         raise ValueError(f"variable {data.name!r} has dtype {values.dtype}; pass real numbers, NaN where nothing was observed")

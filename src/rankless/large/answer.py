@@ -13,6 +13,7 @@ import numpy as np
 from rankless.canonical import check_indices
 from rankless.cp_tensor import CPTensor
 from rankless.effects import MainEffects
+from rankless.io.broken import Unclear, named, short
 from rankless.io.labelled import plain
 from rankless.large import write
 
@@ -167,13 +168,36 @@ class LargeCompletion:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> LargeCompletion:
-        """Read what `save` wrote."""
+        """Read what `save` wrote; raises ValueError, naming the file, for anything else."""
         model = CPTensor.load(path)
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            if "large" not in stored:
-                raise ValueError(f"{path} holds a model, but not one of a large file; read it by rankless.CPTensor.load")
-            facts = json.loads(str(stored["large"]))
-            effects = MainEffects(float(stored["mean"]), tuple(stored[f"effect_{n}"] for n in range(model.order)))
-            labels = tuple(stored.get(f"label_{n}") for n in range(model.order))
-            error = float(stored["error"])
-        return cls(model, effects, tuple(facts["modes"]), labels, facts["value"], facts["depth"], facts["penalty"], facts["size"], error)
+        with named(path, "write it again with save, or complete --model"):
+            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as stored:
+                if "large" not in stored:
+                    raise Unclear(f"{path} holds a model, but not one of a large file; read it by rankless.CPTensor.load")
+                facts = json.loads(str(stored["large"]))
+                effects = MainEffects(float(stored["mean"]), tuple(stored[f"effect_{n}"] for n in range(model.order)))
+                labels = tuple(stored.get(f"label_{n}") for n in range(model.order))
+                error = float(stored["error"])
+            depth, penalty, size = float(facts["depth"]), float(facts["penalty"]), int(facts["size"])
+            done = cls(model, effects, tuple(facts["modes"]), labels, facts["value"], depth, penalty, size, error)
+            done._check()
+        return done
+
+    def _check(self) -> None:
+        """Raise ValueError unless all parts are of one shape, names are texts, numbers are finite and no label stands twice."""
+        import pandas as pd
+
+        names = [*self.modes, self.value_name]
+        if len(self.modes) != self.model.order or len({*self.modes}) < self.model.order or not all(isinstance(n, str) for n in names):
+            raise ValueError(f"its {self.model.order} modes are called {short(self.modes)}")
+        for mode, size, factor, effect, label in zip(
+            self.modes, self.shape, self.model.factors, self.effects.effects, self.labels, strict=True
+        ):
+            if effect.shape != (size,) or (label is not None and label.shape != (size,)):
+                raise ValueError(f"effects or labels of {short(mode)} are not {size}, as its rows are")
+            if effect.dtype.kind != "f" or not (np.isfinite(effect).all() and np.isfinite(factor).all()):
+                raise ValueError(f"numbers of {short(mode)} are not finite")
+            if label is not None and not pd.Index(label).is_unique:
+                raise ValueError(f"a label of {short(mode)} stands twice")
+        if not np.isfinite([self.effects.mean, self.depth, self.penalty]).all():
+            raise ValueError("its mean, depth or penalty is not finite")
