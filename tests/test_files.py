@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from rankless import _files
 from rankless._files import folder_beside, write_beside
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(_files.__file__).parent.parent)}
 
 
 def test_the_file_appears_only_at_the_end(tmp_path):
@@ -64,6 +70,76 @@ def test_a_folder_is_replaced_as_a_whole_or_stays(tmp_path, monkeypatch, at_once
         pass  # nothing was made
     assert [p.name for p in tmp_path.iterdir()] == ["out.zarr"]
     assert (target / "part").read_text() == "second"
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from rankless._files import {how}
+with {how}(sys.argv[1]) as new:
+    {begin}
+    print("begun", flush=True)
+    time.sleep(60)
+"""
+BEGIN = {"write_beside": "new.write_text('half')", "folder_beside": "new.mkdir(); (new / 'part').write_text('half')"}
+
+
+def write(how: str, target) -> None:
+    with getattr(_files, how)(target) as new:
+        if how == "folder_beside":
+            new.mkdir()
+            new = new / "part"
+        new.write_text("whole")
+
+
+@pytest.mark.skipif(_files.fcntl is None, reason="nothing is locked here")
+@pytest.mark.parametrize("how", BEGIN)
+def test_what_a_killed_writer_left_is_deleted_by_the_next_of_the_same_output_and_by_no_other(tmp_path, how):
+    target = tmp_path / "out.zarr"
+    kept = [tmp_path / f"{_files.PARTIAL}mine.zarr", tmp_path / "out.zarr.partial-", tmp_path / "data.npy"]
+    for path in kept:
+        path.write_text("of somebody else")
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER.format(how=how, begin=BEGIN[how]), target], stdout=subprocess.PIPE, env=ENVIRONMENT)
+        for _ in range(2)
+    ]
+    try:
+        for writer in writers:
+            assert writer.stdout and writer.stdout.readline() == b"begun\n"
+        begun = set(tmp_path.iterdir()) - set(kept)
+        assert len(begun) == 2
+        write(how, target)  # both are alive
+        assert set(tmp_path.iterdir()) == {*kept, *begun, target}
+        writers[0].kill()
+        writers[0].wait()
+        write(how, tmp_path / "other.zarr")
+        with pytest.raises(KeyError), getattr(_files, how)(target):
+            raise KeyError
+        assert begun < set(tmp_path.iterdir()), "neither another output nor a failure deletes"
+        write(how, target)
+        (left,) = begun & set(tmp_path.iterdir())
+        assert any(part.read_text() == "half" for part in ([left] if left.is_file() else left.rglob("part")))
+        writers[1].kill()
+        writers[1].wait()
+        write(how, target)
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.communicate()
+    assert set(tmp_path.iterdir()) == {*kept, target, tmp_path / "other.zarr"}
+
+
+@pytest.mark.parametrize("how", BEGIN)
+def test_where_nothing_can_be_locked_it_is_written_and_nothing_is_deleted(tmp_path, how, monkeypatch):
+    def refused(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    if _files.fcntl is not None:
+        monkeypatch.setattr(_files.fcntl, "flock", refused)
+    left = tmp_path / f"{_files._beginning(tmp_path / 'out.zarr')}x.zarr"
+    left.write_text("half")
+    write(how, tmp_path / "out.zarr")
+    assert set(tmp_path.iterdir()) == {left, tmp_path / "out.zarr"}
 
 
 def test_a_folder_deleted_while_it_is_written_is_not_taken_for_whole(tmp_path):

@@ -350,6 +350,8 @@ def _killed(target: str, *, at: int = 0, after: float = 0.0) -> str:
                 return f"{part.name}, which a killed run left, was read"
         with _quietly():
             WRITERS[target](folder, 1)  # what is left is in nobody's way
+        if left := [part for part in os.listdir(folder) if part.startswith(PARTIAL)]:
+            return f"{when}: the next run left {left}"
         return "" if contents(folder) == second else "the next run did not write it"
 
 

@@ -1,15 +1,25 @@
-"""Outputs appear whole or not at all: written beside their place, then renamed into it."""
+"""Outputs appear whole or not at all: written beside their place, then renamed into it.
+
+What a killed process leaves is deleted when the same output is next written. Its name tells of which output it is, and a
+lock, which the system takes from a process that dies, whether anyone still writes it: where it can't be locked, it stays.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where nothing is locked, nor deleted
+    fcntl = None
 
 # How the name of an unfinished output begins; one is left only where the process is killed, and is refused as an input.
 PARTIAL = ".partial-"
@@ -24,18 +34,16 @@ def write_beside(path: str | os.PathLike) -> Iterator[Path]:
     """
     target = _in_a_folder(path)
     with _named(target):
-        # no part of the target's name in it: that may be as long as a name can be
-        handle, name = tempfile.mkstemp(prefix=PARTIAL, suffix=target.suffix, dir=target.parent)
-        os.close(handle)
-        temporary = Path(name)
-        try:
-            yield temporary
-            temporary.chmod(0o666 & ~_umask())  # mkstemp makes files private; a plain open() would not have
-            _settle(temporary)
-            os.replace(temporary, target)
-        finally:
-            with contextlib.suppress(OSError):  # its folder may be gone or read-only by now: what went wrong first is said
-                temporary.unlink(missing_ok=True)
+        with _ours(lambda: _file(target)) as temporary:
+            try:
+                yield temporary
+                temporary.chmod(0o666 & ~_umask())  # mkstemp makes files private; a plain open() would not have
+                _settle(temporary)
+                os.replace(temporary, target)
+            finally:
+                with contextlib.suppress(OSError):  # its folder may be gone or read-only by now: what went wrong first is said
+                    temporary.unlink(missing_ok=True)
+        _sweep(target)
 
 
 @contextlib.contextmanager
@@ -46,25 +54,31 @@ def folder_beside(path: str | os.PathLike) -> Iterator[Path]:
     """
     target = _in_a_folder(path)
     with _named(target):
-        aside = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=target.parent))
-        new, old, begun = (aside / f"{name}{target.suffix}" for name in ("new", "old", "begun"))
-        begun.touch()
-        try:
-            yield new
-            if not begun.exists():  # a library makes folders anew that are deleted under it, and its files before are lost
-                raise FileNotFoundError(errno.ENOENT, "its folder was deleted while it was written", str(target))
-            if target.exists():
-                if _exchanged(new, target):
-                    return
-                os.rename(target, old)
+        with _ours(lambda: Path(tempfile.mkdtemp(prefix=_beginning(target), dir=target.parent))) as aside:
+            new, old, begun = (aside / f"{name}{target.suffix}" for name in ("new", "old", "begun"))
             try:
-                os.rename(new, target)
-            except BaseException:
-                if old.exists():
-                    os.rename(old, target)
-                raise
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+                begun.touch()
+                yield new
+                if not begun.exists():  # a library makes folders anew that are deleted under it, and its files before are lost
+                    raise FileNotFoundError(errno.ENOENT, "its folder was deleted while it was written", str(target))
+                _put(new, old, target)
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
+        _sweep(target)
+
+
+def _put(new: Path, old: Path, target: Path) -> None:
+    """The folder `new` in the place of `target`."""
+    if target.exists():
+        if _exchanged(new, target):
+            return
+        os.rename(target, old)
+    try:
+        os.rename(new, target)
+    except BaseException:
+        if old.exists():
+            os.rename(old, target)
+        raise
 
 
 def check_writable(path: str | os.PathLike) -> None:
@@ -85,6 +99,59 @@ def _in_a_folder(path: str | os.PathLike) -> Path:
     if not target.parent.is_dir():
         raise ValueError(f"folder {str(target.parent)!r} does not exist; create it or choose another output than {str(target)!r}")
     return target
+
+
+def _beginning(target: Path) -> str:
+    """Of the names of what becomes `target`; no part of its own, which may be as long as a name can be."""
+    return f"{PARTIAL}{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:12]}-"
+
+
+def _file(target: Path) -> Path:
+    handle, name = tempfile.mkstemp(prefix=_beginning(target), suffix=target.suffix, dir=target.parent)
+    os.close(handle)
+    return Path(name)
+
+
+@contextlib.contextmanager
+def _ours(make: Callable[[], Path]) -> Iterator[Path]:
+    """What `make` makes, locked until the block is left or the process ends."""
+    for _ in range(10):
+        path, handle = make(), None
+        if fcntl is None:
+            break
+        try:
+            handle = os.open(path, os.O_RDONLY)
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: HDF5 locks what it reads
+            if path.exists():
+                break
+        except (FileNotFoundError, BlockingIOError):
+            pass  # another process, which sweeps, was quicker than the lock
+        except OSError:  # not on this disk
+            break
+        if handle is not None:
+            os.close(handle)
+    else:
+        raise OSError(errno.EBUSY, "what is begun beside it is deleted again and again", str(path))
+    try:
+        yield path
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _sweep(target: Path) -> None:
+    """Delete what became of no other writing of `target`, where nobody holds it."""
+    if fcntl is None:
+        return
+    with contextlib.suppress(OSError):
+        for left in target.parent.glob(f"{_beginning(target)}*"):
+            with contextlib.suppress(OSError):
+                handle = os.open(left, os.O_RDONLY | os.O_NOFOLLOW)
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+                finally:
+                    os.close(handle)
 
 
 def _exchanged(one: Path, other: Path) -> bool:
