@@ -112,10 +112,10 @@ def test_bad_files_are_refused_in_one_line(tmp_path, command):
     ("options", "words"),
     [
         (["-o", "out.xlsx"], ["'out.xlsx' has suffix '.xlsx'"]),
-        (["-o", "no/out.npy"], ["'no' is no folder"]),
+        (["-o", "no/out.npy"], ["the output 'no/out.npy' cannot be written: 'no' is no folder"]),
         (["-o", "data.npy"], ["the output 'data.npy' is the input"]),
-        (["-o", "out.npy", "--report", "page.pdf"], ["--report 'page.pdf' has suffix '.pdf'; a page is written as .html"]),
-        (["-o", "out.npy", "--report", "no/page.html"], ["'no' is no folder"]),
+        (["-o", "out.npy", "--report", "page.pdf"], ["--report 'page.pdf' has suffix '.pdf'; what is written here is .html or .htm"]),
+        (["-o", "out.npy", "--report", "no/page.html"], ["--report 'no/page.html' cannot be written: 'no' is no folder"]),
         (["-o", "out.npy", "--depth", "deep"], ["--depth deep is neither auto nor a number"]),
         (["-o", "out.npy", "--depth", "-1"], ["depth=-1"]),
         (["-o", "out.npy", "--max-rank", "2.5"], ["--max-rank 2.5 is neither auto nor a whole number"]),

@@ -156,7 +156,7 @@ def complete(
         check_coverage(coverage)
         io.check_ends(output)
     if report is not None:
-        _check_page(report, source, output)
+        io.check_output(report, source, suffixes=(".html", ".htm"), called="--report")
     options = known | {
         "noise": None if noise == "none" else noise,
         "n_fits": _number(n_fits, "n-fits", int),
@@ -277,16 +277,6 @@ def _load(source: Path, modes: str | None, value: str | None, **options) -> Give
 
 def _names(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",")]
-
-
-def _check_page(report: Path, *others: Path) -> None:
-    """Refuse a page that could not be written, before any work is done for it."""
-    if report.suffix.lower() not in (".html", ".htm"):
-        raise ValueError(f"--report {str(report)!r} has suffix {report.suffix!r}; a page is written as .html")
-    if not report.parent.is_dir() or report.is_dir():
-        raise ValueError(f"cannot write --report {str(report)!r}: {str(report.parent)!r} is no folder, or it is one; choose another")
-    if any(report.exists() and other.exists() and report.samefile(other) for other in others):
-        raise ValueError(f"--report {str(report)!r} is the input or the output; choose another name")
 
 
 def _number(text: str, name: str, kind: type = float):

@@ -60,8 +60,8 @@ def test_all_cells_are_written_to_a_table(table, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("-o", "out.npy"), "has suffix '.npy'; here .zarr or .parquet is written"),
-        (("-o", "out.zarr", "--cells", "cells.csv"), "has suffix '.zarr'; here .csv or .parquet is written"),
+        (("-o", "out.npy"), "has suffix '.npy'; what is written here is .zarr or .parquet"),
+        (("-o", "out.zarr", "--cells", "cells.csv"), "has suffix '.zarr'; what is written here is .csv or .parquet"),
         (("-o", "out.csv", "--cells", "none.csv"), "none.csv' does not exist"),
         (("-o", "big.csv", "--cells", "cells.csv"), "big.csv' is the input; choose another name"),
         (("-o", "cells.csv", "--cells", "cells.csv"), "cells.csv' is the input; choose another name"),

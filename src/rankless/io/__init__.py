@@ -70,18 +70,26 @@ def suffix_of(path: str | os.PathLike) -> str:
     return suffix
 
 
-def check_output(path: str | os.PathLike, source: str | os.PathLike) -> None:
-    """Raise ValueError for an output that could not be written, before any work is done for it."""
-    folder = FORMATS[suffix_of(path)].folder
-    target = Path(path)
+def check_output(
+    path: str | os.PathLike, *inputs: str | os.PathLike, suffixes: Sequence[str] = tuple(FORMATS), called: str = "the output"
+) -> None:
+    """Raise ValueError for an output that could not be written, or is one of the `inputs`, before any work is done for it.
+
+    It needs one of the `suffixes`, and is `called` so in what is said.
+    """
+    target, suffix = Path(path), Path(path).suffix.lower()
+    which = f"{called} {str(path)!r}"
+    if suffix not in suffixes:
+        raise ValueError(f"{which} has suffix {target.suffix!r}; what is written here is {' or '.join(suffixes)}")
+    folder = suffix in FORMATS and FORMATS[suffix].folder
     if target.is_dir() and not folder:
-        raise ValueError(f"the output {str(path)!r} is a folder; name a file in it")
+        raise ValueError(f"{which} is a folder; name a file in it")
     if folder and target.exists() and not is_store(target):
-        raise ValueError(f"the output {str(path)!r} is there and is no {suffix_of(path)} store; choose another name, so that it is kept")
+        raise ValueError(f"{which} is there and is no {suffix} store; choose another name, so that it is kept")
     if not target.parent.is_dir():
-        raise ValueError(f"cannot write {str(path)!r}: {str(target.parent)!r} is no folder; create it or choose another")
-    if target.exists() and Path(source).exists() and target.samefile(source):
-        raise ValueError(f"the output {str(path)!r} is the input; choose another name, so that what was observed is kept")
+        raise ValueError(f"{which} cannot be written: {str(target.parent)!r} is no folder; create it or choose another")
+    if target.exists() and any(Path(source).exists() and target.samefile(source) for source in inputs):
+        raise ValueError(f"{which} is the input; choose another name, so that what was observed is kept")
     check_writable(target)
 
 

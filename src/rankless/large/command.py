@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,14 +15,15 @@ Model = Annotated[Path, typer.Argument(metavar="MODEL", help="What complete --mo
 def fill(source: Path, output: Path, *, cells: Path | None, dask: str | None, model: Path | None, quiet: bool, **options: Any) -> None:
     """Fit `source` in chunks; write the cells that the table `cells` names, or all, and the model."""
     from rankless import large
+    from rankless.io import check_output
 
     inputs = [path for path in (cells, source) if path is not None]
     for path in inputs:
         if not path.exists():
             raise ValueError(f"{str(path)!r} does not exist")
-    _check(output, inputs, ".zarr" if cells is None else ".csv", ".parquet")
+    check_output(output, *inputs, suffixes=(".zarr" if cells is None else ".csv", ".parquet"))
     if model is not None:
-        _check(model, inputs, ".npz")
+        check_output(model, *inputs, suffixes=(".npz",), called="--model")
     with _client(dask) as client:
         done = large.complete(source, client=client, verbose=not quiet, **options)
     if model is not None:
@@ -40,9 +41,10 @@ def predict(
     output: Annotated[Path, typer.Option("--output", "-o", help="A .csv or .parquet: these cells and their values.")],
 ) -> None:
     """Fill the cells that a table names, however many, from a model that complete --model wrote."""
+    from rankless.io import check_output
     from rankless.large import LargeCompletion
 
-    _check(output, [cells], ".csv", ".parquet")
+    check_output(output, model, cells, suffixes=(".csv", ".parquet"))
     count = LargeCompletion.load(model).write_cells(cells, output)
     print(f"wrote {output}: {count:,} cells")
 
@@ -73,16 +75,6 @@ def _labels(at: str) -> dict[str, str]:
     if any(len(pair) != 2 for pair in pairs):
         raise ValueError(f"--at {at} names no slice; pass mode=label, by commas: --at user=17,week=5")
     return {name.strip(): label.strip() for name, label in pairs}
-
-
-def _check(path: Path, inputs: Sequence[Path], *suffixes: str) -> None:
-    """Refuse a file that could not be written, or is an input, before any work is done for it."""
-    from rankless.io import check_output
-
-    if path.suffix.lower() not in suffixes:
-        raise ValueError(f"{str(path)!r} has suffix {path.suffix!r}; here {' or '.join(suffixes)} is written")
-    for source in inputs:
-        check_output(path, source)
 
 
 @contextmanager
