@@ -111,9 +111,7 @@ LIMITS = {
     "order 8": Limit(lambda seed: planted((3,) * 8, 2, 0.1, seed)),
     "modes of size 1": Limit(lambda seed: planted((1, 12, 1, 10, 1), 2, 0.9, seed)),
     "99.9 % missing": Limit(lambda seed: planted((60, 60, 60), 1, 0.0012, seed), r"filling them is extrapolation"),
-    "one entry in most slices": Limit(
-        one_a_row, r"30 slices of mode_0 have fewer than 3 observed entries; filling them is extrapolation"
-    ),
+    "one entry in most slices": Limit(one_a_row, r"30 slices of mode_0 have fewer than 3 observed entries; filling them is extrapolation"),
     "one entry in every slice": Limit(
         lambda seed: np.where(np.eye(9) > 0, planted((9, 9), 1, 1.0, seed), np.nan),
         r"9 observed entries are fewer than the 17 numbers",
