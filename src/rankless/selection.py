@@ -201,7 +201,7 @@ class Across:
         if not mask.any():
             return None
         rest, over = obs.subset(~mask), obs.subset(mask)
-        hunt = replace(single, train=rest, held=over, streams=iter(rng.spawn(8)), pool=Pool(), least=[])
+        hunt = replace(single, train=rest, held=over, streams=iter(rng.spawn(64)), pool=Pool(), least=[])
         hunt.tracker.renew()
         hunt.tracker.stage(f"leaving out {over.size} entries as gaps come")
         frame = frame_after(best, rest, single.held, best.frame.mode)
