@@ -51,7 +51,7 @@ def vouch() -> None:
 
 
 def write() -> None:
-    cells, theirs = store(), peers.entries()
+    cells, theirs, today = store(aged=True), peers.entries(), store()
     head = ["data", "hidden"]
     names = [peer.name for peer in PEERS]
     tuned = [peer.name for peer in PEERS if len(peer.grid) > 1]
@@ -63,7 +63,8 @@ def write() -> None:
                 if not ours and not any(entry.cells for entry in found):
                     continue
                 line = [name, f"{share:.0%} {pattern}"]
-                ratios.append([*line, *_ratio(ours, found)])
+                older = " †" if len(of(today, name, pattern, share)) < len(ours) else ""
+                ratios.append([name, line[1] + older, *_ratio(ours, found)])
                 best.append([*line, *_errors([entry.best() for entry in found])])
                 untuned.append([*line, *_errors([e.untuned() for e in found if e.peer.name in tuned])])
                 seconds = [page.number(median(ours, "processor"), 2), *(page.number(e.scan(), 2) for e in found)]
@@ -76,7 +77,8 @@ def write() -> None:
         _protocol(),
         "## Ours over the best peer",
         "Ours: median over seeds, least and greatest in parentheses. The peer is the one of least error, at the setting that is best on "
-        "the very cells that are scored; the last column is the processor time of its scan, all settings once, over one call of ours.",
+        "the very cells that are scored; the last column is the processor time of its scan, all settings once, over one call of ours. "
+        "† holds cells of older code.",
         page.table([*head, "ours", "by seed", "best peer", "its error", "ours over it", "ranks of the fits", "its scan over ours"], ratios),
         "## Peers, each at its best setting",
         "Chosen on the cells that are scored, seed by seed; the least of each row in bold.",
