@@ -122,11 +122,15 @@ def here(count: int, dtype: str = "float32", shape: tuple[int, int, int] = SHAPE
     }
 
 
+def made(chunks: Chunks) -> Scan:
+    """Entries that come from no file, as those of one."""
+    return Scan(Path("made"), chunks, ("user", "item", "week")[: len(chunks.shape)], tuple(np.arange(d) for d in chunks.shape), "value")
+
+
 def answer(count: int, shape: tuple[int, int, int] = SHAPE) -> dict[str, Any]:
     """What `rankless.large.complete` makes of the same entries with every default: rank, error, seconds, the process's peak."""
     ratings = Ratings(count, shape)
-    labels = tuple(np.arange(d) for d in shape)
-    scan = Scan(Path("made"), ratings.chunks(), ("user", "item", "week"), labels, "value")
+    scan = made(ratings.chunks())
     start = time.perf_counter()
     done = complete(scan)
     seconds = time.perf_counter() - start

@@ -7,18 +7,17 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.machine import cores
-from benchmarks.measures.scale import NOISE, RANK, Ratings, truth
+from benchmarks.measures.scale import NOISE, RANK, Ratings, made, truth
 from rankless.als.annealing import empty, with_random
 from rankless.als.entries import Chunks, Entries
 from rankless.als.solver import Problem, sweep
 from rankless.als.workers import Workers
-from rankless.io.chunks import ROWS, Scan
+from rankless.io.chunks import ROWS
 from rankless.large import complete
 from rankless.observations import Observations
 
@@ -57,8 +56,7 @@ def ours(name: str) -> Iterator[Step]:
         for first in range(0, len(values), ROWS):
             yield indices[first : first + ROWS].T, values[first : first + ROWS]
 
-    modes = ("user", "item", "week")[: len(shape)]
-    done = complete(Scan(Path("made"), Chunks(shape, counts, read), modes, tuple(np.arange(d) for d in shape), "value"))
+    done = complete(made(Chunks(shape, counts, read)))
     seconds = time.perf_counter() - start
     yield seconds, _error(done.predict(asked), wanted)
 

@@ -18,7 +18,7 @@ from rankless.answer import Answer
 from rankless.canonical import Duplicates, check_indices
 from rankless.checkpoint import Journal, digest, machine, opened
 from rankless.cp_tensor import CPTensor
-from rankless.diagnostics import wild
+from rankless.diagnostics import counted, labels_of, wild
 from rankless.effects import MainEffects
 from rankless.fitting import Fit
 from rankless.general import search as search_general
@@ -403,6 +403,6 @@ def unseen_texts(obs: Observations, estimator: TensorCompleter) -> list[str]:
 
 def _unseen_text(obs: Observations, mode: int, mask: np.ndarray, source: str) -> str:
     found = np.flatnonzero(mask)
-    names = ", ".join(obs.label(mode, int(i)) for i in found[:5]) + (", ..." if len(found) > 5 else "")
-    count, have, are = ("1 slice", "has", "is") if len(found) == 1 else (f"{len(found):,} slices", "have", "are")
-    return f"{count} of {obs.modes[mode]} {have} no observed entry and {are} filled from {source}: {names} (extrapolation)"
+    have, are = ("has", "is") if len(found) == 1 else ("have", "are")
+    text = f"{have} no observed entry and {are} filled from {source}: {labels_of(obs, mode, found)} (extrapolation)"
+    return f"{counted(len(found), 'slice')} of {obs.modes[mode]} {text}"

@@ -30,7 +30,7 @@ WILD, BEYOND = 1e6, 1e140  # distance from the median, in usual ones, from which
 RARE = 1000  # one value in as many, at most, may be called wild
 OFFSET = 1e-8  # standard deviation over size, below which an offset leaves few digits to the rest
 _ROWS_AT_ONCE = 65_536
-_NAMED = 5  # slices or components named in a line
+NAMED = 5  # slices or components named in a line
 
 
 def seen_energy(model: CPTensor, obs: Observations) -> np.ndarray:
@@ -131,11 +131,24 @@ def in_words(fits: Sequence[CPTensor], obs: Observations) -> list[str]:
     for mode in range(obs.order):
         few = np.flatnonzero((obs.counts(mode) > 0) & (obs.counts(mode) < obs.order))
         if len(few):
-            named = ", ".join(obs.label(mode, int(i)) for i in few[:_NAMED]) + (", ..." if len(few) > _NAMED else "")
-            count, have, them = ("1 slice", "has", "it") if len(few) == 1 else (f"{len(few):,} slices", "have", "them")
-            text = f"{count} of {obs.modes[mode]} {have} fewer than {obs.order} observed entries; filling {them} is extrapolation"
-            lines.append(f"{text}: {named}")
+            have, them = ("has", "it") if len(few) == 1 else ("have", "them")
+            text = f"{have} fewer than {obs.order} observed entries; filling {them} is extrapolation"
+            lines.append(f"{counted(len(few), 'slice')} of {obs.modes[mode]} {text}: {labels_of(obs, mode, few)}")
     return lines
+
+
+def labels_of(obs: Observations, mode: int, slices: np.ndarray) -> str:
+    """The first of them, named."""
+    return ", ".join(obs.label(mode, int(i)) for i in slices[:NAMED]) + (", ..." if len(slices) > NAMED else "")
+
+
+def counted(number: int, what: str) -> str:
+    """So many of them, in words.
+
+    >>> counted(1, "slice"), counted(1200, "slice")
+    ('1 slice', '1,200 slices')
+    """
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def of_values(obs: Observations) -> list[str]:
@@ -217,7 +230,7 @@ def _cancelled(model: CPTensor, sizes: np.ndarray) -> np.ndarray:
 
 
 def _first_rows(table: pd.DataFrame, which: pd.Series) -> list[dict[str, Any]]:
-    return [{name: table[name].iloc[i] for name in table.columns} for i in np.flatnonzero(which)[:_NAMED]]
+    return [{name: table[name].iloc[i] for name in table.columns} for i in np.flatnonzero(which)[:NAMED]]
 
 
 def _name(row: dict[str, Any], fits: Sequence[CPTensor]) -> str:

@@ -35,7 +35,7 @@ from rankless.observations import Observations, slices_of
 from rankless.progress import Ended
 from rankless.scoring import Point, better_by_slice, frame_after, noise_mode, rmse_of, score_of, score_residual
 from rankless.smoothing import smoothed
-from rankless.walks import COARSE, GRID, Limits, Search, held_out, penalties_of, streams_of, window
+from rankless.walks import COARSE, GRID, STREAMS, Limits, Search, held_out, penalties_of, streams_of, window
 
 START_RANK = 60  # components a pruned fit starts from: several times what real data keep
 PRUNED = 1.5  # ... or this many times what was grown
@@ -201,7 +201,7 @@ class Across:
         if not mask.any():
             return None
         rest, over = obs.subset(~mask), obs.subset(mask)
-        hunt = replace(single, train=rest, held=over, streams=iter(rng.spawn(64)), pool=Pool(), least=[])
+        hunt = replace(single, train=rest, held=over, streams=iter(rng.spawn(STREAMS)), pool=Pool(), least=[])
         hunt.tracker.renew()
         hunt.tracker.stage(f"leaving out {over.size} entries as gaps come")
         frame = frame_after(best, rest, single.held, best.frame.mode)
@@ -233,7 +233,7 @@ class Across:
 
 def again(found: Found, obs: Observations, rng: np.random.Generator, workers: Workers) -> Found:
     """What the choices of `found` come to on fewer entries, `obs`: its fits settle and its draws are drawn anew, without the others."""
-    hunt = Search(obs, found.held, Limits(), iter(rng.spawn(64)), workers)
+    hunt = Search(obs, found.held, Limits(), iter(rng.spawn(STREAMS)), workers)
     offset = MainEffects.fit(obs) if found.frame.offset else None
     models = in_shares(found.parts, [endings.refit(hunt, part.point, offset, obs, exact=found.exact) for part in found.parts])
     fits, drawn = _fits_and_draws(found.parts, models)

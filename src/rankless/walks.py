@@ -38,6 +38,7 @@ NOISE_GUARD = 20.0  # ... of at least this many times the noise: small penalties
 GROW_PATIENCE, PRUNE_PATIENCE = 5, 2  # worse points after which a walk ends; hopeless ones count twice
 HOPELESS = 1.15  # a shallow score this many times the best is not deepened, and may end a walk at once
 KINDS = {"grow": "growing components", "prune": "pruning many components", "patient": "sweeping patiently"}  # in words
+STREAMS = 64  # of random numbers, more than any search takes
 COARSE = Problem(0.0, 1.0, tol=2e-4, max_sweeps=25, forgiving=True)  # how far points of a walk are driven
 
 
@@ -176,7 +177,7 @@ class Search:
 
 def streams_of(seed) -> tuple[Iterator[np.random.Generator], np.random.Generator, np.random.Generator]:
     """Of one seed: those of the search, that of calibration and that of gaps, none of which hangs on how much the others draw."""
-    *search, calibration, gaps = np.random.default_rng(seed).spawn(66)
+    *search, calibration, gaps = np.random.default_rng(seed).spawn(STREAMS + 2)
     return iter(search), calibration, gaps
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rankless.diagnostics import spread
+from rankless.diagnostics import NAMED, counted, labels_of, spread
 from rankless.observations import Observations
 from rankless.views import Done
 from rankless.views.axes import axes_of, longest
@@ -17,7 +17,6 @@ _THIN = 0.1  # of the median slice's entries, below which a slice is called thin
 _POOR = 0.9  # of the spread, above which an error is hardly better than the mean
 _FEW = 20  # hidden entries without which a slice is not judged
 _LONGER = 3.0  # times as long as hidden runs, from which gaps are another matter
-_NAMES = 5  # slices that are named
 
 
 def headline(done: Done) -> str:
@@ -101,10 +100,10 @@ def _poor_slices(done: Done) -> Iterator[str]:
         error, own, counts = held.by_slice(mode)
         judged = counts >= _FEW
         poor = np.flatnonzero(judged & (error > _POOR * own) & (own > 0))
-        if 0 < len(poor) <= max(_NAMES, 0.2 * judged.sum()):
+        if 0 < len(poor) <= max(NAMED, 0.2 * judged.sum()):
             yield (
-                f"In {_count(len(poor), 'slice')} of {name} the error on hidden entries is hardly below that of the slice's own mean: "
-                f"{_named(held.entries, mode, poor)}."
+                f"In {counted(len(poor), 'slice')} of {name} the error on hidden entries is hardly below that of the slice's own mean: "
+                f"{labels_of(held.entries, mode, poor)}."
             )
 
 
@@ -114,17 +113,9 @@ def _thin(obs: Observations) -> Iterator[str]:
         thin = np.flatnonzero((counts >= obs.order) & (counts < _THIN * np.median(counts)))
         if len(thin):
             yield (
-                f"{_count(len(thin), 'slice')} of {name} {'has' if len(thin) == 1 else 'have'} under a tenth "
-                f"of the usual entries: {_named(obs, mode, thin)}."
+                f"{counted(len(thin), 'slice')} of {name} {'has' if len(thin) == 1 else 'have'} under a tenth "
+                f"of the usual entries: {labels_of(obs, mode, thin)}."
             )
-
-
-def _named(obs: Observations, mode: int, found: np.ndarray) -> str:
-    return ", ".join(obs.label(mode, int(i)) for i in found[:_NAMES]) + (", ..." if len(found) > _NAMES else "")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def _percent(share: float) -> str:
