@@ -12,6 +12,7 @@ from rankless.als import modes as modes_module
 from rankless.als import solver
 from rankless.als import workers as workers_module
 from rankless.als.entries import Entries
+from rankless.als.normal import LINE
 from rankless.als.settle import settle
 from rankless.als.solver import Problem, State, balance, prune, sweep, whole_energy
 from rankless.als.workers import Workers
@@ -151,16 +152,31 @@ def test_the_numbers_do_not_depend_on_the_threads(monkeypatch, dtype):
     assert states[0] == states[1] == states[2]
 
 
-def test_long_rows_give_the_numbers_of_short_ones(monkeypatch):
-    obs = observed((4, 30, 9), seed=0, weighted=True)
+@pytest.mark.parametrize(("shape", "cut"), [((4, 30, 9), 60), ((2, 150, 60), 3000)], ids=["a wave", "several waves"])
+def test_long_rows_give_the_numbers_of_short_ones(monkeypatch, shape, cut):
+    obs = observed(shape, seed=0, weighted=True)
     objectives = []
-    for long_row in (16_384, 60):
+    for long_row in (16_384, cut):
         monkeypatch.setattr(modes_module, "_LONG_ROW", long_row)
         entries = Entries(obs)
         state = random_state(entries, 3, seed=0)
         with Workers(1) as workers:
             objectives.append(settle(entries, state, Problem(1.0, 0.3, 0.01, tol=0, max_sweeps=10), workers).objective)
     np.testing.assert_allclose(objectives[0], objectives[1], rtol=1e-9)
+
+
+def test_factors_start_on_a_cache_line_after_a_sweep():
+    entries = Entries(observed((4, 30, 9), seed=0))
+    wanted = random_state(entries, 3, seed=0).stack
+    stacks = []
+    for start in range(2):  # at most one of them starts on a line
+        state = State(np.empty(wanted.size + 1)[start : start + wanted.size].reshape(wanted.shape), entries.offsets)
+        state.stack[:] = wanted
+        with Workers(1) as workers:
+            sweep(entries, state, Problem(1.0, 0.3), workers)
+        assert state.stack.ctypes.data % LINE == 0
+        stacks.append(state.stack.tobytes())
+    assert stacks[0] == stacks[1]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,9 @@ from rankless.als.vectors import jit, lanes, load, load_first, prefetch, splat, 
 
 PANEL = 64  # entries gathered at once: 64 x 32 doubles leave half of a 32 KiB cache to the rest
 
-AHEAD = 12  # entries by which factor rows are asked for before they are used
+AHEAD, LEAST_AHEAD = 2048, 12  # factor rows are asked for before they are used: so many bytes of them, and so many at least
+
+WAVE = 8 * PANEL  # entries that are taken of one long row's piece before the next one's: the factor rows they read stay in the cache
 
 
 @jit
@@ -39,18 +41,18 @@ def _part(stack, row, j):
 def _gather(lo, hi, keys, places, stack, values, weights, panel, targets, near):
     """Entries lo..hi into the panel, ``sqrt(w_e) h_e``, and their targets, ``sqrt(w_e) y_e``."""
     step, width, rank, last = lanes(stack), panel.shape[1], stack.shape[1], keys.shape[1] - 1
-    count = hi - lo
+    count, lead = hi - lo, min(max(AHEAD // (rank * stack.itemsize), LEAST_AHEAD), PANEL)
     for e in range(count):
         targets[e] = values[lo + e]
     for m in range(places.shape[0]):
-        words, shift, mask, base = keys[places[m, 0]], places[m, 1], places[m, 2], places[m, 3]
-        known = min(count + AHEAD, last - lo + 1)
+        words, shift, mask, base = keys[places[m, 0]], np.uint32(places[m, 1]), np.uint32(places[m, 2]), np.uint32(places[m, 3])
+        known = min(count + lead, last - lo + 1)
         for e in range(known):
-            near[e] = base + ((np.int64(words[lo + e]) >> shift) & mask)
-        for e in range(known, count + AHEAD):
+            near[e] = ((words[lo + e] >> shift) & mask) + base
+        for e in range(known, count + lead):
             near[e] = near[known - 1]
         for e in range(count):
-            ahead, row = near[e + AHEAD] * rank, near[e]
+            ahead, row = np.int64(near[e + lead]) * rank, np.int64(near[e])
             for j in range(0, width, step):
                 prefetch(stack, ahead + j)
                 if m == 0:
@@ -68,7 +70,7 @@ def _gather(lo, hi, keys, places, stack, values, weights, panel, targets, near):
 @jit
 def _panel_for(stack):
     """A panel, its targets, and room for where one mode's rows start."""
-    return empty(PANEL, padded(stack.shape[1], stack), stack), np.empty(PANEL, stack.dtype), np.empty(PANEL + AHEAD, np.int64)
+    return empty(PANEL, padded(stack.shape[1], stack), stack), np.empty(PANEL, stack.dtype), np.empty(2 * PANEL, np.uint32)
 
 
 @jit
@@ -152,9 +154,8 @@ def _panel_residual(count, row, stack, panel, targets):
 
 
 @jit
-def _squared_residual(lo, hi, row, keys, places, stack, values, weights, panel, targets, near):
-    """The same over entries lo..hi, gathered a panel at a time."""
-    square = 0.0
+def _squared_residual(square, lo, hi, row, keys, places, stack, values, weights, panel, targets, near):
+    """`square` and the same over entries lo..hi, gathered a panel at a time."""
     for start in range(lo, hi, PANEL):
         end = min(start + PANEL, hi)
         _gather(start, end, keys, places, stack, values, weights, panel, targets, near)
@@ -214,7 +215,7 @@ def update_rows(
                 losses[row] = _panel_residual(hi - lo, base + row, stack, panel, targets)
             else:
                 seen = keys, places, stack, values, weights
-                losses[row] = _squared_residual(lo, hi, base + row, *seen, panel, targets, near)
+                losses[row] = _squared_residual(0.0, lo, hi, base + row, *seen, panel, targets, near)
 
 
 @jit
@@ -246,7 +247,7 @@ def draw_rows(first, last, starts, base, keys, places, stack, values, weights, p
         for i in range(rank):
             stack[base + row, i] = x[i]
         if len(losses):
-            losses[row] = _squared_residual(lo, hi, base + row, keys, places, stack, values, weights, panel, targets, near)
+            losses[row] = _squared_residual(0.0, lo, hi, base + row, keys, places, stack, values, weights, panel, targets, near)
 
 
 @jit
@@ -255,21 +256,48 @@ def measure_rows(first, last, starts, base, keys, places, stack, values, weights
     panel, targets, near = _panel_for(stack)
     for row in range(first, last):
         losses[row] = _squared_residual(
-            starts[row], starts[row + 1], base + row, keys, places, stack, values, weights, panel, targets, near
+            0.0, starts[row], starts[row + 1], base + row, keys, places, stack, values, weights, panel, targets, near
         )
 
 
 @jit
-def accumulate_segment(lo, hi, keys, places, stack, values, weights, gram, right):
-    """Part of one long row's normal equations; parts are added up in a fixed order afterwards."""
-    rank = stack.shape[1]
+def accumulate_pieces(which, spans, keys, places, stack, values, weights, grams, rights):
+    """Add entries ``spans[p]`` to the normal equations ``grams[p]``, ``rights[p]``, for every piece `p` in `which`.
+
+    A wave at a time over all of them: entries of a row are in order, so the pieces' waves read about the same factor rows.
+    """
     panel, targets, near = _panel_for(stack)
-    room = _room_for(stack)
-    _accumulate(lo, hi, keys, places, stack, values, weights, panel, targets, near, room[0], room[1])
-    for r in range(rank):
-        right[r] = room[1][r]
-        for s in range(rank):
-            gram[r, s] = room[0][r, s]
+    for wave in range(_waves(which, spans)):
+        for p in which:
+            lo, hi = _in_wave(spans[p], wave)
+            if lo < hi:
+                _accumulate(lo, hi, keys, places, stack, values, weights, panel, targets, near, grams[p], rights[p])
+
+
+@jit
+def residual_of_pieces(which, spans, row_of, keys, places, stack, values, weights, squares):
+    """Add the squared residual of entries ``spans[p]``, which lie in row ``row_of[p]``, to ``squares[p]``, in waves as above."""
+    panel, targets, near = _panel_for(stack)
+    for wave in range(_waves(which, spans)):
+        for p in which:
+            lo, hi = _in_wave(spans[p], wave)
+            if lo < hi:
+                seen = keys, places, stack, values, weights
+                squares[p] = _squared_residual(squares[p], lo, hi, row_of[p], *seen, panel, targets, near)
+
+
+@jit
+def _waves(which, spans):
+    most = 0
+    for p in which:
+        most = max(most, (spans[p, 1] - spans[p, 0] + WAVE - 1) // WAVE)
+    return most
+
+
+@jit
+def _in_wave(span, wave):
+    lo = span[0] + wave * WAVE
+    return lo, min(lo + WAVE, span[1])
 
 
 @jit
@@ -282,10 +310,3 @@ def finish_row(row, base, end, gram, right, mobility_root, penalty, stiffness, e
         for s in range(rank):
             room[0][r, s] = gram[r, s]
     _finish_row(row, base, end, room, penalty, stiffness, eps, stack, energies)
-
-
-@jit
-def residual_segment(lo, hi, row, keys, places, stack, values, weights):
-    """Squared residual of part of one long row."""
-    panel, targets, near = _panel_for(stack)
-    return _squared_residual(lo, hi, row, keys, places, stack, values, weights, panel, targets, near)

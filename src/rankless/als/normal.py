@@ -29,15 +29,15 @@ from rankless.als.vectors import (
     total,
 )
 
-_LINE = 64  # bytes of a cache line, on which arrays start: a vector across two costs two reads
+LINE = 64  # bytes of a cache line, on which arrays start: a vector across two costs two reads
 
 
 @jit
 def empty(rows, columns, like):
     """Room for ``(rows, columns)`` numbers that starts on a cache line, dtype as `like`."""
-    spare = _LINE // like.itemsize
+    spare = LINE // like.itemsize
     whole = np.empty(rows * columns + spare, like.dtype)
-    start = (-whole.ctypes.data % _LINE) // like.itemsize
+    start = (-whole.ctypes.data % LINE) // like.itemsize
     return whole[start : start + rows * columns].reshape(rows, columns)
 
 

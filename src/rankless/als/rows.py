@@ -9,9 +9,11 @@ import numpy as np
 
 from rankless.als import kernels
 from rankless.als.modes import SortedMode, segments
+from rankless.als.normal import padded
 from rankless.als.workers import Workers
 
 _GATHER = 64  # multiply-adds that cost as much as gathering an entry
+_BATCHES, _TOGETHER = 32, 128  # batches of pieces at least, to even out the threads; pieces taken together where there are many
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,35 +85,37 @@ class _Pieces:
     """Long rows cut into pieces for threads."""
 
     rows: Sequence[int]
-    spans: list[tuple[int, int]]  # entries of each piece, row after row
+    spans: np.ndarray  # (pieces, 2), entries of each, row after row
     of_row: list[slice]  # pieces of each row
-    order: list[int]  # pieces in the order they are taken
+    batches: list[np.ndarray]  # pieces that one thread takes together, in the order they are taken
 
     @classmethod
     def of(cls, own: SortedMode, rows: Sequence[int]) -> _Pieces:
-        """All first pieces are taken, then all second ones: entries of a row are in order, so these read about the same factor rows."""
+        """All first pieces are taken, then all second ones: these read about the same factor rows, see `kernels.accumulate_pieces`."""
         cut = [segments(int(own.starts[row]), int(own.starts[row + 1])) for row in rows]
         ends = np.cumsum([len(parts) for parts in cut]).tolist()
         of_row = [slice(end - len(parts), end) for parts, end in zip(cut, ends, strict=True)]
-        places = [place for parts in cut for place in range(len(parts))]
-        return cls(rows, [span for parts in cut for span in parts], of_row, np.argsort(places, kind="stable").tolist())
+        order = np.argsort([place for parts in cut for place in range(len(parts))], kind="stable")
+        batches = np.array_split(order, max(min(len(order), _BATCHES), len(order) // _TOGETHER))
+        return cls(rows, np.array([span for parts in cut for span in parts]), of_row, batches)
 
     @property
     def size(self) -> int:
         """Entries in all."""
-        return sum(hi - lo for lo, hi in self.spans)
+        return int(np.diff(self.spans).sum())
 
 
 def _update_long_rows(rows: Sequence[int], own: SortedMode, stack, terms: Terms, losses, energies, workers: Workers) -> None:
     rank, dtype, data = stack.shape[1], stack.dtype, read_by_kernels(own, stack)
     pieces = _Pieces.of(own, rows)
-    grams, rights = np.empty((len(pieces.spans), rank, rank), dtype), np.empty((len(pieces.spans), rank), dtype)
-    calls = [(*pieces.spans[p], *data, grams[p], rights[p]) for p in pieces.order]
-    workers.run(kernels.accumulate_segment, calls, pieces.size * (rank * rank / 2 + _GATHER))
+    width, count = padded(rank, stack), len(pieces.spans)
+    grams, rights = np.zeros((count, width, width), dtype), np.zeros((count, width), dtype)
+    calls = [(which, pieces.spans, *data, grams, rights) for which in pieces.batches]
+    workers.run(kernels.accumulate_pieces, calls, pieces.size * (rank * rank / 2 + _GATHER))
     spare = np.zeros((len(rows), rank), dtype)
 
     def finish(i: int, row: int, mine: slice) -> None:
-        summed = grams[mine].sum(axis=0) + terms.guard, rights[mine].sum(axis=0)
+        summed = grams[mine].sum(axis=0)[:rank, :rank] + terms.guard, rights[mine].sum(axis=0)[:rank]
         kernels.finish_row(own.base + row, own.base, own.base + own.rows, *summed, *terms.ridge(), stack, spare[i])  # pyright: ignore[reportCallIssue]
 
     calls = [(i, row, mine) for i, (row, mine) in enumerate(zip(rows, pieces.of_row, strict=True))]
@@ -123,11 +127,8 @@ def _update_long_rows(rows: Sequence[int], own: SortedMode, stack, terms: Terms,
 
 def _measure_long_rows(pieces: _Pieces, own: SortedMode, stack: np.ndarray, losses: np.ndarray, workers: Workers) -> None:
     residuals, data = np.zeros(len(pieces.spans)), read_by_kernels(own, stack)
-    row_of = [row for row, mine in zip(pieces.rows, pieces.of_row, strict=True) for _ in range(mine.start, mine.stop)]
-
-    def measure(p: int) -> None:
-        residuals[p] = kernels.residual_segment(*pieces.spans[p], own.base + row_of[p], *data)
-
-    workers.run(measure, [(p,) for p in pieces.order], pieces.size * (stack.shape[1] + _GATHER))
+    row_of = np.repeat(own.base + np.asarray(pieces.rows), [mine.stop - mine.start for mine in pieces.of_row])
+    calls = [(which, pieces.spans, row_of, *data, residuals) for which in pieces.batches]
+    workers.run(kernels.residual_of_pieces, calls, pieces.size * (stack.shape[1] + _GATHER))
     for row, mine in zip(pieces.rows, pieces.of_row, strict=True):
         losses[row] = residuals[mine].sum()
