@@ -9,7 +9,7 @@ demo: $(VENV)/installed
 	$(RUN) -m rankless demo
 
 test: $(VENV)/dev
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/dev
 	$(RUN) -m ruff check .
