@@ -51,7 +51,7 @@ def test_widths_follow_the_noise_of_a_slice_and_are_smaller_for_it():
     assert (upper - lower).mean() < 0.95 * constant
 
 
-def test_calibration_entries_chose_nothing_and_taught_nothing_and_leave_nine_tenths(monkeypatch):
+def test_calibration_entries_chose_nothing_and_taught_nothing_and_leave_nearly_all(monkeypatch):
     _, seen = planted(SHAPE, 2, 0.4, seed=3)
     est = TensorCompleter(**FAST).fit(seen)
     before = est.predict(np.argwhere(np.isnan(seen)))
@@ -63,9 +63,9 @@ def test_calibration_entries_chose_nothing_and_taught_nothing_and_leave_nine_ten
     for rest in fitted:
         part = ~_among(obs, rest)
         assert not (part & used).any()
-        assert 0.08 < part.mean() < 0.12
+        assert 0.04 < part.mean() < 0.06
         used |= part
-    assert len(fitted) == 2  # of 3,097 entries, a tenth is too few
+    assert len(fitted) == 4  # of 3,097 entries, a twentieth is too few
     assert calibration.entries.size == used.sum() >= intervals.FEWEST
     np.testing.assert_array_equal(calibration.entries.values, obs.values[used])
     assert calibration.rest is fitted[0]

@@ -2,9 +2,9 @@
 
     lower, upper  =  mean -+ q(coverage) sd(mean),      q = the ceil((n + 1) coverage)-th least of |y_j - mean_j| / sd(mean_j)
 
-over `n` entries, each of which the fit that gives its `mean_j` has not seen [lei2018]: a tenth of the entries is left out at a
-time and the choices are fitted to the others, until there are enough [vovk2015]. More at a time, and the same penalty would
-leave another kind of fit, too timid to tell how far the answer errs. `sd` is that of a count or of a zero or one of this mean,
+over `n` entries, each of which the fit that gives its `mean_j` has not seen [lei2018]: a twentieth to a tenth of the entries is
+left out at a time and the choices are fitted to the others, until there are enough [vovk2015]. More at a time, and the same penalty
+would leave another kind of fit, too timid to tell how far the answer errs. `sd` is that of a count or of a zero or one of this mean,
 up to a factor, and the same everywhere for values. Ends stay within what values can be.
 """
 
@@ -20,7 +20,7 @@ from rankless.als.losses import Bernoulli, Huber, Poisson
 from rankless.als.workers import Workers
 from rankless.effects import MainEffects
 from rankless.general import Found
-from rankless.intervals import quantile, tenths
+from rankless.intervals import quantile, turns
 from rankless.observations import Observations
 from rankless.progress import Tracker, shown
 from rankless.transforms import Transform
@@ -90,7 +90,7 @@ class Answer:
         if self._calibrated is None:
             means, seen = np.zeros(self.obs.size), np.zeros(self.obs.size, dtype=bool)
             with shown(verbose) as bar, Workers(n_jobs, tracker=Tracker(bar)) as workers:
-                for part in tenths(self.obs, streams_of(seed)[1], ENOUGH):
+                for part in turns(self.obs, streams_of(seed)[1], ENOUGH):
                     workers.tracker.stage(f"calibrating on {part.sum()} entries")
                     again = self.found.refitted(self.obs.subset(~part), workers)
                     means[part] = again.means(self.obs.indices[part])
