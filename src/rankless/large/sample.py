@@ -2,7 +2,9 @@
 
 Whole slices of the longest mode, not single entries, so that those that are searched have as many entries as in the
 whole: a penalty that is right for a thinned array is too large for the whole one. The other modes are thinned by it: of
-their slices those are left out that would be left with a handful of entries, which tell nothing and cost a solve each.
+their slices those are left out that would be left with a handful of entries, which tell nothing and cost a solve each. So are
+slices of the longest mode that this leaves with a handful: in 100 million planted entries a sample with 21 to a row of it led
+nowhere, and ones with 190 led to what was planted, in a fifth of the time.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from rankless.observations import Observations
 _MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)  # multipliers of the splitmix64 finaliser [steele2014]
 
 
-RICH = 60  # entries that a slice of the other modes must be expected to have in a sample
+RICH = 60  # entries that a slice must be expected to have in a sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +34,12 @@ class Sample:
 
 
 def sampled(entries: Entries, size: int, rng: np.random.Generator) -> Sample:
-    """About `size` entries: slices of the longest mode, as many long and short ones as in all, without what lies in poor slices."""
+    """About `size` entries: slices of the longest mode, long and short ones among the full, without what lies in poor slices."""
     mode = int(np.argmax(entries.shape))
     counts = [entries.counts(m) for m in range(entries.order)]
-    share, rich = enriched([count for m, count in enumerate(counts) if m != mode], size)
-    keep = stratified(counts[mode], int(share * entries.size), rng)
+    share, rich = enriched([counts[m] for m in _others(entries, mode)], size)
+    known = float(np.prod([counts[m][mask].sum() / entries.size for m, mask in zip(_others(entries, mode), rich, strict=True)]))
+    keep = stratified(fullest(counts[mode], RICH / known, share * entries.size), int(share * entries.size), rng)
     parts = entries.over(mode, _entries_of, keep, *rich)
     coords, values = np.concatenate([c for c, _ in parts], axis=1), np.concatenate([v for _, v in parts])
     slices = tuple(np.unique(c) for c in coords)
@@ -68,6 +71,17 @@ def enriched(counts: Sequence[np.ndarray], size: int) -> tuple[float, list[np.nd
         middle = np.sqrt(low * high)
         low, high = (middle, high) if kept(middle) < size else (low, middle)
     return float(high), masks(high)
+
+
+def fullest(counts: np.ndarray, least: float, size: float) -> np.ndarray:
+    """The counts of slices that have `least` entries; where these hold fewer than `size`, of as many of the fullest as do. Zeros elsewhere.
+
+    >>> fullest(np.array([5, 50, 200, 70]), 60, 100).tolist(), fullest(np.array([5, 50, 200, 70]), 100, 250).tolist()
+    ([0, 0, 200, 70], [0, 0, 200, 70])
+    """
+    ranked = np.sort(counts)[::-1]
+    enough = ranked[min(int(np.searchsorted(np.cumsum(ranked), size)), len(ranked) - 1)]
+    return np.where(counts >= min(least, enough), counts, 0)
 
 
 def stratified(counts: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -125,6 +139,10 @@ def held_out(chunks: Chunks, share: float, seed: int) -> tuple[Chunks, Observati
     counts = tuple(count - np.bincount(c, minlength=len(count)) for count, c in zip(chunks.counts, coords, strict=True))
     rest = replace(chunks, counts=counts, read=Thinned(chunks.read, share, seed, held=False))
     return rest, Observations(coords.astype(np.int32), values, chunks.shape)
+
+
+def _others(entries: Entries, mode: int) -> list[int]:
+    return [m for m in range(entries.order) if m != mode]
 
 
 # --- on each part of the entries ------------------------------------------------------------------------
