@@ -77,8 +77,8 @@ def write() -> None:
         _protocol(),
         "## Ours over the best peer",
         "Ours: median over seeds, least and greatest in parentheses. The peer is the one of least error, at the setting that is best on "
-        "the very cells that are scored; the last column is the processor time of its scan, all settings once, over one call of ours. "
-        "† holds cells of older code.",
+        "the very cells that are scored; the last column is the processor time of its scan, all settings once, over one call of ours."
+        + (" † holds cells of older code." if any("†" in row[1] for row in ratios) else ""),
         page.table([*head, "ours", "by seed", "best peer", "its error", "ours over it", "ranks of the fits", "its scan over ours"], ratios),
         "## Peers, each at its best setting",
         "Chosen on the cells that are scored, seed by seed; the least of each row in bold.",
