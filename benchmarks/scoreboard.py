@@ -272,15 +272,18 @@ GROUPS: dict[str, Callable[..., Iterator[Figure]]] = {
 def write() -> list[Figure]:
     """docs/scoreboard.md from the finished cells; returns all figures."""
     parts, every = ["# Scoreboard"], []
+    letters = {machine(): "A"}
     for title, group in GROUPS.items():
         figures = [_with_age(new, old) for new, old in zip(group(), group(aged=True), strict=True)]
         every += figures
-        parts += [f"## {title}", page.table(["what", "bound", "measured", "holds", "date", "machine"], map(_line, figures))]
+        lines = [_line(figure, letters) for figure in figures]
+        parts += [f"## {title}", page.table(["what", "bound", "measured", "holds", "date", "machine"], lines)]
     failing = sum(f.holds is False for f in every)
     unknown = sum(f.holds is None and f.bound != "-" for f in every)
     held = sum(f.holds is True for f in every)
     count = f"**{held} hold, {failing} fail, {unknown} are not fully measured.**"
-    parts.insert(1, f"{count} Each figure is measured by the function that its test and its benchmark use. Machine A: {machine()}.")
+    parts.insert(1, f"{count} Each figure is measured by the function that its test and its benchmark use.")
+    parts += ["## Machines", page.table(["", "machine"], [[letter, name] for name, letter in letters.items()])]
     (ROOT / "docs" / "scoreboard.md").write_text("\n\n".join([*parts, page.footer()]) + "\n")
     return every
 
@@ -292,10 +295,12 @@ def _with_age(new: Figure, old: Figure) -> Figure:
     return replace(old, measured=f"{old.measured} with older code or elsewhere", holds=None)
 
 
-def _line(figure: Figure) -> list[str]:
+def _line(figure: Figure, letters: dict[str, str]) -> list[str]:
+    """A row of the page; a machine gets its letter where it first occurs."""
     dates = sorted({c["date"] for c in figure.cells})
-    machines = {c["machine"] for c in figure.cells}
-    where = "" if not machines else "A" if machines == {machine()} else "; ".join(sorted(machines - {machine()}))
+    for name in sorted({c["machine"] for c in figure.cells}):
+        letters.setdefault(name, chr(ord("A") + len(letters)))
+    where = ", ".join(sorted({letters[c["machine"]] for c in figure.cells}))
     holds = {True: "yes", False: "**no**", None: "-"}[figure.holds]
     return [figure.what, figure.bound, figure.measured, holds, dates[-1] if dates else "", where]
 
