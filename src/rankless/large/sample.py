@@ -37,9 +37,9 @@ def sampled(entries: Entries, size: int, rng: np.random.Generator) -> Sample:
     """About `size` entries: slices of the longest mode, long and short ones among the full, without what lies in poor slices."""
     mode = int(np.argmax(entries.shape))
     counts = [entries.counts(m) for m in range(entries.order)]
-    share, rich = enriched([counts[m] for m in _others(entries, mode)], size)
-    known = float(np.prod([counts[m][mask].sum() / entries.size for m, mask in zip(_others(entries, mode), rich, strict=True)]))
-    keep = stratified(fullest(counts[mode], RICH / known, share * entries.size), int(share * entries.size), rng)
+    others = [count for m, count in enumerate(counts) if m != mode]
+    share, rich = enriched(others, size)
+    keep = stratified(fullest(counts[mode], RICH / _share_in(others, rich), share * entries.size), int(share * entries.size), rng)
     parts = entries.over(mode, _entries_of, keep, *rich)
     coords, values = np.concatenate([c for c, _ in parts], axis=1), np.concatenate([v for _, v in parts])
     slices = tuple(np.unique(c) for c in coords)
@@ -62,7 +62,7 @@ def enriched(counts: Sequence[np.ndarray], size: int) -> tuple[float, list[np.nd
         return [share * count >= RICH for count in counts]
 
     def kept(share: float) -> float:
-        return share * whole * float(np.prod([count[rich].sum() / whole for count, rich in zip(counts, masks(share), strict=True)]))
+        return share * whole * _share_in(counts, masks(share))
 
     if kept(1.0) < size:
         return min(1.0, size / whole), [np.ones(len(count), dtype=bool) for count in counts]
@@ -141,8 +141,9 @@ def held_out(chunks: Chunks, share: float, seed: int) -> tuple[Chunks, Observati
     return rest, Observations(coords.astype(np.int32), values, chunks.shape)
 
 
-def _others(entries: Entries, mode: int) -> list[int]:
-    return [m for m in range(entries.order) if m != mode]
+def _share_in(counts: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> float:
+    """The share of the entries expected in slices that `masks` marks in every mode, were the modes independent."""
+    return float(np.prod([count[mask].sum() / count.sum() for count, mask in zip(counts, masks, strict=True)]))
 
 
 # --- on each part of the entries ------------------------------------------------------------------------
