@@ -28,6 +28,7 @@ _ENGINE = (
     "gaps",
     "judge",
     "kriging",
+    "nuclear",
     "observations",
     "scoring",
     "selection",

@@ -31,9 +31,10 @@ FEWEST, THINNER, THIN_STEPS = 2, 0.7, 8  # components at which thinning ends; sh
 EXACT = 1e-4  # error as a share of what is to be explained, below which data are noiseless
 EXACT_STEP, EXACT_STEPS = 1e-2, 6  # ratio and number of the penalties then tried in double precision
 DRAWN_RANK, DRAWN_MOST = 1.4, (50, 100)  # components of draws, as many times the best fit's; at least, at most
-DRAWS, FEWEST_DRAWS = 200, 30  # sweeps of drawing, at most; below the second number it isn't tried
+DRAWS, FEWEST_DRAWS = 100, 30  # sweeps of drawing, at most; below the second number it isn't tried
 DRAWN_WORK = 1e11  # multiply-adds that drawing may take
-CHAINS, CHAINS_WORK = 8, 3.5e10  # chains that the last draws may come from, and multiply-adds they may take
+CHAINS_WORK = 6e10  # multiply-adds that the draws of several chains may take
+NOISY = 1e-2  # noise, as a variance of values of about 1, above which draws are made in single precision
 OF_CHAIN = 8  # draws kept of each at least, where there are several
 FINAL = Problem(0.0, 1.0, tol=1e-5, max_sweeps=60, forgiving=True)  # how far the refit is
 UTMOST = Problem(0.0, 1.0, tol=1e-6, max_sweeps=200, forgiving=True)  # ... where data are noiseless
@@ -95,9 +96,9 @@ def thinner(hunt: Search, best: Point) -> Point:
 
 
 def sharpened(hunt: Search, best: Point) -> Point:
-    """Data without noise: smaller penalties in double precision, for as long as that helps.
+    """Data without noise: smaller penalties in double precision, in which the last of them can be told apart.
 
-    Single precision, in which walks are made, cannot tell the last of them apart.
+    One may move nothing, the penalty being most of the objective, and the next one much.
     """
     units, state = best.frame.to_units(hunt.train), best.state.copy()
     entries, state.stack = Entries(units), state.stack.astype(np.float64)
@@ -106,10 +107,7 @@ def sharpened(hunt: Search, best: Point) -> Point:
         clock, state = perf_counter(), state.copy()
         problem = replace(problem, penalty=problem.penalty * EXACT_STEP, guard=problem.guard * EXACT_STEP)
         sweeps = len(settle(entries, state, problem, hunt.workers).objective)
-        trial = hunt.scored(best.frame, best.start, problem, state, sweeps, clock)
-        if trial.score >= 0.5 * best.score:
-            break
-        best = trial
+        best = min(best, hunt.scored(best.frame, best.start, problem, state, sweeps, clock), key=score_of)
     return best
 
 
@@ -122,9 +120,9 @@ def averaged(hunt: Search, best: Point) -> list[Point]:
         return []
     units, rng, clock = best.frame.to_units(hunt.train), next(hunt.streams), perf_counter()
     hunt.tracker.stage(f"drawing {rank} components from the posterior")
-    entries = Entries(units)
-    state = with_random(entries, empty(entries), rank, rng)
     noise = unit_noise(best.frame, best, hunt.held)
+    entries = _entries_of(units, noise)
+    state = with_random(entries, empty(entries), rank, rng)
     drawn = _mean_of_chains(hunt, hunt.train, entries, state, rng, noise, sweeps)
     if drawn is None:
         return []
@@ -140,10 +138,10 @@ def is_exact(hunt: Search, best: Point) -> bool:
 def refit(hunt: Search, best: Point, offset: MainEffects | None, obs: Observations, *, exact: bool) -> CPTensor:
     """The components of `best`, settled on all entries `obs`; of a mean of draws, drawn again given all."""
     frame, state = replace(best.frame, offset=offset), best.state.copy()
-    entries = Entries(frame.to_units(obs))
+    units = frame.to_units(obs)
     if best.drawn is not None:
-        return frame.to_data(_drawn_again(hunt, best, entries, state, obs))
-    state.stack = state.stack.astype(np.float64)
+        return frame.to_data(_drawn_again(hunt, best, _entries_of(units, best.penalty), state, obs))
+    entries, state.stack = Entries(units), state.stack.astype(np.float64)
     # held-out entries need not lie where a component runs away: the guard has to know the noise it leaves; errors over gaps are no noise
     guard = best.guard if any(best.smooth) else max(best.guard, guard_at(best.penalty, hunt.train, unit_noise(best.frame, best, hunt.held)))
     how = UTMOST if exact else FINAL
@@ -165,7 +163,7 @@ def _mean_of_chains(
 
     One chain stays near where it started; a mean over several, each with fewer draws, errs 3 to 6 % less where little is seen.
     """
-    chains = int(np.clip(CHAINS_WORK / (sweeps * _work_of(obs, state.rank)), 1, CHAINS))
+    chains = int(np.clip(CHAINS_WORK / (sweeps * _work_of(obs, state.rank)), 1, hunt.chains))
     rank, kept, means = state.rank, max(KEPT // chains, OF_CHAIN), []
     for chain in range(chains):
         if chain:
@@ -190,6 +188,11 @@ def _finite_draws(
         pass
     warnings.warn("draws from the posterior overflowed and were left out", RuntimeWarning, stacklevel=2)
     return None
+
+
+def _entries_of(units: Observations, noise: float) -> Entries:
+    """In the precision that draws take: with little noise single precision cannot tell the equations from singular ones."""
+    return Entries(units, np.float32 if noise > NOISY else np.float64)
 
 
 def _sweeps_of(obs: Observations, rank: int) -> int:

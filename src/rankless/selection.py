@@ -35,7 +35,7 @@ from rankless.observations import Observations, slices_of
 from rankless.progress import Ended
 from rankless.scoring import Point, better_by_slice, frame_after, noise_mode, rmse_of, score_of, score_residual
 from rankless.smoothing import smoothed
-from rankless.walks import COARSE, GRID, STREAMS, Limits, Search, held_out, penalties_of, streams_of, window
+from rankless.walks import CHAINS, COARSE, GRID, STREAMS, Limits, Search, held_out, penalties_of, streams_of, window
 
 START_RANK = 60  # components a pruned fit starts from: several times what real data keep
 PRUNED = 1.5  # ... or this many times what was grown
@@ -141,6 +141,7 @@ def _found(hunt: Search, obs: Observations, train: Observations, holdout: float,
         hunt.tracker.stage("fitting to the last digits")
         best = endings.sharpened(hunt, best)
     gaps = None if exact else Gaps.of(obs)
+    hunt = hunt if gaps is None else replace(hunt, chains=1)
     across = None if gaps is None else Across.of(hunt, best, gaps, obs, holdout, rng)
     alone, led = best, held
     if across is not None and across.smooth is not None:
@@ -233,7 +234,7 @@ class Across:
 
 def again(found: Found, obs: Observations, rng: np.random.Generator, workers: Workers) -> Found:
     """What the choices of `found` come to on fewer entries, `obs`: its fits settle and its draws are drawn anew, without the others."""
-    hunt = Search(obs, found.held, Limits(), iter(rng.spawn(STREAMS)), workers)
+    hunt = Search(obs, found.held, Limits(), iter(rng.spawn(STREAMS)), workers, chains=CHAINS if found.gaps is None else 1)
     offset = MainEffects.fit(obs) if found.frame.offset else None
     models = in_shares(found.parts, [endings.refit(hunt, part.point, offset, obs, exact=found.exact) for part in found.parts])
     fits, drawn = _fits_and_draws(found.parts, models)

@@ -13,7 +13,8 @@ determined has hardly moved from no correlation at all. Lagged copies are those 
 analysis [kondrashov2006].
 
 It is used where cells are missing as gaps, chosen on entries held out as gaps, and added to all else in
-the shares that these give; where it does not pay, it is left out. Gaps are weighed by `judge`.
+the shares that these give; where it does not pay, it is left out. Gaps are weighed by `judge`. Where gaps
+run on, arrays whose unfoldings are all of low rank (`nuclear`) may take a share besides.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from math import prod
 
 import numpy as np
 
+from rankless import nuclear
 from rankless.checkpoint import Arrays
 from rankless.gaps import Gaps
 from rankless.judge import Judge
@@ -38,7 +40,7 @@ STOPS = (10, 20, 40)  # sweeps after which held-out entries are looked at
 WORK = 3e10  # multiply-adds of all sweeps of one unfolding, at most
 CALL = 2e5  # multiply-adds that cost as much as the calls for one pattern
 CELLS = 4_000_000  # of an array, and of an unfolding with its copies, at most
-LAGGED = 0.995  # score over that without a lag, above which the lag is not used
+LAGGED = 0.995  # score over that without a lag, or without an array of low rank, above which this is not used
 PAYS = 0.985  # score over that without the unfolding, above which it is left out
 SURE = 3.0  # standard errors by which errors of gaps have to fall besides
 
@@ -148,7 +150,7 @@ class Normal:
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """What was chosen: an unfolding, its sweeps, its share and that of all else.
+    """What was chosen: an unfolding, its sweeps, its share and that of all else, and that of an array of low rank, or none.
 
     Shares are those of each slice of `mode`, which has noise of its own, or ``(1,)``.
     """
@@ -158,10 +160,12 @@ class Choice:
     mode: int | None
     shares: np.ndarray
     rest: np.ndarray
+    low: np.ndarray | None = None
 
     def given(self, bare: Observations) -> tuple[np.ndarray, np.ndarray]:
         """What to add to the rest in its share, in every cell, and the cells it knows nothing of; given what is seen less the offset."""
-        normal = Normal(self.unfolding.matrix(_dense(bare)))
+        array = _dense(bare)
+        normal = Normal(self.unfolding.matrix(array))
         for _ in range(self.sweeps):
             normal.sweep()
         along = [1] * bare.order
@@ -169,7 +173,10 @@ class Choice:
         silent = self.unfolding.folded(normal.silent())
         for mode in range(bare.order):  # lagged copies do not stand for a slice of its own
             silent |= (bare.counts(mode) == 0).reshape([-1 if m == mode else 1 for m in range(bare.order)])
-        return self.shares.reshape(along) * self.unfolding.folded(normal.filled()), np.argwhere(silent)
+        values = self.shares.reshape(along) * self.unfolding.folded(normal.filled())
+        if self.low is not None:
+            values += self.low.reshape(along) * nuclear.filled(array, self.mode)
+        return values, np.argwhere(silent)
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,7 +207,8 @@ def to_arrays(chosen: tuple[Choice, np.ndarray] | None) -> Arrays:
     choice, errors = chosen
     mode, lags = [] if choice.mode is None else [choice.mode], np.array(choice.unfolding.lags, int).reshape(-1, 2)
     how = {"modes": np.array(choice.unfolding.modes), "lags": lags, "sweeps": np.array(choice.sweeps), "mode": np.array(mode, int)}
-    return how | {"shares": choice.shares, "rest": choice.rest, "errors": errors}
+    low = {} if choice.low is None else {"low": choice.low}
+    return how | low | {"shares": choice.shares, "rest": choice.rest, "errors": errors}
 
 
 def from_arrays(arrays: Arrays, shape: tuple[int, ...]) -> tuple[Choice, np.ndarray] | None:
@@ -209,7 +217,7 @@ def from_arrays(arrays: Arrays, shape: tuple[int, ...]) -> tuple[Choice, np.ndar
         return None
     unfolding = Unfolding(shape, tuple(arrays["modes"].tolist()), tuple((mode, step) for mode, step in arrays["lags"].tolist()))
     mode = next(iter(arrays["mode"].tolist()), None)
-    return Choice(unfolding, int(arrays["sweeps"]), mode, arrays["shares"], arrays["rest"]), arrays["errors"]
+    return Choice(unfolding, int(arrays["sweeps"]), mode, arrays["shares"], arrays["rest"], arrays.get("low")), arrays["errors"]
 
 
 # --- the choice -----------------------------------------------------------------------------------
@@ -220,6 +228,8 @@ class _Trial:
     choice: Choice
     score: float  # of unfolding and all else in their shares
     errors: np.ndarray
+    fitted: np.ndarray  # on the held-out entries
+    known: np.ndarray  # ... of which the unfolding knows something of these
 
 
 def choose(best: Point, train: Observations, held: Observations, gaps: Gaps) -> tuple[Choice, np.ndarray] | None:
@@ -245,7 +255,7 @@ def choose(best: Point, train: Observations, held: Observations, gaps: Gaps) -> 
             done, known = stop, ~unfolding.folded(normal.silent())[tuple(held.coords)]
             fitted = np.where(known, unfolding.folded(normal.filled())[tuple(held.coords)], said)
             score, (rest, shares), errors = judge.joint(target, np.stack([said, fitted], axis=1))
-            trials.append(_Trial(Choice(unfolding, stop, best.frame.mode, shares, rest), score, errors))
+            trials.append(_Trial(Choice(unfolding, stop, best.frame.mode, shares, rest), score, errors, fitted, known))
             if len(trials) > 1 and score >= trials[-2].score:
                 break
         return trials
@@ -256,6 +266,11 @@ def choose(best: Point, train: Observations, held: Observations, gaps: Gaps) -> 
     roomy = [trial for trial in trials if 3 * trial.choice.unfolding.width <= WIDEST]  # a wide one may be the best by a hair, and the end
     starts = [min(part, key=_score_of) for part in (trials, roomy) if part]
     top = min(starts[0], _lagged(starts[-1], tried), key=_score_of)
+    if gaps.run is not None and nuclear.affordable(train.shape):
+        low = np.where(top.known, nuclear.filled(array, best.frame.mode)[tuple(held.coords)], said)
+        score, (rest, shares, third), errors = judge.joint(target, np.stack([said, top.fitted, low], axis=1))
+        if score < LAGGED * top.score:
+            top = replace(top, choice=replace(top.choice, rest=rest, shares=shares, low=third), score=score, errors=errors)
     pays = top.score < PAYS * judge.score(best.residual) and judge.gain(best.residual, top.errors) > SURE
     return (top.choice, top.errors) if pays else None
 

@@ -36,8 +36,10 @@ GRID = 0.5  # ratio of neighbouring penalties
 GUARD = 0.003  # guard as a share of penalty x share observed: stops runaways, costs 1 to 2 % of the error on small planted data
 NOISE_GUARD = 20.0  # ... of at least this many times the noise: small penalties need it most
 GROW_PATIENCE, PRUNE_PATIENCE = 5, 2  # worse points after which a walk ends; hopeless ones count twice
+WORSE = 1.01  # a score this many times the best is clearly worse: more components, or other depths there, are not tried
 HOPELESS = 1.15  # a shallow score this many times the best is not deepened, and may end a walk at once
 KINDS = {"grow": "growing components", "prune": "pruning many components", "patient": "sweeping patiently"}  # in words
+CHAINS = 8  # that a mean of draws may come from; one where gaps are missing: they were filled no better by several, and some worse
 STREAMS = 64  # of random numbers, more than any search takes
 COARSE = Problem(0.0, 1.0, tol=2e-4, max_sweeps=25, forgiving=True)  # how far points of a walk are driven
 
@@ -73,6 +75,7 @@ class Search:
     error: Callable[[Point, Observations], float] | None = None  # for `path`, where the RMSE of the values won't do
     path: list[dict] = field(default_factory=list)
     pool: Pool = field(default_factory=Pool)
+    chains: int = CHAINS  # that a mean of draws may come from
     least: list[Point] = field(default_factory=list)  # the one of least held-out error so far: the answer, should the search be cut short
 
     @property
@@ -114,7 +117,9 @@ class Search:
                 best, top, worse = point, step, 0
             elif alive:
                 worse += 1 + hopeless
-            if worse >= patience or (worse >= 2 and shallow.rank > best.state.rank + OFFERED):
+            clearly = point.score > WORSE * best.score
+            more = shallow.rank - best.state.rank  # fits of many more components are dear, and get no better from there
+            if worse >= patience or (worse >= 2 and more > OFFERED) or (worse and clearly and more > OFFERED // 2):
                 break
         return self.climbed(best, entries, trail, top, deeper) if deeper else best
 
@@ -133,6 +138,8 @@ class Search:
                     points.append(self.deepened(best.frame, best.start, entries, replace(problem, depth=depth), state, 0, perf_counter()))
                     state = points[-1].state
                 found = min(points, key=score_of)
+                if found.score > WORSE * best.score:
+                    return best
                 if found.score >= best.score and step != top:
                     break
                 best = min(best, found, key=score_of)

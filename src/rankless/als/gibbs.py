@@ -56,7 +56,7 @@ def _mean_of_draws(
         if sweep in counted:
             for mode, columns in enumerate(drawn.model().factors):
                 factors[mode].append(columns if mode else columns / len(counted))
-    whole = [np.concatenate(columns, axis=1) for columns in factors]
+    whole = [np.concatenate(columns, axis=1, dtype=np.float64) for columns in factors]
     for factor, own in zip(whole, entries.modes, strict=True):
         factor[own.counts() == 0] = 0.0  # nothing was seen there, and the prior's mean is no better than none
     return CPTensor(whole)
@@ -67,11 +67,11 @@ def draws(entries: Entries, state: State, rng: np.random.Generator, workers: Wor
     tau = 1.0 / max(noise, _LEAST)
     while True:
         for own in entries.modes:
-            factor = state.factor(own.mode)
-            mean, precision = _prior_of(factor, rng)
+            factor, dtype = state.factor(own.mode), entries.dtype
+            mean, precision = _prior_of(factor.astype(np.float64), rng)
             losses = np.zeros(len(factor) if own is entries.modes[-1] else 0)
-            normals = rng.standard_normal(factor.shape)
-            rest = precision, precision @ mean, tau, normals, losses
+            normals = rng.standard_normal(factor.shape).astype(dtype)
+            rest = precision.astype(dtype), (precision @ mean).astype(dtype), dtype.type(tau), normals, losses
             over_rows(draw_rows, own, state.stack, rest, state.rank**2 / 2, workers, long_too=True)
         tau = rng.gamma(0.5 * entries.size + 1) / (0.5 * float(losses.sum()) + 0.5 * entries.size * _LEAST)
         yield state
