@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks import page
+from benchmarks.machine import SWEEPS, source_stamp
 from benchmarks.measures import kernel
 from benchmarks.store import Store
 
@@ -12,7 +13,7 @@ RANKS = (16, 32, 64)
 
 
 def store(**how: Any) -> Store:
-    return Store("kernel", timed=True, **how)
+    return Store("kernel", timed=True, stamp=source_stamp(SWEEPS), **how)
 
 
 def rows(cells: Store, rank: int) -> dict[str, str]:

@@ -38,6 +38,13 @@ _ENGINE = (
     "walks",
 )
 _SOURCES = tuple(f"src/rankless/{name}.py" for name in _ENGINE)
+_SWEEP = ("annealing", "cluster", "entries", "kernels", "modes", "normal", "rows", "settle", "solver", "sorting", "vectors", "workers")
+SWEEPS = (
+    "src/rankless/canonical.py",
+    "src/rankless/depth.py",
+    *(f"src/rankless/als/{name}.py" for name in _SWEEP),
+)  # what sweeps over squares hang on, and no search
+LARGE = (*_SOURCES, "src/rankless/large/*.py")
 
 
 def today() -> str:

@@ -6,6 +6,7 @@ import statistics
 from typing import Any
 
 from benchmarks import page
+from benchmarks.machine import SWEEPS, source_stamp
 from benchmarks.measures import matrix
 from benchmarks.store import Store, median, numbers
 
@@ -13,7 +14,7 @@ REPETITIONS = range(3)
 
 
 def store(**how: Any) -> Store:
-    return Store("matrix", timed=True, **how)
+    return Store("matrix", timed=True, stamp=source_stamp(SWEEPS), **how)
 
 
 def race() -> dict[str, float]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import page
-from benchmarks.machine import ROOT, cores
+from benchmarks.machine import LARGE, ROOT, SWEEPS, cores, source_stamp
 from benchmarks.measures import scale, scale_peers
 from benchmarks.store import Cell, Store
 from rankless.als.modes import packing
@@ -42,7 +42,13 @@ do not ask for."""
 
 
 def store(**how: Any) -> Store:
-    return Store("scale", timed=True, **how)
+    """Of all cells but those of whole answers."""
+    return Store("scale", timed=True, stamp=source_stamp(SWEEPS), **how)
+
+
+def answers(**how: Any) -> Store:
+    """Of cells that hang on the search too."""
+    return Store("scale", timed=True, stamp=source_stamp(LARGE), **how)
 
 
 def alone(function: str, *args: object, module: str = "scale") -> dict[str, Any]:
@@ -87,13 +93,13 @@ def cluster(cells: Store, workers: int, kills: int = 0) -> Cell:
     return cells.measure(key, lambda: scale.cluster(workers, kills))
 
 
-def beside(cells: Store) -> None:
-    """Each case by each method that is installed and holds it."""
+def beside(cells: Store, whole: Store) -> None:
+    """Each case by each method that is installed and holds it; `whole` answers are those of `OURS`."""
     for name in scale_peers.CASES:
         for method, (able, _) in scale_peers.METHODS.items():
             if name in able:
                 key = {"what": f"beside: {name}", "count": "", "shape": method, "dtype": "", "workers": "", "kills": ""}
-                cells.attempt(key, functools.partial(alone, "traced", name, method, module="scale_peers"))
+                (whole if method == OURS else cells).attempt(key, functools.partial(alone, "traced", name, method, module="scale_peers"))
 
 
 def on_file(cells: Store) -> dict[str, dict[str, Cell]]:
@@ -169,19 +175,19 @@ def _billion(each: float, row: float) -> str:
 
 def run(fresh: bool = False) -> None:
     """Measure what is not on file, writing the page after each part, so that a run cut short leaves one."""
-    cells = store(fresh=fresh)
+    cells, whole = store(fresh=fresh), answers(fresh=fresh)
     for count in scale.COUNTS:
         here(cells, count)
         here(cells, count, same_rows=True)
     here(cells, scale.COUNTS[1], "float64")
     write()
     for count in scale.COUNTS:
-        answer(cells, count)
+        answer(whole, count)
     write()
     for workers, kills in CLUSTERS:
         cluster(cells, workers, kills)
     write()
-    beside(cells)
+    beside(cells, whole)
     write()
 
 
