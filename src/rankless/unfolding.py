@@ -41,6 +41,7 @@ WORK = 3e10  # multiply-adds of all sweeps of one unfolding, at most
 CALL = 2e5  # multiply-adds that cost as much as the calls for one pattern
 CELLS = 4_000_000  # of an array, and of an unfolding with its copies, at most
 LAGGED = 0.995  # score over that without a lag, or without an array of low rank, above which this is not used
+NEAR = 1.01  # score over the best one's, both without lags, above which lags are not tried
 PAYS = 0.985  # score over that without the unfolding, above which it is left out
 SURE = 3.0  # standard errors by which errors of gaps have to fall besides
 
@@ -260,12 +261,13 @@ def choose(best: Point, train: Observations, held: Observations, gaps: Gaps) -> 
                 break
         return trials
 
-    trials = [trial for unfolding in _plain(train.shape, gaps) for trial in tried(unfolding)]
-    if not trials:
+    bare = [min(trials, key=_score_of) for unfolding in _plain(train.shape, gaps) if (trials := tried(unfolding))]
+    if not bare:
         return None
-    roomy = [trial for trial in trials if 3 * trial.choice.unfolding.width <= WIDEST]  # a wide one may be the best by a hair, and the end
-    starts = [min(part, key=_score_of) for part in (trials, roomy) if part]
-    top = min(starts[0], _lagged(starts[-1], tried), key=_score_of)
+    roomy = [trial for trial in bare if 3 * trial.choice.unfolding.width <= WIDEST]  # a wide one may be the best by a hair, and the end
+    least = min((trial.score for trial in roomy), default=np.inf)
+    starts = [trial for trial in roomy if trial.score <= NEAR * least]  # one that is just behind may lead once it has lags
+    top = min([*bare, *(_lagged(start, tried) for start in starts)], key=_score_of)
     if gaps.run is not None and nuclear.affordable(train.shape):
         low = np.where(top.known, nuclear.filled(array, best.frame.mode)[tuple(held.coords)], said)
         score, (rest, shares, third), errors = judge.joint(target, np.stack([said, top.fitted, low], axis=1))
