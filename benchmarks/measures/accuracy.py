@@ -4,17 +4,34 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections import defaultdict
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from benchmarks.measures import data
 from rankless.completion import complete
+from rankless.progress import Progress
+
+STAGES = ("growing", "pruning", "refining", "drawing", "refitting")  # what the search says first of each stage that takes long
 
 
 def nrmse(truth: np.ndarray, prediction: np.ndarray) -> float:
     """Root mean square error over the standard deviation of the truth."""
     return float(np.sqrt(np.mean((truth - prediction) ** 2)) / np.std(truth))
+
+
+class Profile:
+    """A callback that sums the seconds of each of `STAGES`."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._last = ("", 0.0)
+
+    def __call__(self, now: Progress) -> None:
+        stage, began = self._last
+        self.seconds[stage] += now.seconds - began
+        self._last = (now.stage.split()[0], now.seconds)
 
 
 def automatic(array: np.ndarray, hidden: np.ndarray, seed: int, **options) -> dict[str, float | str]:
