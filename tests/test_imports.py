@@ -20,7 +20,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 LAYERS = {
     **dict.fromkeys(["_files", "_memory", "checkpoint", "depth", "canonical", "observations", "cp_tensor", "progress"], 0),
     **dict.fromkeys(["als", "dynamics", "effects", "gaps", "inspection", "difficulty", "diagnostics", "kinds", "scores", "matching"], 1),
-    **dict.fromkeys(["frame", "kriging", "views"], 2),
+    **dict.fromkeys(["frame", "kriging", "nuclear", "views"], 2),
     **dict.fromkeys(["scoring", "units", "report", "plots"], 3),
     **dict.fromkeys(["blend", "judge"], 4),
     **dict.fromkeys(["walks", "transforms", "unfolding"], 5),

@@ -35,6 +35,7 @@ DRAWS, FEWEST_DRAWS = 100, 30  # sweeps of drawing, at most; below the second nu
 DRAWN_WORK = 1e11  # multiply-adds that drawing may take
 CHAINS_WORK = 6e10  # multiply-adds that the draws of several chains may take
 NOISY = 1e-2  # noise, as a variance of values of about 1, above which draws are made in single precision
+HEAVY, LIGHT = 1e3, 1e-6  # ... where all entries' weights, of mean 1, lie between
 OF_CHAIN = 8  # draws kept of each at least, where there are several
 FINAL = Problem(0.0, 1.0, tol=1e-5, max_sweeps=60, forgiving=True)  # how far the refit is
 UTMOST = Problem(0.0, 1.0, tol=1e-6, max_sweeps=200, forgiving=True)  # ... where data are noiseless
@@ -192,7 +193,9 @@ def _finite_draws(
 
 def _entries_of(units: Observations, noise: float) -> Entries:
     """In the precision that draws take: with little noise single precision cannot tell the equations from singular ones."""
-    return Entries(units, np.float32 if noise > NOISY else np.float64)
+    weights = units.weights
+    plain = weights is None or (weights.max() < HEAVY and weights.min() > LIGHT)
+    return Entries(units, np.float32 if noise > NOISY and plain else np.float64)
 
 
 def _sweeps_of(obs: Observations, rank: int) -> int:
