@@ -50,7 +50,8 @@ def filled(array: np.ndarray, mode: int | None = None) -> np.ndarray:
 
 def _shrunk(array: np.ndarray, mode: int, threshold: float) -> np.ndarray:
     """`array` with the singular values of an unfolding lowered by `threshold`, but for the largest."""
-    rows = np.moveaxis(array, mode, 0).reshape(array.shape[mode], -1)
+    moved = np.moveaxis(array, mode, 0)
+    rows = moved.reshape(len(moved), -1)
     short = rows if rows.shape[0] <= rows.shape[1] else rows.T
     squares, vectors = np.linalg.eigh(short @ short.T)  # in growing order
     values = np.sqrt(np.maximum(squares, np.finfo(float).tiny))
@@ -58,4 +59,4 @@ def _shrunk(array: np.ndarray, mode: int, threshold: float) -> np.ndarray:
     kept[len(kept) - ceil(WHOLE * len(kept)) :] = 1.0
     projector = (vectors * kept) @ vectors.T
     shrunk = projector @ rows if short is rows else rows @ projector
-    return np.moveaxis(shrunk.reshape(np.moveaxis(array, mode, 0).shape), 0, mode)
+    return np.moveaxis(shrunk.reshape(moved.shape), 0, mode)

@@ -141,7 +141,7 @@ def _found(hunt: Search, obs: Observations, train: Observations, holdout: float,
         hunt.tracker.stage("fitting to the last digits")
         best = endings.sharpened(hunt, best)
     gaps = None if exact else Gaps.of(obs)
-    hunt = hunt if gaps is None else replace(hunt, chains=1)
+    hunt = replace(hunt, chains=_chains(gaps))
     across = None if gaps is None else Across.of(hunt, best, gaps, obs, holdout, rng)
     alone, led = best, held
     if across is not None and across.smooth is not None:
@@ -177,6 +177,11 @@ def _blended(hunt: Search, best: Point, drawn: list[Point]) -> list[Part]:
 
 def _drawn(hunt: Search, best: Point, exact: bool) -> list[Point]:
     return endings.averaged(hunt, best) if hunt.limits.free and not exact and not _between(hunt.train, best) else []
+
+
+def _chains(gaps: Gaps | None) -> int:
+    """That a mean of draws may come from: gaps were filled no better by several, and some worse."""
+    return CHAINS if gaps is None else 1
 
 
 def _between(train: Observations, point: Point) -> bool:
@@ -234,7 +239,7 @@ class Across:
 
 def again(found: Found, obs: Observations, rng: np.random.Generator, workers: Workers) -> Found:
     """What the choices of `found` come to on fewer entries, `obs`: its fits settle and its draws are drawn anew, without the others."""
-    hunt = Search(obs, found.held, Limits(), iter(rng.spawn(STREAMS)), workers, chains=CHAINS if found.gaps is None else 1)
+    hunt = Search(obs, found.held, Limits(), iter(rng.spawn(STREAMS)), workers, chains=_chains(found.gaps))
     offset = MainEffects.fit(obs) if found.frame.offset else None
     models = in_shares(found.parts, [endings.refit(hunt, part.point, offset, obs, exact=found.exact) for part in found.parts])
     fits, drawn = _fits_and_draws(found.parts, models)

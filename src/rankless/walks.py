@@ -39,7 +39,7 @@ GROW_PATIENCE, PRUNE_PATIENCE = 5, 2  # worse points after which a walk ends; ho
 WORSE = 1.01  # a score this many times the best is clearly worse: more components, or other depths there, are not tried
 HOPELESS = 1.15  # a shallow score this many times the best is not deepened, and may end a walk at once
 KINDS = {"grow": "growing components", "prune": "pruning many components", "patient": "sweeping patiently"}  # in words
-CHAINS = 8  # that a mean of draws may come from; one where gaps are missing: they were filled no better by several, and some worse
+CHAINS = 8  # that a mean of draws may come from
 STREAMS = 64  # of random numbers, more than any search takes
 COARSE = Problem(0.0, 1.0, tol=2e-4, max_sweeps=25, forgiving=True)  # how far points of a walk are driven
 
