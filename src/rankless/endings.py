@@ -31,9 +31,9 @@ FEWEST, THINNER, THIN_STEPS = 2, 0.7, 8  # components at which thinning ends; sh
 EXACT = 1e-4  # error as a share of what is to be explained, below which data are noiseless
 EXACT_STEP, EXACT_STEPS = 1e-2, 6  # ratio and number of the penalties then tried in double precision
 DRAWN_RANK, DRAWN_MOST = 1.4, (50, 100)  # components of draws, as many times the best fit's; at least, at most
-DRAWS, FEWEST_DRAWS = 100, 30  # sweeps of drawing, at most; below the second number it isn't tried
+DRAWS, FEWEST_DRAWS = (100, 200), 30  # sweeps of drawing, at most: the second number where `CHAINS_WORK` allows; the fewest worth a try
 DRAWN_WORK = 1e11  # multiply-adds that drawing may take
-CHAINS_WORK = 6e10  # multiply-adds that the draws of several chains may take
+CHAINS_WORK = 6e10  # ... that several chains, or long ones, may take together
 NOISY = 1e-2  # noise, as a variance of values of about 1, above which draws are made in single precision
 HEAVY, LIGHT = 1e3, 1e-6  # ... where all entries' weights, of mean 1, lie between
 OF_CHAIN = 8  # draws kept of each at least, where there are several
@@ -116,7 +116,7 @@ def averaged(hunt: Search, best: Point) -> list[Point]:
     """The mean of draws from the posterior, where it is cheap enough; its start knows nothing of `best`."""
     least, most = DRAWN_MOST
     rank = min(max(least, int(DRAWN_RANK * best.state.rank)), most)
-    sweeps = _sweeps_of(hunt.train, rank)
+    sweeps = _sweeps_of(hunt, hunt.train, rank)
     if sweeps < FEWEST_DRAWS:
         return []
     units, rng, clock = best.frame.to_units(hunt.train), next(hunt.streams), perf_counter()
@@ -152,7 +152,7 @@ def refit(hunt: Search, best: Point, offset: MainEffects | None, obs: Observatio
 
 def _drawn_again(hunt: Search, best: Point, entries: Entries, state: State, obs: Observations) -> CPTensor:
     """The mean of draws given all entries `obs`, its first chain the one that `best` ended."""
-    sweeps = max(FEWEST_DRAWS, _sweeps_of(obs, state.rank))
+    sweeps = max(FEWEST_DRAWS, _sweeps_of(hunt, obs, state.rank))
     noise = best.penalty  # where the chain starts; it soon forgets
     return _mean_of_chains(hunt, obs, entries, state, next(hunt.streams), noise, sweeps) or best.drawn or state.model()
 
@@ -198,9 +198,10 @@ def _entries_of(units: Observations, noise: float) -> Entries:
     return Entries(units, np.float32 if noise > NOISY and plain else np.float64)
 
 
-def _sweeps_of(obs: Observations, rank: int) -> int:
-    """Sweeps of drawing that the work allows."""
-    return int(min(DRAWS, DRAWN_WORK / _work_of(obs, rank)))
+def _sweeps_of(hunt: Search, obs: Observations, rank: int) -> int:
+    """Sweeps of drawing that the work allows: long chains only where there may be all of them."""
+    work = _work_of(obs, rank)
+    return int(min(np.clip(CHAINS_WORK / (hunt.chains * work), *DRAWS), DRAWN_WORK / work))
 
 
 def _work_of(obs: Observations, rank: int) -> float:

@@ -270,11 +270,17 @@ def choose(best: Point, train: Observations, held: Observations, gaps: Gaps) -> 
     top = min([*bare, *(_lagged(start, tried) for start in starts)], key=_score_of)
     if gaps.run is not None and nuclear.affordable(train.shape):
         low = np.where(top.known, nuclear.filled(array, best.frame.mode)[tuple(held.coords)], said)
-        score, (rest, shares, third), errors = judge.joint(target, np.stack([said, top.fitted, low], axis=1))
-        if score < LAGGED * top.score:
-            top = replace(top, choice=replace(top.choice, rest=rest, shares=shares, low=third), score=score, errors=errors)
+        top = _with_low(top, said, low, target, judge)
     pays = top.score < PAYS * judge.score(best.residual) and judge.gain(best.residual, top.errors) > SURE
     return (top.choice, top.errors) if pays else None
+
+
+def _with_low(top: _Trial, said: np.ndarray, low: np.ndarray, target: np.ndarray, judge: Judge) -> _Trial:
+    """`top`, or it and an array of low rank, `low` on the held-out entries, in a share of its own where that helps."""
+    score, (rest, shares, third), errors = judge.joint(target, np.stack([said, top.fitted, low], axis=1))
+    if score >= LAGGED * top.score:
+        return top
+    return replace(top, choice=replace(top.choice, rest=rest, shares=shares, low=third), score=score, errors=errors)
 
 
 def _score_of(trial: _Trial) -> float:

@@ -126,7 +126,8 @@ class Search:
     def climbed(self, best: Point, entries: Entries, trail: list[tuple[Problem, State]], top: int, deeper: Sequence[float]) -> Point:
         """The fits of a walk made deeper, from its best one both ways for as long as that helps.
 
-        Deepening costs as much as walking, and what is deep is best near where what is shallow is.
+        Deepening costs as much as walking, and what is deep is best near where what is shallow is. A clearly
+        worse fit ends it altogether: to go on the other way from there won nothing, and lost 3 % on some gaps.
         """
         for steps in (range(top, -1, -1), range(top + 1, len(trail))):
             for step in steps:
