@@ -24,7 +24,7 @@ LAYERS = {
     **dict.fromkeys(["scoring", "units", "report", "plots"], 3),
     **dict.fromkeys(["blend", "judge"], 4),
     **dict.fromkeys(["walks", "transforms", "unfolding"], 5),
-    **dict.fromkeys(["endings", "smoothing", "general", "options"], 6),
+    **dict.fromkeys(["close_cells", "endings", "races", "smoothing", "general", "options"], 6),
     "selection": 7,
     "fitting": 8,
     "intervals": 8,
@@ -48,7 +48,6 @@ HOMES = {
     "sklearn": ["completer.py", "difficulty.py"],
     "pandas": [
         "observations.py",
-        "selection.py",
         "answer.py",
         "completer.py",
         "completion.py",

@@ -24,6 +24,7 @@ MOST_FITS = 3  # fits blended, unless the user says otherwise
 KEPT = 2  # best fits of each walk that may be blended: neighbours of one walk are alike
 NEAR = 1.15  # score of a fit over the best, beyond which it isn't tried
 PAYS = 0.01  # fall of the score, relative, for which one fit more is worth its components ...
+SURE = 3.0  # ... or standard errors of a smaller fall for which the mean of draws is: noise may be most of the error
 FELT = 3e-4  # ... if it is also this share of what there was to explain: nearly exact fits are left alone
 SHRUNK = 0.001  # fall of the score for which a fit alone is shrunk
 SPREAD = 0.1  # how far a slice's shares are believed to lie from those of the whole: a standard deviation
@@ -74,7 +75,8 @@ def blend(best: Point, others: Sequence[Point], held: Observations, *, most: int
                 trial = _shares(both, held)
                 trials.append((score_residual(best.frame, _residual(both, trial, held), held), len(trials), point, trial))
         least, _, point, trial = min(trials, default=(np.inf, 0, best, shares))
-        if least > score - max(PAYS * score, felt):
+        surely = point.drawn is not None and _sure(_residual(chosen, shares, held), _residual([*chosen, point], trial, held), best, held)
+        if least > score - max((SHRUNK if surely else PAYS) * score, felt):
             break
         score, shares = least, trial
         chosen.append(point)
@@ -82,6 +84,15 @@ def blend(best: Point, others: Sequence[Point], held: Observations, *, most: int
     if len(chosen) == 1 and best.frame.mode is None:
         shares = np.full((1, 1), lone(best, held)[0])
     return [Part(point, share) for point, share in zip(chosen, shares, strict=True)]
+
+
+def _sure(before: np.ndarray, after: np.ndarray, best: Point, held: Observations) -> bool:
+    """Whether squares of errors fall by many standard errors, those of each slice that has its own noise in its own units."""
+    slices, count = slices_of(held.coords, held.shape, best.frame.mode)
+    squares = before**2 * root_weights(held) ** 2
+    means = np.bincount(slices, squares, count) / np.maximum(np.bincount(slices, minlength=count), 1)
+    falls = (squares - after**2 * root_weights(held) ** 2) / np.where(means > 0, means, 1.0)[slices]
+    return float(falls.mean()) * np.sqrt(len(falls)) > SURE * float(falls.std())
 
 
 def lone(point: Point, held: Observations) -> tuple[float, float]:

@@ -210,11 +210,6 @@ def state_of(rng: np.random.Generator) -> np.ndarray:
     return np.frombuffer(json.dumps(rng.bit_generator.state).encode(), np.uint8)
 
 
-def set_state(rng: np.random.Generator, state: np.ndarray) -> None:
-    """Bring a generator into a state that `state_of` gave."""
-    rng.bit_generator.state = json.loads(bytes(state))
-
-
 # --- records --------------------------------------------------------------------------------------
 
 

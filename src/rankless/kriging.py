@@ -244,6 +244,11 @@ def from_arrays(arrays: Arrays, shape: tuple[int, ...]) -> tuple[Neighbours, np.
 # --- the choice -----------------------------------------------------------------------------------
 
 
+def possible(train: Observations) -> bool:
+    """Whether entries are close enough to each other, and cells can be numbered."""
+    return train.share >= SEEN and train.cells < COUNTABLE
+
+
 def choose(
     train: Observations, fitted: np.ndarray, held: Observations, fitted_held: np.ndarray, mode: int | None
 ) -> tuple[Neighbours, np.ndarray] | None:
@@ -251,7 +256,7 @@ def choose(
 
     Values are those of the data without the offset, `fitted` what the components say of them.
     """
-    if train.share < SEEN or train.cells >= COUNTABLE:
+    if not possible(train):
         return None
     if mode is not None and held.size < ENOUGH * held.shape[mode]:
         mode = None

@@ -1,10 +1,9 @@
 """The search: penalty, depth, main effects and noise by slice, chosen on held-out entries.
 
-Both ways to start of `walks` are raced over penalties from large to small, in frames without and with
-main effects and noise by slice; `endings` then refines the winner. On large data the choice is made on
-a part of the entries, and all of them are grown once, near what won. The best fits of all walks stay
+`races` finds a winner among frames and ways to start, and `endings` refines it; on large data a part of
+the entries is raced on, and all of them are grown once, near what won. The best fits of all walks stay
 in a pool: the answer is the best, or a blend with others that pay. One of these is no fit but the mean
-of draws from the posterior, which knows what few entries leave open.
+of draws from the posterior, which knows what few entries leave open. `close_cells` have the last word.
 
 Where whole fibres or runs of cells are missing (`gaps`), a second, short search leaves out some more like
 them: its error is the one reported, and its fits are the answer where smoothness along a mode pays there.
@@ -13,37 +12,26 @@ What slices say of each other (`unfolding`) is then added, in the shares that pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from time import perf_counter
 
 import numpy as np
 
-from rankless import endings, unfolding
-from rankless.als.annealing import empty
-from rankless.als.entries import Entries
-from rankless.als.solver import Problem
+from rankless import close_cells, endings, races, unfolding
 from rankless.als.workers import Workers
-from rankless.blend import Part, Pool, blend, fitted, in_shares, total, whole
+from rankless.blend import Part, Pool, blend, in_shares, total, whole
 from rankless.cp_tensor import CPTensor
 from rankless.effects import MainEffects
 from rankless.frame import Frame
 from rankless.gaps import Gaps
-from rankless.kriging import Kriging, Neighbours, choose, from_arrays, to_arrays
+from rankless.kriging import Kriging, Neighbours
 from rankless.observations import Observations, slices_of
 from rankless.progress import Ended
-from rankless.scoring import Point, better_by_slice, frame_after, noise_mode, rmse_of, score_of, score_residual
+from rankless.scoring import Point, frame_after, rmse_of, score_of, score_residual
 from rankless.smoothing import smoothed
-from rankless.walks import CHAINS, COARSE, GRID, STREAMS, Limits, Search, held_out, penalties_of, streams_of, window
+from rankless.walks import CHAINS, STREAMS, Limits, Search, held_out, streams_of, window
 
-START_RANK = 60  # components a pruned fit starts from: several times what real data keep
-PRUNED = 1.5  # ... or this many times what was grown
-LARGE, LARGE_A_SLICE = 100_000, 20  # entries, in all and a slice, above which choices are made on a part
-ADDITIVE = 1e-4  # size left, in a frame's units of about 1, at which data are additive to the last digits
-EARNED = 0.99  # a score below this share of the other's, and main effects are worth having
-PATIENT = Problem(0.0, 1.0, tol=2e-6, max_sweeps=700, forgiving=True)  # how far points of a walk are driven where nothing was found
-LOST, LOST_STEPS = 0.75, 6  # score over that of no model at which nothing was found; penalties then tried below the one that kills all
+EARNED = 0.99  # a score below this share of the other's, and smoothness is worth having
 
 
 @dataclass(eq=False)
@@ -99,7 +87,7 @@ def search(
     """
     streams, _, across = streams_of(seed)
     train, held = held_out(obs, holdout, next(streams))
-    hunt = Search(_scout(train, streams), held, limits, streams, workers, error)
+    hunt = Search(races.scout(train, streams), held, limits, streams, workers, error)
     try:
         return _found(hunt, obs, train, holdout, across)
     except (Ended, KeyboardInterrupt) as stop:
@@ -124,7 +112,7 @@ def _so_far(hunt: Search, obs: Observations | None) -> Found:
 def _found(hunt: Search, obs: Observations, train: Observations, holdout: float, rng: np.random.Generator) -> Found:
     """What `search` says, chosen on entries of `train` and refitted on `obs`."""
     held, limits = hunt.held, hunt.limits
-    best = chosen(hunt)
+    best = races.winner(hunt)
     if hunt.train is not train:
         hunt = replace(hunt, train=train, pool=Pool())
         frame = frame_after(best, train, held, best.frame.mode)
@@ -151,6 +139,8 @@ def _found(hunt: Search, obs: Observations, train: Observations, holdout: float,
         if limits.smooth and limits.smooth != "auto":
             best = smoothed(hunt, best)
         parts = _blended(hunt, best, _drawn(hunt, best, exact))
+        if limits.local and limits.penalties is None and gaps is None and not exact:
+            parts = close_cells.thinned(hunt, parts)
     hunt.tracker.stage("refitting on all entries")
     offset = MainEffects.fit(obs) if best.frame.offset else None  # the parts share it
     models = in_shares(parts, [endings.refit(hunt, part.point, offset, obs, exact=exact) for part in parts])
@@ -159,7 +149,7 @@ def _found(hunt: Search, obs: Observations, train: Observations, holdout: float,
     found = Found(frame, fits, drawn, whole(parts, held), held, alone, led, parts, exact, gaps=gaps, path=hunt.path)
     if limits.local:
         hunt.tracker.stage("looking at close cells")
-        found = _with_neighbours(found, parts, obs, train, hunt.workers)
+        found = _with_neighbours(found, parts, obs, replace(hunt, train=train, held=held))
     if gaps is None or across is None:
         return found
     if across.smooth is None:
@@ -212,7 +202,7 @@ class Across:
         hunt.tracker.stage(f"leaving out {over.size} entries as gaps come")
         frame = frame_after(best, rest, single.held, best.frame.mode)
         penalty = single.guess(best, frame)
-        free = pruned(hunt, hunt.walk("grow", frame, window(penalty, 3)))
+        free = races.pruned(hunt, hunt.walk("grow", frame, window(penalty, 3)))
         like = hunt.moved(free, frame, best.depth, penalty)
         drawn = _drawn(hunt, like, exact=False)
         plain = _blended(hunt, like, drawn)
@@ -254,17 +244,13 @@ def _fits_and_draws(parts: Sequence[Part], models: Sequence[CPTensor]) -> tuple[
     return fits, drawn[0] if drawn else None
 
 
-def _with_neighbours(found: Found, parts: Sequence[Part], obs: Observations, train: Observations, workers: Workers) -> Found:
+def _with_neighbours(found: Found, parts: list[Part], obs: Observations, hunt: Search) -> Found:
     """`found`, and what close cells add to it, where that pays on the held-out entries."""
-    held, frame = found.held, parts[0].point.frame
-    bare, bare_held = (part.with_values(part.values - frame.offset_at(part.coords)) for part in (train, held))
-    given = fitted(parts, train), bare_held.values - found.point.residual, frame.mode
-    arrays = workers.recall("neighbours", given, lambda: to_arrays(choose(bare, given[0], bare_held, given[1], frame.mode)))
-    chosen = from_arrays(arrays, train.shape)
+    chosen = close_cells.neighbours_of(hunt, parts)
     if chosen is None:
         return found
     neighbours, residual = chosen
-    point = replace(found.point, residual=residual, rmse=rmse_of(residual, held))
+    point = replace(found.point, residual=residual, rmse=rmse_of(residual, hunt.held))
     return _next_to(replace(found, point=point), neighbours, obs)
 
 
@@ -304,85 +290,3 @@ def _beside(found: Found, choice: unfolding.Choice, obs: Observations, workers: 
     fits, drawn = [fit.times(mode, choice.rest) for fit in found.fits], found.drawn and found.drawn.times(mode, choice.rest)
     nearby = found.nearby and found.nearby.in_shares(choice.rest)
     return replace(found, fits=fits, drawn=drawn, nearby=nearby, beside=choice, unfolded=unfolding.Unfolded(arrays["values"]))
-
-
-def chosen(hunt: Search) -> Point:
-    """The best point over effects, noise, ways to start, depths and penalties."""
-    base = [Frame.of(hunt.train, effects=effects) for effects in hunt.limits.effects]
-    units = base[-1].to_units(hunt.train)
-    if units.rms() < ADDITIVE:  # main effects explain everything, and what they leave is rounding
-        return hunt.scored(base[-1], "grow", COARSE, empty(Entries(units, np.float32)), 0, perf_counter())
-    # the simpler frame comes first; main effects have to earn their place
-    best = hunt.walk("grow", base[0], penalties_of(base[0].to_units(hunt.train)))
-    others = [hunt.walk("grow", frame, window(hunt.guess(best, frame), 3)) for frame in base[1:]]
-    best = min([best, *(other for other in others if other.score < EARNED * best.score)], key=score_of)
-    if best.frame.offset is not None and base[0].offset is None:  # a walk without them may have failed by chance
-        best = min(hunt.moved(best, base[0], best.depth, best.penalty), best, key=score_of)
-    best = reweighed(hunt, best, partial(hunt.walk, "grow"))
-    best = pruned(hunt, best)
-    best = plainer(hunt, reweighed(hunt, best, partial(race, hunt)))
-    return best if hunt.limits.penalties else patient(hunt, best, base[0])
-
-
-def plainer(hunt: Search, best: Point) -> Point:
-    """`best`, or its components in a plainer frame where slices' noise or main effects don't earn their place.
-
-    They may have won because a walk without them had failed by chance.
-    """
-    if best.frame.mode is not None:
-        frame = Frame.of(hunt.train, effects=best.frame.offset is not None)
-        plain = hunt.moved(best, frame, best.depth, hunt.guess(best, frame))
-        if not better_by_slice(best, plain, hunt.held, best.frame.mode):
-            best = plain
-    if best.frame.offset is not None and False in hunt.limits.effects:
-        bare = replace(best, frame=replace(best.frame, offset=None))
-        frame = frame_after(bare, hunt.train, hunt.held, best.frame.mode)
-        plain = hunt.moved(best, frame, best.depth, hunt.guess(best, frame))
-        if best.score > EARNED * plain.score:
-            best = plain
-    return best
-
-
-def race(hunt: Search, frame: Frame, penalties: Sequence[float]) -> Point:
-    """Both ways to start."""
-    return pruned(hunt, hunt.walk("grow", frame, penalties))
-
-
-def pruned(hunt: Search, grown: Point) -> Point:
-    """`grown`, or the best fit from many components, if that is better: growing shows where to look."""
-    count = max(START_RANK, int(PRUNED * grown.state.rank))
-    return min(grown, hunt.walk("prune", grown.frame, window(grown.penalty, 3), count), key=score_of)
-
-
-def reweighed(hunt: Search, best: Point, fit: Callable[[Frame, Sequence[float]], Point]) -> Point:
-    """`best`, or a fit whose slices are weighed by the errors that `best` leaves, if that is better."""
-    mode = noise_mode(best, hunt.held, hunt.limits.noise)
-    if mode is None:
-        return best
-    frame = frame_after(best, hunt.train, hunt.held, mode)
-    trial = fit(frame, window(hunt.guess(best, frame), 6))
-    return trial if better_by_slice(trial, best, hunt.held, mode) else best
-
-
-def patient(hunt: Search, best: Point, frame: Frame) -> Point:
-    """`best`, or where it explains next to nothing, what many more sweeps find.
-
-    With few entries for each unknown the right components stand out of many only after hundreds of sweeps.
-    """
-    nothing = rmse_of(hunt.held.values - frame.offset_at(hunt.held.coords), hunt.held)
-    if best.rmse < LOST * nothing:
-        return best
-    top = penalties_of(frame.to_units(hunt.train))[0]
-    fine = [top * GRID ** (j / 2) for j in range(2 * LOST_STEPS)]
-    found = hunt.walk("patient", frame, fine, START_RANK, how=PATIENT)
-    below = [found.penalty * GRID**j for j in range(24)]
-    grown = hunt.walk("grow", frame, below, shallow=found.state)
-    return min(best, found, grown, key=lambda point: point.rmse)  # scores of other frames don't compare
-
-
-def _scout(train: Observations, streams: Iterator[np.random.Generator]) -> Observations:
-    """The entries to choose on: all, or of large data a random part that still has many a slice."""
-    enough = LARGE / 2 + LARGE_A_SLICE * sum(train.shape)
-    if train.size <= max(LARGE, enough):
-        return train
-    return train.subset(next(streams).random(train.size) < enough / train.size)

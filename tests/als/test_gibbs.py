@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
 from rankless.als.annealing import empty, with_random
 from rankless.als.entries import Entries
-from rankless.als.gibbs import _prior_of, draws, mean_of_draws
+from rankless.als.gibbs import _prior_of, draws, means_of_chains
 from rankless.als.kernels import draw_rows
 from rankless.als.rows import read_by_kernels
 from rankless.als.solver import State
 from rankless.als.workers import Workers
 from rankless.observations import Observations
+from rankless.progress import Ended, Tracker
 
 
 def observed(seed: int, share: float = 0.3, noise: float = 0.1, weights: bool = False) -> tuple[Observations, np.ndarray]:
@@ -63,7 +66,7 @@ def test_the_mean_of_draws_finds_what_was_planted():
     obs, truth = observed(3)
     entries = Entries(obs)
     with Workers(1) as workers:
-        found = mean_of_draws(entries, start(entries, 8), np.random.default_rng(0), workers, noise=0.1, sweeps=150)
+        (found,) = means_of_chains(entries, [(start(entries, 8), np.random.default_rng(0))], workers, noise=0.1, sweeps=150)
     assert found.rank % 8 == 0
     assert np.sqrt(np.mean((found.full() - truth) ** 2)) < 0.12
 
@@ -80,16 +83,40 @@ def test_the_noise_is_found():
     assert np.std(residual) == pytest.approx(0.3, rel=0.15)
 
 
-def test_threads_change_nothing():
+def many_rows() -> Entries:
     rng = np.random.default_rng(5)
     indices = np.unique(rng.integers(0, 300, (60_000, 2)), axis=0)
-    obs = Observations.from_indices(indices, rng.normal(size=len(indices)), shape=(300, 300))
-    entries, found = Entries(obs), []
-    for n_jobs in (1, 2):
+    return Entries(Observations.from_indices(indices, rng.normal(size=len(indices)), shape=(300, 300)))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_threads_change_nothing(count):
+    entries, found = many_rows(), []
+    for n_jobs in (1, 2, 8):
+        chains = [(start(entries, 20), np.random.default_rng(6 + at)) for at in range(count)]
         with Workers(n_jobs) as workers:
-            found.append(mean_of_draws(entries, start(entries, 20), np.random.default_rng(6), workers, noise=1.0, sweeps=4, kept=2))
-    for one, two in zip(found[0].factors, found[1].factors, strict=True):
-        np.testing.assert_array_equal(one, two)
+            means = means_of_chains(entries, chains, workers, noise=1.0, sweeps=4, kept=2)
+        found.append([*(factor for mean in means for factor in mean.factors), *(state.stack for state, _ in chains)])
+    assert len(found[0]) == 3 * count
+    for other in found[1:]:
+        for one, two in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
+def test_chains_that_are_interrupted_end_at_once():
+    """The first chain's callback wants no more: those beside it don't go on behind the back of whoever looks at their states."""
+    entries = many_rows()
+    chains = [(start(entries, 20), np.random.default_rng(at)) for at in range(4)]
+
+    class Ending(Tracker):
+        def beat(self, fraction=None):
+            raise Ended
+
+    with Workers(4, tracker=Ending()) as workers, pytest.raises(Ended):
+        means_of_chains(entries, chains, workers, noise=1.0, sweeps=10**6)
+    left = [state.stack.copy() for state, _ in chains]
+    time.sleep(0.2)
+    assert all(np.array_equal(stack, state.stack) for stack, (state, _) in zip(left, chains, strict=True))
 
 
 def test_slices_without_entries_get_nothing_and_exact_data_no_overflow():
@@ -97,6 +124,7 @@ def test_slices_without_entries_get_nothing_and_exact_data_no_overflow():
     array[3] = np.nan
     entries = Entries(Observations.from_array(array))
     with Workers(1) as workers:
-        found = mean_of_draws(entries, start(entries, 30), np.random.default_rng(0), workers, noise=0.0, sweeps=60).full()
+        (mean,) = means_of_chains(entries, [(start(entries, 30), np.random.default_rng(0))], workers, noise=0.0, sweeps=60)
+    found = mean.full()
     np.testing.assert_array_equal(found[3], 0.0)
     np.testing.assert_allclose(np.delete(found, 3, 0), np.delete(array, 3, 0), rtol=0.02)

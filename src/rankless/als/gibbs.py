@@ -10,7 +10,7 @@ draws errs less than any one fit where entries are few for each unknown.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from rankless.als.kernels import draw_rows
 from rankless.als.rows import over_rows
 from rankless.als.solver import State
 from rankless.als.workers import Workers
-from rankless.checkpoint import Arrays, set_state, state_of
+from rankless.checkpoint import Arrays, state_of
 from rankless.cp_tensor import CPTensor
 
 KEPT = 32  # draws of which a mean is made, evenly spaced: each is as wide as a fit
@@ -28,22 +28,31 @@ _STRENGTH = 2.0  # rows' worth of the prior of a mode's mean
 _LEAST = 1e-6  # noise variance below which no more is believed, for values of about 1
 
 
-def mean_of_draws(
-    entries: Entries, state: State, rng: np.random.Generator, workers: Workers, *, noise: float, sweeps: int, kept: int = KEPT
-) -> CPTensor:
-    """The mean of `kept` of `sweeps` draws as one CP tensor, their components side by side; `state` ends as the last.
+def means_of_chains(
+    entries: Entries, chains: Sequence[tuple[State, np.random.Generator]], workers: Workers, *, noise: float, sweeps: int, kept: int = KEPT
+) -> list[CPTensor]:
+    """Of each chain, that starts from its state, the mean of `kept` of `sweeps` draws; the states end as the last draws.
 
+    Each mean is one CP tensor, the components of draws side by side; of a chain that overflows it is not finite.
     What the workers' journal holds is not computed again.
     """
 
-    def compute() -> Arrays:
-        factors = _mean_of_draws(entries, state, rng, workers, noise=noise, sweeps=sweeps, kept=kept).factors
-        return {f"factor_{mode}": factor for mode, factor in enumerate(factors)} | {"stack": state.stack, "rng": state_of(rng)}
+    def of(at: int, workers: Workers) -> CPTensor:
+        try:
+            return _mean_of_draws(entries, *chains[at], workers, noise=noise, sweeps=sweeps, kept=kept)
+        except np.linalg.LinAlgError:
+            return CPTensor([np.full((own.rows, 1), np.nan) for own in entries.modes])
 
-    found = workers.recall("draws", (noise, sweeps, kept, entries.size, entries.square, state.stack, state_of(rng)), compute)
-    state.stack = found["stack"]
-    set_state(rng, found["rng"])
-    return CPTensor([found[f"factor_{mode}"] for mode in range(state.order)])
+    def compute() -> Arrays:
+        means = workers.each(of, len(chains))
+        factors = {f"factor_{at}_{mode}": factor for at, mean in enumerate(means) for mode, factor in enumerate(mean.factors)}
+        return factors | {f"stack_{at}": state.stack for at, (state, _) in enumerate(chains)}
+
+    starts = [part for state, rng in chains for part in (state.stack, state_of(rng))]
+    found = workers.recall("draws", (noise, sweeps, kept, entries.size, entries.square, *starts), compute)
+    for at, (state, _) in enumerate(chains):
+        state.stack = found[f"stack_{at}"]
+    return [CPTensor([found[f"factor_{at}_{mode}"] for mode in range(len(entries.modes))]) for at in range(len(chains))]
 
 
 def _mean_of_draws(

@@ -198,6 +198,13 @@ def component_sizes(state: State, smooth: Sequence[float] = ()) -> np.ndarray:
     return np.prod(state.norms(smooth).astype(np.float64), axis=0)
 
 
+def largest(state: State, share: float) -> State:
+    """`share` of the components, the largest, as a state of its own."""
+    thin = state.copy()
+    thin.keep(np.sort(np.argsort(-component_sizes(state), kind="stable")[: int(state.rank * share)]))
+    return thin
+
+
 def prices(state: State, problem: Problem) -> np.ndarray:
     """What each component pays in penalty."""
     return problem.penalty * component_penalty(component_sizes(state, problem.smooth), problem.depth, state.order)

@@ -16,7 +16,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from rankless.checkpoint import Arrays, Journal
-from rankless.progress import Tracker
+from rankless.progress import Ended, Tracker
 
 _SMALL_WORK = 2e6  # multiply-adds below which starting threads costs more than it saves
 
@@ -41,6 +41,10 @@ class Workers:
 
     def __exit__(self, *exception) -> None:
         self._limit.restore_original_limits()
+        self.close()
+
+    def close(self) -> None:
+        """Let the threads go."""
         if "_pool" in self.__dict__:
             self._pool.shutdown()
             del self._pool
@@ -75,9 +79,44 @@ class Workers:
         for future in futures:
             future.result()
 
+    def each(self, function: Callable[[int, Workers], Any], count: int) -> list[Any]:
+        """``function(i, workers)`` for every `i` below `count`: long tasks that need nothing of each other, side by side."""
+        results, remaining, together = [None] * count, iter(range(count)), min(self.n_jobs, count)
+
+        def take_tasks(tracker: Tracker) -> None:
+            share = Workers(self.n_jobs // together, tracker=tracker)
+            try:
+                for task in remaining:
+                    results[task] = function(task, share)
+            finally:
+                share.close()
+
+        others = _Others()
+        futures = [self._pool.submit(take_tasks, others) for _ in range(together - 1)]
+        try:
+            take_tasks(self.tracker)
+            for future in futures:
+                future.result()
+        except BaseException:  # ctrl-C, or a callback wants no more: the others end within a sweep
+            deque(remaining, maxlen=0)
+            others.over = True
+            wait(futures)
+            raise
+        return results
+
     def recall(self, what: str, given: Iterable[Any], compute: Callable[[], Arrays]) -> Arrays:
         """``compute()``, long and repeatable given `given`; what a journal holds of it already is not computed again."""
         return compute() if self.journal is None else self.journal.recall(what, given, compute)
+
+
+class _Others(Tracker):
+    """Tells nobody of what threads beside the first are at, and ends it when that was interrupted."""
+
+    over = False
+
+    def beat(self, fraction: float | None = None) -> None:
+        if self.over:
+            raise Ended
 
 
 def _blas() -> ThreadpoolController:

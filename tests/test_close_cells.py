@@ -1,0 +1,57 @@
+"""Fewer components beside close cells: where these say the rest, and only there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rankless import close_cells
+from rankless.completer import TensorCompleter
+
+SHAPE, ALONG = (100, 12, 6), 0.95
+
+
+def slow(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Three components, and in each fibre of the first mode something slow of its own; all of it, and 30 % of it."""
+    rng = np.random.default_rng(seed)
+    full = np.einsum("ir,jr,kr->ijk", *(rng.normal(size=(d, 3)) for d in SHAPE))
+    full /= full.std()
+    own = rng.normal(size=SHAPE)
+    for at in range(1, SHAPE[0]):
+        own[at] = ALONG * own[at - 1] + np.sqrt(1 - ALONG**2) * own[at]
+    full += own
+    return full, np.where(rng.random(SHAPE) < 0.3, full, np.nan)
+
+
+def error(est: TensorCompleter, full: np.ndarray, seen: np.ndarray) -> float:
+    hidden = np.argwhere(np.isnan(seen))
+    return float(np.sqrt(np.mean((est.predict(hidden) - full[tuple(hidden.T)]) ** 2)))
+
+
+def single(**options) -> TensorCompleter:
+    return TensorCompleter(depth=1, n_fits=1, value_transform=None, random_state=0, **options)
+
+
+def test_components_that_close_cells_stand_for_are_left_out(monkeypatch):
+    full, seen = slow(1)
+    few = single().fit(seen)
+    monkeypatch.setattr(close_cells, "MOST", 0)
+    many = single().fit(seen)
+    assert few.rank_ <= 4 < many.rank_
+    assert error(few, full, seen) < 0.85 * error(many, full, seen)
+    assert few.holdout_rmse_ < many.holdout_rmse_
+    assert "thin" in set(few.path_.start)
+
+
+@pytest.mark.parametrize("options", [{"local": None}, {"penalty": 0.3}])
+def test_nothing_is_left_out_where_that_was_not_asked_for(options):
+    """Without close cells nothing stands for it; at a penalty fixed by hand the minimum is what was asked for."""
+    path = single(**options).fit(slow(1)[1]).path_
+    assert len(path) and "thin" not in set(path.start)
+
+
+def test_what_was_planted_is_left_whole():
+    rng = np.random.default_rng(0)
+    truth = np.einsum("ir,jr,kr->ijk", *(rng.normal(size=(d, 4)) for d in (20, 18, 16)))
+    seen = np.where(rng.random(truth.shape) < 0.3, truth + 0.1 * truth.std() * rng.normal(size=truth.shape), np.nan)
+    assert single().fit(seen).rank_ == 4
