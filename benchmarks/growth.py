@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -94,8 +95,8 @@ def write(cells: Store, given: Store) -> None:
         "`TensorCompleter(depth=k, max_rank=M, n_fits=1)` with every other default, at M = "
         f"{', '.join(map(str, ALLOWED))}; peers are told rank M. NRMSE on the cells not seen (planted: of the truth without noise), "
         f"medians of {len(SEEDS)} seeds; in parentheses the components that were kept. Planted, M = 10 is the true rank. Spread: largest "
-        "over least error, less 1, from 10 and from 20 on; rise: the most that allowing more ever costs. Real data have more than ten "
-        "components, so there the error falls from 10 to 20. The peers start at random, and at few components some end in a poor minimum.",
+        "over least error, less 1, from 10 and from 20 on; rise: the most that allowing more ever costs. On real data close cells say what "
+        "a few components leave, so few are kept. The peers start at random, and at few components some end in a poor minimum.",
         f"![Error as the allowed components grow](../images/{PICTURE.name})",
         page.table(["data", "method", *map(str, ALLOWED), "spread", "from 20 on", "rise"], rows),
     )
@@ -134,10 +135,10 @@ def picture(cells: Store, given: Store, path: Path = PICTURE) -> None:
     print(f"wrote {path.name}", flush=True)
 
 
-def largest_spread(cells: Store, table: str, *, first: int = 0) -> tuple[float, str, list[Cell]]:
-    """Over the depths: the largest spread from the `first` number of components on, which depth it is, and the cells."""
+def largest(cells: Store, table: str, measure: Callable[[list[float]], float], *, first: int = 0) -> tuple[float, str, list[Cell]]:
+    """Over the depths: the largest `measure` of the errors from the `first` number of components on, which depth it is, and the cells."""
     names = [method(k) for k in DEPTHS if complete(cells, table, method(k))]
-    found = {name: spread(curve(cells, table, name)[first:]) for name in names}
+    found = {name: measure(curve(cells, table, name)[first:]) for name in names}
     every = [c for name in names for allowed in ALLOWED for c in of(cells, table, name, allowed)]
     worst = max(found, key=found.__getitem__, default="")
     return found.get(worst, float("nan")), worst, every

@@ -14,6 +14,7 @@ from benchmarks.store import Store, median, numbers
 SHARES = (0.5, 0.8)
 SEEDS = (0, 1, 2)  # a seed is a repetition
 AGAINST = ("pyttb R=10", "tensorly R=10")
+WHOLE = ("rankless seconds", "fits")
 SCANS = {peer: tuple(f"{peer} R={rank}" for rank in peers.RANKS) for peer in ("pyttb", "tensorly")}
 
 
@@ -49,15 +50,18 @@ def run(fresh: bool = False) -> None:
 
 
 def write(cells: Store) -> None:
-    rows, profiles = [], []
+    rows, profiles, shorter = [], [], []
     for name in data.NAMES:
         for share in SHARES:
             found = of(cells, name, share)
             if found:
-                timed = [f"{median(found, f'{m} seconds'):.3g} ({median(found, f'{m} nrmse'):.3f})" for m in ("rankless", *AGAINST)]
+                timed = [_seconds(found, method) for method in ("rankless", *AGAINST)]
                 scans = [page.number(scan_ratio(found, peer)) for peer in SCANS]
                 rows.append([name, f"{share:.0%}", *timed, f"**{ratio(found):.2f}**", *scans, len(found)])
-                profiles.append([name, f"{share:.0%}", *(page.number(median(found, stage)) for stage in ("rankless seconds", *STAGES))])
+                profiles.append(
+                    [name, f"{share:.0%}", *(page.number(median(found, what)) for what in ("rankless seconds", "fits", *STAGES))]
+                )
+                shorter.append([name, f"{share:.0%}", timed[0], *(_seconds(found, settings) for settings in peers.SHORTER)])
     columns = ["data", "hidden", "rankless", *AGAINST, "rankless over pyttb R=10"]
     page.write(
         "race",
@@ -67,6 +71,14 @@ def write(cells: Store) -> None:
         f"run with their defaults (BLAS on one thread; pyttb's L-BFGS-B at most {peers.LIMIT:.0f} processor seconds).",
         page.table([*columns, "over pyttb's scan", "over tensorly's scan", "repetitions"], rows),
         "## Where the time goes",
-        "Seconds of the automatic fit, all in all and by stage; medians. Drawn again with all entries, a mean of draws is refitted.",
-        page.table(["data", "hidden", "whole fit", *STAGES], profiles),
+        "Seconds of the automatic fit, all in all and by stage, and the fits it chooses among; medians. Drawn again with all entries, a "
+        "mean of draws is refitted.",
+        page.table(["data", "hidden", "whole fit", "fits", *STAGES], profiles),
+        "## Shorter by hand",
+        "Seconds, and NRMSE in parentheses, with settings that leave something out.",
+        page.table(["data", "hidden", "every default", *(f"`{settings}`" for settings in peers.SHORTER)], shorter),
     )
+
+
+def _seconds(found: list[dict[str, str]], method: str) -> str:
+    return f"{median(found, f'{method} seconds'):.3g} ({median(found, f'{method} nrmse'):.3f})"

@@ -52,8 +52,9 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         best of them [wolpert1992, breiman1996]; one may be a mean of draws from the posterior, as long as depth,
         penalty and max_rank are "auto". "auto" is up to 3. With 1 every component counts once.
     local : "auto" or None: what the components leave in close cells is added where that pays on held-out entries;
-        see `rankless.kriging`. Where whole fibres or runs of cells are missing, what slices say of each other is
-        added too, unless `n_fits` is 1; see `rankless.unfolding`. Neither is part of the model's components.
+        see `rankless.kriging`. Components that they stand for are left out where the answer is of fits alone. Where whole
+        fibres or runs of cells are missing, what slices say of each other is added too, unless `n_fits` is 1; see
+        `rankless.unfolding`. Neither is part of the model's components.
     value_transform : "auto", None, "sqrt" or "log": fit square roots or logarithms of counts and amounts, whose noise
         grows with their level; predictions come back in the data's units. "auto" tries one where no value
         is negative and the noise is seen to grow, and takes it where held-out entries are clearly better filled.
