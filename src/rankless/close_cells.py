@@ -16,7 +16,7 @@ from rankless.walks import HOPELESS, Search
 
 FEWEST, KEPT = 2, 0.9  # components at which thinning ends; share of them kept at each step
 PAYS = 0.95  # a score below this share of the other's, and fewer components pay: what close cells add was itself chosen on these entries
-MOST = 100_000  # entries above which fewer are not tried: close cells are asked at every step
+MOST = 50_000  # entries above which fewer are not tried: close cells are asked at every step
 
 
 def neighbours_of(hunt: Search, parts: list[Part]) -> tuple[Neighbours, np.ndarray] | None:
