@@ -170,7 +170,7 @@ def recommender(**how: bool) -> Iterator[Figure]:
     short = len(found) < len(ratings.SEEDS)
     for name, methods in (("cmfrec", ratings.CMFREC), ("SMURFF", ratings.SMURFF)):
         what = f"ratings like MovieLens 100K: RMSE over {name}'s at its best setting"
-        yield at_most(what, 1.0, ratings.over(cells, given, methods), found, enough=not short, digits=5)
+        yield at_most(what, 1.0, ratings.over(cells, given, methods), found, enough=not short, digits=4)
 
 
 def speed(**how: bool) -> Iterator[Figure]:
