@@ -58,9 +58,7 @@ def write(cells: Store) -> None:
                 timed = [_seconds(found, method) for method in ("rankless", *AGAINST)]
                 scans = [page.number(scan_ratio(found, peer)) for peer in SCANS]
                 rows.append([name, f"{share:.0%}", *timed, f"**{ratio(found):.2f}**", *scans, len(found)])
-                profiles.append(
-                    [name, f"{share:.0%}", *(page.number(median(found, what)) for what in ("rankless seconds", "fits", *STAGES))]
-                )
+                profiles.append([name, f"{share:.0%}", *(page.number(median(found, what)) for what in WHOLE + STAGES)])
                 shorter.append([name, f"{share:.0%}", timed[0], *(_seconds(found, settings) for settings in peers.SHORTER)])
     columns = ["data", "hidden", "rankless", *AGAINST, "rankless over pyttb R=10"]
     page.write(

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from rankless.cp_tensor import CPTensor
-from rankless.observations import Observations, slices_of
+from rankless.observations import Observations, slice_means, slices_of
 from rankless.scoring import Point, rmse_of, root_weights, score_of, score_residual
 
 MOST_FITS = 3  # fits blended, unless the user says otherwise
@@ -90,7 +90,7 @@ def _sure(before: np.ndarray, after: np.ndarray, best: Point, held: Observations
     """Whether squares of errors fall by many standard errors, those of each slice that has its own noise in its own units."""
     slices, count = slices_of(held.coords, held.shape, best.frame.mode)
     squares = before**2 * root_weights(held) ** 2
-    means = np.bincount(slices, squares, count) / np.maximum(np.bincount(slices, minlength=count), 1)
+    means = slice_means(squares, slices, count)
     falls = (squares - after**2 * root_weights(held) ** 2) / np.where(means > 0, means, 1.0)[slices]
     return float(falls.mean()) * np.sqrt(len(falls)) > SURE * float(falls.std())
 

@@ -19,16 +19,21 @@ PAYS = 0.95  # a score below this share of the other's, and fewer components pay
 MOST = 50_000  # entries above which fewer are not tried: close cells are asked at every step
 
 
-def neighbours_of(hunt: Search, parts: list[Part]) -> tuple[Neighbours, np.ndarray] | None:
-    """The neighbours that help a blend most on the held-out entries, and the errors then left; None where none pays."""
-    frame, train, held = parts[0].point.frame, hunt.train, hunt.held
+def neighbours_of(hunt: Search, parts: list[Part]) -> tuple[Neighbours | None, Point]:
+    """The neighbours that help a blend most on the held-out entries, None where none pays; and its point, with the errors then left."""
+    train, held, point = hunt.train, hunt.held, whole(parts, hunt.held)
+    frame = point.frame
     bare, bare_held = (part.with_values(part.values - frame.offset_at(part.coords)) for part in (train, held))
-    given = fitted(parts, train), bare_held.values - whole(parts, held).residual
+    given = fitted(parts, train), bare_held.values - point.residual
 
     def compute() -> Arrays:
         return to_arrays(choose(bare, given[0], bare_held, given[1], frame.mode))
 
-    return from_arrays(hunt.workers.recall("neighbours", (*given, frame.mode), compute), train.shape)
+    found = from_arrays(hunt.workers.recall("neighbours", (*given, frame.mode), compute), train.shape)
+    if found is None:
+        return None, point
+    neighbours, residual = found
+    return neighbours, replace(point, residual=residual, rmse=rmse_of(residual, held))
 
 
 def thinned(hunt: Search, parts: list[Part]) -> list[Part]:
@@ -58,9 +63,7 @@ class _Trial:
 
     @classmethod
     def of(cls, hunt: Search, parts: list[Part]) -> _Trial:
-        point, found = whole(parts, hunt.held), neighbours_of(hunt, parts)
-        if found is not None:
-            point = replace(point, residual=found[1], rmse=rmse_of(found[1], hunt.held))
+        point = neighbours_of(hunt, parts)[1]
         return cls(parts, point, score_residual(point.frame, point.residual, hunt.held))
 
 

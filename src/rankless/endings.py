@@ -180,10 +180,10 @@ def _mean_of_chains(
     how = {"noise": noise, "sweeps": sweeps, "kept": max(KEPT // chains, OF_CHAIN, COLUMNS // (chains * rank))}
     others = [next(hunt.streams) for _ in range(chains - 1)]
     starts = [(with_random(entries, empty(entries), rank, other), other) for other in others]
-    return _total(means_of_chains(entries, [(state, rng), *starts], hunt.workers, **how))
+    return _mean_of(means_of_chains(entries, [(state, rng), *starts], hunt.workers, **how))
 
 
-def _total(means: list[CPTensor]) -> CPTensor | None:
+def _mean_of(means: list[CPTensor]) -> CPTensor | None:
     """The mean of the means that are finite; None, with a warning, where there is none."""
     finite = [mean for mean in means if all(np.isfinite(factor).all() for factor in mean.factors)]
     if len(finite) < len(means):

@@ -22,7 +22,7 @@ import numpy as np
 from rankless.canonical import COUNTABLE, beside, numbers_of
 from rankless.checkpoint import Arrays
 from rankless.cp_tensor import CPTensor
-from rankless.observations import Observations, slices_of
+from rankless.observations import Observations, slice_means, slices_of
 
 WINDOW = 512  # cells of a group, at most
 WORK = 2e9  # multiply-adds of one pass over all groups, at most
@@ -183,7 +183,7 @@ class Neighbours:
     def given(self, obs: Observations, residual: np.ndarray) -> Kriging:
         """What to fill with, given the residuals seen at the entries of `obs`."""
         seen, slices, nuggets = Seen.of(self.groups, obs), self.groups.slices_at(obs.coords), self.correlation.nuggets
-        means = _slice_means(residual, slices, len(nuggets)) * np.isfinite(nuggets)
+        means = slice_means(residual, slices, len(nuggets)) * np.isfinite(nuggets)
         return Kriging(self, seen, (residual - means[slices])[seen.order], means)
 
 
@@ -217,10 +217,6 @@ class Kriging:
 def _noise(obs: Observations) -> np.ndarray:
     """Variance of each entry's noise, relative: the inverse of its own weight."""
     return np.ones(obs.size) if obs.weights is None else np.mean(obs.weights, dtype=np.float64) / obs.weights
-
-
-def _slice_means(values: np.ndarray, slices: np.ndarray, count: int) -> np.ndarray:
-    return np.bincount(slices, values, minlength=count) / np.maximum(np.bincount(slices, minlength=count), 1)
 
 
 def to_arrays(chosen: tuple[Neighbours, np.ndarray] | None) -> Arrays:
@@ -268,7 +264,7 @@ def choose(
     asked = Asked.of(seen, held.coords)
     (slices, count), slices_held = slices_of(train.coords, train.shape, mode), groups.slices_at(held.coords)
     both = np.stack([train.values, fitted]).astype(np.float64)
-    means = np.stack([_slice_means(v, slices, count) for v in both])
+    means = np.stack([slice_means(v, slices, count) for v in both])
     both = (both - means[:, slices])[:, seen.order]
     target, said = (np.stack([held.values, fitted_held]) - means[:, slices_held]).astype(np.float64)
     alone = held.values - fitted_held
@@ -347,5 +343,5 @@ def _close_modes(train: Observations, residual, held: Observations, residual_hel
 def _sizes(residual: np.ndarray, obs: Observations, mode: int | None) -> np.ndarray:
     """Root mean square of the residuals in each entry's slice, one number an entry."""
     slices, count = slices_of(obs.coords, obs.shape, mode)
-    size = np.sqrt(_slice_means(residual**2, slices, count))
+    size = np.sqrt(slice_means(residual**2, slices, count))
     return np.where(size > 0, size, 1.0)[slices]

@@ -301,6 +301,11 @@ def slices_of(coords: np.ndarray, shape: Sequence[int], mode: int | None) -> tup
     return (np.zeros(coords.shape[1], np.intp), 1) if mode is None else (coords[mode], shape[mode])
 
 
+def slice_means(values: np.ndarray, slices: np.ndarray, count: int) -> np.ndarray:
+    """The mean of `values` in each of `count` slices; 0 in one that has none."""
+    return np.bincount(slices, values, minlength=count) / np.maximum(np.bincount(slices, minlength=count), 1)
+
+
 # --- checks ---------------------------------------------------------------------------------------
 
 

@@ -149,7 +149,7 @@ def _found(hunt: Search, obs: Observations, train: Observations, holdout: float,
     found = Found(frame, fits, drawn, whole(parts, held), held, alone, led, parts, exact, gaps=gaps, path=hunt.path)
     if limits.local:
         hunt.tracker.stage("looking at close cells")
-        found = _with_neighbours(found, parts, obs, replace(hunt, train=train, held=held))
+        found = _with_neighbours(found, parts, obs, hunt)
     if gaps is None or across is None:
         return found
     if across.smooth is None:
@@ -246,12 +246,8 @@ def _fits_and_draws(parts: Sequence[Part], models: Sequence[CPTensor]) -> tuple[
 
 def _with_neighbours(found: Found, parts: list[Part], obs: Observations, hunt: Search) -> Found:
     """`found`, and what close cells add to it, where that pays on the held-out entries."""
-    chosen = close_cells.neighbours_of(hunt, parts)
-    if chosen is None:
-        return found
-    neighbours, residual = chosen
-    point = replace(found.point, residual=residual, rmse=rmse_of(residual, hunt.held))
-    return _next_to(replace(found, point=point), neighbours, obs)
+    neighbours, point = close_cells.neighbours_of(hunt, parts)
+    return found if neighbours is None else _next_to(replace(found, point=point), neighbours, obs)
 
 
 def _next_to(found: Found, neighbours: Neighbours, obs: Observations) -> Found:

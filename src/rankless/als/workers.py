@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cached_property
 from typing import Any
@@ -69,15 +69,7 @@ class Workers:
             for call in remaining:
                 function(*call)
 
-        futures = [self._pool.submit(take_blocks) for _ in range(min(self.n_jobs, len(calls)) - 1)]
-        try:
-            take_blocks()
-        except BaseException:  # ctrl-C: no thread takes another block, and none still writes when the arrays are looked at
-            deque(remaining, maxlen=0)
-            wait(futures)
-            raise
-        for future in futures:
-            future.result()
+        self._together(take_blocks, take_blocks, min(self.n_jobs, len(calls)), remaining)
 
     def each(self, function: Callable[[int, Workers], Any], count: int) -> list[Any]:
         """``function(i, workers)`` for every `i` below `count`: long tasks that need nothing of each other, side by side."""
@@ -92,17 +84,26 @@ class Workers:
                 share.close()
 
         others = _Others()
-        futures = [self._pool.submit(take_tasks, others) for _ in range(together - 1)]
+        self._together(lambda: take_tasks(self.tracker), lambda: take_tasks(others), together, remaining, others)
+        return results
+
+    def _together(self, here: Callable, there: Callable, count: int, remaining: Iterator, others: _Others | None = None) -> None:
+        """`here` on this thread and `there` on others, `count` in all: they take what `remaining` has.
+
+        Where one fails, or ctrl-C or a callback ends it, no thread takes another and `others` are told to end what they are at:
+        none still writes when the arrays are looked at.
+        """
+        futures = [self._pool.submit(there) for _ in range(count - 1)]
         try:
-            take_tasks(self.tracker)
+            here()
             for future in futures:
                 future.result()
-        except BaseException:  # ctrl-C, or a callback wants no more: the others end within a sweep
+        except BaseException:
             deque(remaining, maxlen=0)
-            others.over = True
+            if others is not None:
+                others.over = True
             wait(futures)
             raise
-        return results
 
     def recall(self, what: str, given: Iterable[Any], compute: Callable[[], Arrays]) -> Arrays:
         """``compute()``, long and repeatable given `given`; what a journal holds of it already is not computed again."""
