@@ -17,7 +17,7 @@ DEPTHS, SIZES = (0, 1, 2, 4), (20, 100, 500)
 ENGINE = (
     "src/rankless/dynamics/*.py",
     "src/rankless/depth.py",
-    "src/rankless/cp_tensor.py",
+    "src/rankless/tensors/cp_tensor.py",
     "src/rankless/figures/planted.py",
     "benchmarks/measures/dynamics.py",
 )

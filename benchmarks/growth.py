@@ -106,8 +106,8 @@ def picture(cells: Store, given: Store, path: Path = PICTURE) -> None:
     """Two panels, planted and real: ours flat, the peers' rising."""
     from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 
-    from rankless._files import write_beside
     from rankless.figures.look import COLORS, DASHES, MARKERS, house_style, panels, shade
+    from rankless.runtime.files import write_beside
 
     ours = [(cells, method(k), shade(at, len(DEPTHS)), "-", 2.4 - 0.5 * at, 6.5 - 1.4 * at) for at, k in enumerate(DEPTHS)]  # nested
     peers = [(given, name, COLORS[at], DASHES[dash], 1.2, 4.0) for name, at, dash in zip(PEERS, (1, 3), (1, 2), strict=True)]

@@ -12,7 +12,9 @@ from benchmarks.measures.losses import SETTINGS, Setting
 from benchmarks.store import Cell, Store, median, numbers
 
 SEEDS = range(5)
-SOURCES = tuple(f"src/rankless/{name}.py" for name in ("als/*", "cp_tensor", "effects", "general", "units", "walks"))
+SOURCES = tuple(
+    f"src/rankless/{name}.py" for name in ("als/*", "tensors/cp_tensor", "units/effects", "search/general", "units/link", "search/walk")
+)
 WORDS = {"deviance": "mean Poisson deviance", "log_loss": "log-loss", "error": "error", "match": "least factor match"}
 
 

@@ -14,37 +14,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 _LIBRARIES = ("numpy", "scipy", "numba", "scikit-learn", "pandas", "cmfrec", "smurff", "pyttb", "tensorly")
 # the files that make the numbers; a change of words elsewhere leaves finished cells valid
-_ENGINE = (
-    "als/*",
-    "blend",
-    "canonical",
-    "close_cells",
-    "completer",
-    "cp_tensor",
-    "depth",
-    "effects",
-    "endings",
-    "fitting",
-    "frame",
-    "gaps",
-    "judge",
-    "kriging",
-    "nuclear",
-    "observations",
-    "races",
-    "scoring",
-    "selection",
-    "smoothing",
-    "transforms",
-    "unfolding",
-    "walks",
+_SOURCES = (
+    "src/rankless/depth.py",
+    "src/rankless/engine.py",
+    "src/rankless/fitting.py",
+    *(f"src/rankless/{folder}/*.py" for folder in ("als", "answer", "experts", "holdout", "search", "units")),
+    *(f"src/rankless/tensors/{name}.py" for name in ("canonical", "cp_tensor", "observations")),
 )
-_SOURCES = tuple(f"src/rankless/{name}.py" for name in _ENGINE)
-_SWEEP = ("annealing", "cluster", "entries", "kernels", "modes", "normal", "rows", "settle", "solver", "sorting", "vectors", "workers")
+_SWEEP = ("annealing", "cluster", "entries", "kernels", "modes", "normal", "rows", "settle", "solver", "sorting", "vectors")
 SWEEPS = (
-    "src/rankless/canonical.py",
+    "src/rankless/tensors/canonical.py",
     "src/rankless/depth.py",
     *(f"src/rankless/als/{name}.py" for name in _SWEEP),
+    "src/rankless/runtime/workers.py",
 )  # what sweeps over squares hang on, and no search
 LARGE = (*_SOURCES, "src/rankless/large/*.py")
 

@@ -21,7 +21,7 @@ SOURCES = (
     "src/rankless/dynamics/*.py",
     *(f"src/rankless/figures/{name}.py" for name in (*NAMES, "outcome", "paths", "planted")),
     "src/rankless/depth.py",
-    "src/rankless/cp_tensor.py",
+    "src/rankless/tensors/cp_tensor.py",
 )
 SETTINGS = {"quick": "`rankless reproduce --quick`", "full": "`rankless reproduce`"}
 

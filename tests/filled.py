@@ -9,7 +9,7 @@ import numpy as np
 
 from rankless.completion import Completion
 from rankless.kinds import Roles, understand
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
 
 
 class Known:

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 
 from rankless.completion import Completion, complete
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 SENSORS = [HOSTILE, "<b>bold</b> & co", "a label that is far too long to be written below a bar", "plain"]

@@ -14,7 +14,7 @@ import pytest
 
 from rankless.completer import TensorCompleter
 from rankless.completion import complete
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
 
 GOOD = np.outer(np.arange(1.0, 7.0), np.arange(1.0, 6.0))
 X, Y = np.argwhere(GOOD > 0), GOOD.ravel()

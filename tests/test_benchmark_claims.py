@@ -10,7 +10,7 @@ from benchmarks.measures import growth as growth_measures
 from benchmarks.measures import ratings as rating_measures
 from benchmarks.store import Store, peers_store
 
-from rankless.cp_tensor import CPTensor
+from rankless.tensors.cp_tensor import CPTensor
 
 
 def unfolding_ranks(array):

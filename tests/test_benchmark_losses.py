@@ -8,7 +8,7 @@ from benchmarks import losses, page, store
 from benchmarks.measures import losses as measures
 from scipy.special import xlogy
 
-from rankless.cp_tensor import CPTensor
+from rankless.tensors.cp_tensor import CPTensor
 
 
 def test_scores_are_those_written_out_anew():

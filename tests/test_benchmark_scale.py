@@ -28,7 +28,7 @@ def test_what_a_cluster_moves_is_what_the_model_says():
     from rankless.als.entries import Entries
     from rankless.als.settle import settle
     from rankless.als.solver import sweep
-    from rankless.als.workers import Workers
+    from rankless.runtime.workers import Workers
 
     with (
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0", silence_logs=50) as cluster,

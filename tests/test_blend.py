@@ -11,10 +11,10 @@ from scipy.optimize import nnls
 from rankless.als.annealing import empty, with_random
 from rankless.als.entries import Entries
 from rankless.als.solver import Problem, State
-from rankless.blend import KEPT, Part, Pool, blend, in_shares, total, whole
-from rankless.frame import Frame
-from rankless.observations import Observations
-from rankless.scoring import Point, score_residual, scored
+from rankless.answer.stack import KEPT, Part, Pool, blend, in_shares, total, whole
+from rankless.holdout.scoring import Point, score_residual, scored
+from rankless.tensors.observations import Observations
+from rankless.units.frame import Frame
 
 SHAPE = (12, 10, 4)
 RNG = np.random.default_rng(0)

@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 
 from planted import planted
-from rankless import TensorCompleter, checkpoint, complete
-from rankless.als.workers import Workers
-from rankless.checkpoint import Journal
-from rankless.kriging import Correlation, Groups, Neighbours, from_arrays, to_arrays
-from rankless.observations import Observations
-from rankless.progress import Progress
+from rankless import TensorCompleter, complete
+from rankless.experts.neighbours import Correlation, Groups, Neighbours, from_arrays, to_arrays
+from rankless.runtime import journal as checkpoint
+from rankless.runtime.journal import Journal
+from rankless.runtime.progress import Progress
+from rankless.runtime.workers import Workers
+from rankless.tensors.observations import Observations
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 SETTINGS = {"depth": 0.0, "noise": None, "value_transform": None, "random_state": 0}

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from planted import hidden_error, planted
-from rankless import close_cells
 from rankless.completer import TensorCompleter
+from rankless.experts import close_cells
 
 SHAPE, ALONG = (100, 12, 6), 0.95
 

@@ -17,8 +17,8 @@ from planted import hidden_error, planted
 from rankless import completion
 from rankless.completer import TensorCompleter
 from rankless.completion import Completion, complete
-from rankless.cp_tensor import CPTensor
-from rankless.observations import Observations
+from rankless.tensors.cp_tensor import CPTensor
+from rankless.tensors.observations import Observations
 
 TRUTH, SEEN = planted((10, 9, 8), rank=2, share=0.6)
 OBS = Observations.from_array(SEEN)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rankless.cp_tensor import CPTensor
+from rankless.tensors.cp_tensor import CPTensor
 
 
 @st.composite
@@ -48,7 +48,7 @@ def test_values_do_not_depend_on_how_many_are_asked_for_at_once(monkeypatch, ran
     indices = np.argwhere(np.ones(model.shape))
     whole = model.at(indices).tobytes()
     for at_once in (1, 7 * rank, 100 * rank + 1):
-        monkeypatch.setattr("rankless.cp_tensor._AT_ONCE", at_once)
+        monkeypatch.setattr("rankless.tensors.cp_tensor._AT_ONCE", at_once)
         assert model.at(indices).tobytes() == whole
 
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from rankless import demo
 from rankless.completion import complete
-from rankless.cp_tensor import CPTensor
 from rankless.demo import weather, words
 from rankless.kinds.standard import Standard
-from rankless.observations import Observations
+from rankless.tensors.cp_tensor import CPTensor
+from rankless.tensors.observations import Observations
 
 AIRPORTS = ["EWR", "JFK", "LGA"]
 VARIABLES = ["temp", "dewp", "pressure"]

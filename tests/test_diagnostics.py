@@ -12,9 +12,9 @@ import pytest
 from planted import planted
 from rankless import dynamics as dyn
 from rankless.completion import Completion, complete
-from rankless.cp_tensor import CPTensor
-from rankless.diagnostics import components, congruences, in_words, seen_energy, slices, spread
-from rankless.observations import Observations
+from rankless.tensors.cp_tensor import CPTensor
+from rankless.tensors.observations import Observations
+from rankless.trust.diagnostics import components, congruences, in_words, seen_energy, slices, spread
 
 FAST: dict[str, Any] = {"depth": 0.0, "penalty": 0.3, "effects": False, "noise": None, "local": None, "random_state": 0}
 BLOCK = np.s_[4, 2:5, 1:4]  # a sub-block of a slice in which nothing is seen

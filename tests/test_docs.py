@@ -104,14 +104,14 @@ def public() -> list[str]:
     names = []
     for module in ("rankless", "rankless.als", "rankless.dynamics", "rankless.large", "rankless.figures"):
         names += [f"{module}.{name}" for name in import_module(module).__all__ if name not in ("NAMES",)]
-    for module in ("rankless.plots", "rankless.progress"):
+    for module in ("rankless.plots", "rankless.runtime.progress"):
         found = import_module(module)
         own = [name for name, one in vars(found).items() if callable(one) and getattr(one, "__module__", "") == module]
         names += [f"{module}.{name}" for name in own if not name.startswith("_") and name not in WITHIN]
     return names
 
 
-WITHIN = {"Tracker", "Ended", "shown"}  # of rankless.progress: what long work calls, not who waits for it
+WITHIN = {"Tracker", "Ended", "shown"}  # of rankless.runtime.progress: what long work calls, not who waits for it
 
 
 @pytest.mark.parametrize("public_name", public())

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rankless.effects import MainEffects
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
+from rankless.units.effects import MainEffects
 
 
 def additive(shape, seed: int, *, noise: float = 1.0, share: float = 1.0) -> Observations:

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rankless import endings
-from rankless.als.workers import Workers
 from rankless.completer import TensorCompleter
-from rankless.endings import DRAWN_MOST, DRAWS, _sweeps_of
-from rankless.observations import Observations
-from rankless.walks import Limits, Search
+from rankless.runtime.workers import Workers
+from rankless.search import refine as endings
+from rankless.search.refine import DRAWN_MOST, DRAWS, _sweeps_of
+from rankless.search.walk import Limits, Search
+from rankless.tensors.observations import Observations
 
 
 def ratings(seed: int) -> tuple[np.ndarray, np.ndarray]:

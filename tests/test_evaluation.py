@@ -16,7 +16,7 @@ from planted import planted
 from rankless.als.losses import Huber
 from rankless.cli import app
 from rankless.evaluation import INSIDE, LEAST, deviance, evaluate
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
 
 SHAPE = (16, 14, 12)
 

@@ -13,9 +13,9 @@ from torture import child, files
 from typer.testing import CliRunner
 
 from rankless import io
-from rankless._files import PARTIAL, check_writable, write_beside
-from rankless.checkpoint import Journal
 from rankless.cli import app
+from rankless.runtime.files import PARTIAL, check_writable, write_beside
+from rankless.runtime.journal import Journal
 
 
 def full_disk(*_, **__):

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from rankless import _files
-from rankless._files import folder_beside, write_beside
+from rankless.runtime import files as _files
+from rankless.runtime.files import folder_beside, write_beside
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(_files.__file__).parent.parent)}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(_files.__file__).parents[2])}
 
 
 def test_the_file_appears_only_at_the_end(tmp_path):
@@ -75,7 +75,7 @@ def test_a_folder_is_replaced_as_a_whole_or_stays(tmp_path, monkeypatch, at_once
 WRITER = """
 import sys, time
 from pathlib import Path
-from rankless._files import {how}
+from rankless.runtime.files import {how}
 with {how}(sys.argv[1]) as new:
     {begin}
     print("begun", flush=True)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rankless.cp_tensor import CPTensor
-from rankless.frame import Frame
-from rankless.observations import Observations
+from rankless.tensors.cp_tensor import CPTensor
+from rankless.tensors.observations import Observations
+from rankless.units.frame import Frame
 
 
 @st.composite

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rankless.gaps import Gaps
-from rankless.observations import Observations
+from rankless.holdout.gaps import Gaps
+from rankless.tensors.observations import Observations
 
 SHAPE = (20, 40, 6)
 

@@ -11,15 +11,15 @@ from scipy.special import expit, xlogy
 from typer.testing import CliRunner
 
 from planted import hidden_error, planted
-from rankless.checkpoint import Journal
+from rankless.answer.intervals import _among
 from rankless.cli import app
 from rankless.completer import TensorCompleter
 from rankless.completion import Completion, complete
-from rankless.cp_tensor import CPTensor
-from rankless.general import Found
-from rankless.intervals import _among
-from rankless.progress import Progress
-from rankless.transforms import Transform
+from rankless.runtime.journal import Journal
+from rankless.runtime.progress import Progress
+from rankless.search.general import Found
+from rankless.tensors.cp_tensor import CPTensor
+from rankless.units.transform import Transform
 
 SHAPE = (18, 16, 14)
 WIDE, SEEDS = (24, 20, 16), 16

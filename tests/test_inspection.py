@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from rankless import inspection
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
+from rankless.trust import inspection
 
 arrays = hnp.arrays(
     np.float64,

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from planted import planted
-from rankless import Observations, TensorCompleter, complete, intervals
-from rankless.difficulty import Difficulty, features
-from rankless.intervals import Calibration, TooFew, _among, again, quantile
+from rankless import Observations, TensorCompleter, complete
+from rankless.answer import intervals
+from rankless.answer.difficulty import Difficulty, features
+from rankless.answer.intervals import Calibration, TooFew, _among, quantile
+from rankless.engine import Found
 
 FAST = {"depth": 1.0, "penalty": 1.0, "effects": False, "noise": None, "local": None, "value_transform": None, "random_state": 0}
 SHAPE = (24, 20, 16)
@@ -56,7 +58,8 @@ def test_calibration_entries_chose_nothing_and_taught_nothing_and_leave_nearly_a
     est = TensorCompleter(**FAST).fit(seen)
     before = est.predict(np.argwhere(np.isnan(seen)))
     fitted = []
-    monkeypatch.setattr(intervals, "again", lambda found, rest, *how: fitted.append(rest) or again(found, rest, *how))
+    again = Found.again
+    monkeypatch.setattr(Found, "again", lambda found, rest, *how: fitted.append(rest) or again(found, rest, *how))
     calibration, answer = est.calibration(), est._answer
     assert calibration is not None and answer is not None
     obs, used = answer.near_one, np.zeros(answer.near_one.size, dtype=bool)

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 from rankless import io
 from rankless.io import arrays, npy, tables
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
 
 HAS_PYARROW = importlib.util.find_spec("pyarrow") is not None
 TABLE_SUFFIXES = [".csv", pytest.param(".parquet", marks=pytest.mark.skipif(not HAS_PYARROW, reason="pyarrow is not installed"))]

@@ -10,7 +10,7 @@ import pytest
 
 from filled import filled_by, labels_of
 from rankless import io
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
 
 pytest.importorskip("xarray")
 pytest.importorskip("zarr")

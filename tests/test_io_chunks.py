@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import rankless
 from rankless.als.entries import Entries
 from rankless.io.chunks import Scan, cells, scan
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
 
 
 def whole(scanned: Scan) -> Observations:

@@ -17,7 +17,7 @@ from scipy.io import loadmat, savemat
 from filled import filled_by, labels_of
 from labelled_data import holed, shapes
 from rankless import io
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
 
 
 def save_73(path: Path, **arrays) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 import rankless
 from planted import hidden_error, planted
-from rankless.kriging import Correlation, Groups, Neighbours, _tables, choose
-from rankless.observations import Observations
+from rankless.experts.neighbours import Correlation, Groups, Neighbours, _tables, choose
+from rankless.tensors.observations import Observations
 
 SHAPE = (5, 4, 12, 3)
 RNG = np.random.default_rng(0)

@@ -9,9 +9,9 @@ import pytest
 from torture.limits import LIMITS, ROUNDING, border, examine, falls, usual
 
 from rankless import als, complete
-from rankless.cp_tensor import CPTensor
-from rankless.diagnostics import of_values, wild
-from rankless.observations import Observations
+from rankless.tensors.cp_tensor import CPTensor
+from rankless.tensors.observations import Observations
+from rankless.trust.diagnostics import of_values, wild
 
 QUICK: dict[str, Any] = {"depth": 0.0, "penalty": 0.3, "n_fits": 1, "noise": None, "local": None, "value_transform": None}
 

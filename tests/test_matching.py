@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rankless
-from rankless.cp_tensor import CPTensor
-from rankless.matching import aligned, match
+from rankless.tensors.cp_tensor import CPTensor
+from rankless.trust.matching import aligned, match
 
 seeds = st.integers(0, 2**32 - 1)
 

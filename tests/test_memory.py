@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rankless import TensorCompleter, _memory
+from rankless import TensorCompleter
+from rankless.runtime import memory as _memory
 
 
 def test_a_tensor_larger_than_any_machine_is_refused_with_its_size():
@@ -77,14 +78,15 @@ def test_the_limit_of_a_container_is_found(tmp_path, groups, files, limit):
 
 
 def child(code: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(Path(_memory.__file__).parent.parent)}
+    environment = {**os.environ, "PYTHONPATH": str(Path(_memory.__file__).parents[2])}
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
 
 
 SETUP = """
 import numpy as np, re
 import rankless
-from rankless import TensorCompleter, _memory
+from rankless import TensorCompleter
+from rankless.runtime import memory as _memory
 rng = np.random.default_rng(0)
 small, shape = rng.normal(size=(9, 8, 7)), (80, 60, 50)
 settings = {"random_state": 0, "max_rank": 5, "depth": 0.0}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from planted import planted
-from rankless import nuclear
+from rankless.experts import nuclear
 
 RNG = np.random.default_rng(0)
 

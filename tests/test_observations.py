@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from rankless.canonical import lexicographic
-from rankless.observations import Observations
+from rankless.tensors.canonical import lexicographic
+from rankless.tensors.observations import Observations
 
 shapes = hnp.array_shapes(min_dims=2, max_dims=5, max_side=5)
 numbers = st.floats(-1e6, 1e6)

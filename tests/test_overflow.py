@@ -11,8 +11,8 @@ from rankless.als import gibbs, settle, solver
 from rankless.als.annealing import empty, with_random
 from rankless.als.entries import Entries
 from rankless.als.solver import Problem
-from rankless.als.workers import Workers
-from rankless.observations import Observations
+from rankless.runtime.workers import Workers
+from rankless.tensors.observations import Observations
 
 TRUTH, SEEN = planted((15, 12, 10), rank=2, share=0.5)
 

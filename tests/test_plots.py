@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from pages import DAYS, SENSORS, finished, observations
 from rankless import plots
-from rankless.cp_tensor import CPTensor
-from rankless.observations import Observations
+from rankless.tensors.cp_tensor import CPTensor
+from rankless.tensors.observations import Observations
 from rankless.views.components import Components
 from test_views import stand_in
 

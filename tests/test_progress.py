@@ -18,11 +18,12 @@ import numpy as np
 import pytest
 
 from planted import planted
-from rankless import als, complete, progress
+from rankless import als, complete
 from rankless.completer import TensorCompleter
 from rankless.evaluation import evaluate
-from rankless.observations import Observations
-from rankless.progress import Progress, Tracker, shown
+from rankless.runtime import progress
+from rankless.runtime.progress import Progress, Tracker, shown
+from rankless.tensors.observations import Observations
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 TRUTH, SEEN = planted((10, 9, 8), rank=2, share=0.6, noise=0.3)

@@ -17,11 +17,11 @@ from matplotlib.figure import Figure
 import rankless
 from pages import HOSTILE, SENSORS, finished, observations
 from rankless import plots
-from rankless.cp_tensor import CPTensor
-from rankless.observations import Observations
 from rankless.report.page import page
 from rankless.report.profile import BARS, largest, profile
 from rankless.report.traces import POINTS, shortened, thinned
+from rankless.tensors.cp_tensor import CPTensor
+from rankless.tensors.observations import Observations
 from rankless.views.axes import axis_of
 from test_views import stand_in
 

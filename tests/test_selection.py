@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 
 from planted import hidden_error, planted
-from rankless import als, endings, walks
+from rankless import als
 from rankless.als import modes as modes_module
-from rankless.als import workers as workers_module
-from rankless.als.workers import Workers
-from rankless.observations import Observations
-from rankless.progress import Callback, Tracker
-from rankless.selection import Found, search
-from rankless.walks import DEPTHS, Limits
+from rankless.engine import Found, search
+from rankless.runtime import workers as workers_module
+from rankless.runtime.progress import Callback, Tracker
+from rankless.runtime.workers import Workers
+from rankless.search import refine as endings
+from rankless.search import walk as walks
+from rankless.search.walk import DEPTHS, Limits
+from rankless.tensors.observations import Observations
 
 COLUMNS = {"start", "depth", "penalty", "effects", "noise", "rank", "holdout_rmse", "sweeps", "seconds"}
 

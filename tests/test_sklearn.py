@@ -27,7 +27,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from planted import planted
 from rankless.completer import TensorCompleter
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
 
 TRUTH, SEEN = planted((8, 7, 6), rank=2, share=0.7)
 OBS = Observations.from_array(SEEN)

@@ -17,11 +17,12 @@ from rankless.als.entries import Entries
 from rankless.als.solver import Problem
 from rankless.completer import TensorCompleter
 from rankless.completion import complete
-from rankless.cp_tensor import CPTensor
-from rankless.frame import Frame
-from rankless.observations import Observations
-from rankless.scoring import scored
-from rankless.transforms import TOP, Noise, Transform, amounts
+from rankless.holdout.scoring import scored
+from rankless.search.level_noise import Noise, amounts
+from rankless.tensors.cp_tensor import CPTensor
+from rankless.tensors.observations import Observations
+from rankless.units.frame import Frame
+from rankless.units.transform import TOP, Transform
 
 SHAPE = (24, 20, 16)
 FAST: dict[str, Any] = {"depth": 0.0, "penalty": 0.3, "effects": False, "noise": None, "n_fits": 1, "random_state": 0}

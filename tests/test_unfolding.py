@@ -7,11 +7,11 @@ import pytest
 
 import rankless
 from planted import hidden_error, planted
-from rankless.gaps import Gaps
-from rankless.judge import BEND, Judge
-from rankless.kriging import Correlation, Groups, Neighbours
-from rankless.observations import Observations
-from rankless.unfolding import NOISE, Choice, Normal, Unfolding, from_arrays, to_arrays
+from rankless.experts.neighbours import Correlation, Groups, Neighbours
+from rankless.experts.slices import NOISE, Choice, Normal, Unfolding, from_arrays, to_arrays
+from rankless.holdout.gaps import Gaps
+from rankless.holdout.judge import BEND, Judge
+from rankless.tensors.observations import Observations
 
 RNG = np.random.default_rng(0)
 

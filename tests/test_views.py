@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pages import DAYS, HOSTILE, finished, observations
-from rankless.cp_tensor import CPTensor
-from rankless.observations import Observations
+from rankless.tensors.cp_tensor import CPTensor
+from rankless.tensors.observations import Observations
 from rankless.views.axes import axes_of, axis_of, longest
 from rankless.views.components import Components, is_smooth
 from rankless.views.coverage import gap_length, pattern, run_length, slice_shares

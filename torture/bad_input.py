@@ -15,9 +15,9 @@ SOURCES = (
     "torture/zoo.py",
     "torture/zoo_stores.py",
     "src/rankless/io/*.py",
-    "src/rankless/observations.py",
-    "src/rankless/canonical.py",
-    "src/rankless/cli.py",
+    "src/rankless/tensors/observations.py",
+    "src/rankless/tensors/canonical.py",
+    "src/rankless/cli/*.py",
 )
 COMMANDS = {"inspect": (), "complete": ("-o", "out.npy", "--quiet"), "evaluate": ("--quiet",)}
 

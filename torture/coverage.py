@@ -24,7 +24,7 @@ REAL = tuple((name, 0.8) for name in data.NAMES)
 SHAPE, RANK, HIDDEN, NOISE = (50, 40, 30), 5, 0.8, 0.3
 FEW = (12, 10, 8), 2, 0.6, NOISE  # shape, rank, share hidden, noise: 384 entries
 KINDS = ("gaussian", "heavy-tailed", "slice-dependent")
-SOURCES = ("src/rankless/intervals.py", "src/rankless/difficulty.py")
+SOURCES = ("src/rankless/answer/intervals.py", "src/rankless/answer/difficulty.py")
 
 
 def store(**how):

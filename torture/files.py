@@ -23,13 +23,20 @@ from pathlib import Path
 
 import numpy as np
 
-from rankless import checkpoint, io
-from rankless._files import PARTIAL
+from rankless import io
+from rankless.runtime import journal as checkpoint
+from rankless.runtime.files import PARTIAL
 from torture import child, record
 from torture.judge import LONGEST
 from torture.writers import WRITERS, contents, exact, holed
 
-SOURCES = ("torture/writers.py", "src/rankless/io/*.py", "src/rankless/_files.py", "src/rankless/checkpoint.py", "src/rankless/recovery.py")
+SOURCES = (
+    "torture/writers.py",
+    "src/rankless/io/*.py",
+    "src/rankless/runtime/files.py",
+    "src/rankless/runtime/journal.py",
+    "src/rankless/cli/interrupted.py",
+)
 FULL_AT = (0.0, 1e-4, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)  # shares of the new file that the disk still takes, one byte short of all
 MOMENTS = 8  # calls to the system, of those a writer makes, at which its folder goes
 KILLS = 6  # a writer

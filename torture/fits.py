@@ -18,7 +18,7 @@ import numpy as np
 
 from torture import child, record
 
-SOURCES = ("src/rankless/*.py", "src/rankless/als/*.py", "src/rankless/io/*.py")
+SOURCES = ("src/rankless/**/*.py", "src/rankless/als/*.py", "src/rankless/io/*.py")
 SHAPE = (40, 30, 25)
 LIMITS = (2, 8, 24, 48, 64, 72, 80, 96, 128, 192, 256, 512)  # MiB more than the process has when the command begins
 BREAKS = 30

@@ -17,7 +17,7 @@ from torture.record import Outcome
 INSTRUMENTED = [
     "rankless.io",
     "rankless.kinds",
-    "rankless.observations",
+    "rankless.tensors.observations",
     "scipy.io",
     "h5netcdf",
     "xarray.backends",

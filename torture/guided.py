@@ -19,7 +19,7 @@ from torture.seeds import MODEL, seeds
 SUFFIXES = (".npy", ".npz", ".mat", ".nc", ".parquet", MODEL)
 SECONDS = 60  # a format
 SOURCES = tuple(f"torture/{name}.py" for name in ("fuzzer", "judge", "seeds")) + tuple(
-    f"src/rankless/{name}.py" for name in ("io/*", "observations", "canonical", "cp_tensor", "large/answer")
+    f"src/rankless/{name}.py" for name in ("io/*", "tensors/observations", "tensors/canonical", "tensors/cp_tensor", "large/answer")
 )
 KEPT = ROOT / "out" / "fuzz"  # what ended a process stays here
 LIMITS = ("-timeout=20", "-rss_limit_mb=3000", "-max_len=20000", "-len_control=0")

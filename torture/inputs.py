@@ -15,7 +15,7 @@ from torture.seeds import roles, suffixes
 from torture.writers import write_file
 
 SOURCES = tuple(f"torture/{name}.py" for name in ("judge", "seeds", "writers")) + tuple(
-    f"src/rankless/{name}.py" for name in ("io/*", "observations", "canonical")
+    f"src/rankless/{name}.py" for name in ("io/*", "tensors/observations", "tensors/canonical")
 )
 READS = 40  # a format
 HOW = "sound entries, or one sentence"

@@ -23,7 +23,9 @@ from benchmarks.measures import data
 
 from torture import record
 
-SOURCES = tuple(f"src/rankless/{name}.py" for name in ("checkpoint", "cli", "recovery", "als/workers", "als/settle", "als/gibbs"))
+SOURCES = tuple(
+    f"src/rankless/{name}.py" for name in ("runtime/journal", "cli/*", "cli/interrupted", "runtime/workers", "als/settle", "als/gibbs")
+)
 YEARS = 3
 KILLS, STOPS = 50, 10
 # jobs in the background of a shell begin deaf to ctrl-C

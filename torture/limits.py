@@ -20,7 +20,7 @@ from torture import record
 SEEDS = 3
 ROUNDING = 1e-14  # share by which an objective may seem to rise
 UNITS = 2.0**20  # a power of two: in other units every bit is the same
-SOURCES = ("src/rankless/*.py", "src/rankless/als/*.py")
+SOURCES = ("src/rankless/**/*.py", "src/rankless/als/*.py")
 SHAPE = (10, 9, 8)
 
 

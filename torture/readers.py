@@ -13,7 +13,7 @@ from torture.mutate import damaged
 from torture.seeds import Seed, seeds, targets
 
 SOURCES = tuple(f"torture/{name}.py" for name in ("judge", "mutate", "seeds", "swapped")) + tuple(
-    f"src/rankless/{name}.py" for name in ("io/*", "observations", "canonical", "cp_tensor", "large/answer")
+    f"src/rankless/{name}.py" for name in ("io/*", "tensors/observations", "tensors/canonical", "tensors/cp_tensor", "large/answer")
 )
 COUNT = 200  # a format
 SEED = 0

@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from rankless import CPTensor, Observations, complete, io
-from rankless.effects import MainEffects
 from rankless.large import LargeCompletion
+from rankless.units.effects import MainEffects
 from torture.zoo import archive
 
 Seed = dict[str, bytes]

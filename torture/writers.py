@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from rankless import complete, io
-from rankless._files import PARTIAL
 from rankless.completion import Completion
+from rankless.runtime.files import PARTIAL
 
 if TYPE_CHECKING:
     from rankless.large.answer import LargeCompletion

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.measures import data
 from rankless.completion import complete
-from rankless.progress import Progress
+from rankless.runtime.progress import Progress
 
 STAGES = ("growing", "pruning", "refining", "drawing", "refitting")  # what the search says first of each stage that takes long
 

@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.measures import peers
 from rankless import als
 from rankless.completion import complete
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
 
 SIZE, RANK, CORE = 100, 16, 4
 KINDS = ("CP", "Tucker")

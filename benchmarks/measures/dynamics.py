@@ -169,7 +169,7 @@ FRESH = """
 import time
 import numpy as np
 from rankless import dynamics as dyn
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
 rng = np.random.default_rng(0)
 problem = dyn.Problem(Observations.from_array(np.where(rng.random((20, 20, 20)) < 0.2, rng.normal(size=(20, 20, 20)), np.nan)))
 for depth in (1.0, 2.0):

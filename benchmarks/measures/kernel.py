@@ -14,8 +14,8 @@ import numpy as np
 from rankless.als.annealing import empty, with_random
 from rankless.als.entries import Entries
 from rankless.als.solver import Problem, State, sweep, update_mode
-from rankless.als.workers import Workers
-from rankless.observations import Observations
+from rankless.runtime.workers import Workers
+from rankless.tensors.observations import Observations
 
 PLAIN = Problem(depth=0.0, penalty=1.0)
 DGEMM = 3000  # rows of the square product that stands for the machine

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rankless.completion import complete
-from rankless.cp_tensor import CPTensor
+from rankless.tensors.cp_tensor import CPTensor
 
 SHAPE, RANK, HIDDEN = (30, 25, 20), 3, 0.6
 LEVEL, STEEP, TRIALS = 0.5, 3.0, 10  # of log means; of log odds; of a share

@@ -21,8 +21,8 @@ from rankless.als.annealing import empty, with_random
 from rankless.als.entries import Entries
 from rankless.als.settle import settle
 from rankless.als.solver import Problem
-from rankless.als.workers import Workers
-from rankless.observations import Observations
+from rankless.runtime.workers import Workers
+from rankless.tensors.observations import Observations
 
 RANK, SWEEPS, PENALTY = 32, 10, 12.0  # the penalty is near the best for these data, for all
 TRUE_RANK, NOISE = 10, 0.5  # of a matrix of unit deviation

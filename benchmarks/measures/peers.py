@@ -20,8 +20,8 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.measures import admm, data, unfolded
 from benchmarks.measures.accuracy import STAGES, Profile, automatic, nrmse
-from rankless.effects import MainEffects
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
+from rankless.units.effects import MainEffects
 
 RANKS = (3, 10, 30)
 LIMIT = 60.0  # processor seconds for one fit of pyttb
@@ -119,7 +119,7 @@ _NOISES = {  # SMURFF's default; its other one, as it is, and free to fall where
 _ADMM = ("benchmarks/measures/admm.py",)
 PEERS = (  # the cheap ones first
     _peer("mean", "numpy", mean, {"": {}}),
-    _peer("main effects", ("src/rankless/effects.py",), main_effects, {"": {}}),
+    _peer("main effects", ("src/rankless/units/effects.py",), main_effects, {"": {}}),
     _peer("tensorly", "tensorly", tensorly, _BY_RANK, "R=10"),
     _peer(
         "cmfrec",

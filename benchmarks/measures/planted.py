@@ -10,10 +10,10 @@ import numpy as np
 from rankless.als.entries import Entries
 from rankless.als.settle import settle
 from rankless.als.solver import Problem, State
-from rankless.als.workers import Workers
 from rankless.completion import complete
-from rankless.cp_tensor import CPTensor
-from rankless.observations import Observations
+from rankless.runtime.workers import Workers
+from rankless.tensors.cp_tensor import CPTensor
+from rankless.tensors.observations import Observations
 
 NOISE = 0.1  # of the tensor's standard deviation
 SLACK = 1.05  # error over the oracle's that still counts as recovered

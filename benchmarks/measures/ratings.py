@@ -19,8 +19,8 @@ from functools import cache, partial
 import numpy as np
 
 from rankless.completer import TensorCompleter
-from rankless.effects import MainEffects
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
+from rankless.units.effects import MainEffects
 
 USERS, ITEMS, RATINGS, TESTED = 943, 1682, 100_000, 0.1
 LEAST, MOST = 1.0, 5.0

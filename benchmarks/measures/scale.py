@@ -19,9 +19,9 @@ from rankless.als.annealing import empty, with_random
 from rankless.als.entries import Chunks, Entries
 from rankless.als.settle import settle
 from rankless.als.solver import Problem, State, sweep
-from rankless.als.workers import Workers
 from rankless.io.chunks import Scan
 from rankless.large import complete
+from rankless.runtime.workers import Workers
 
 SHAPE = (1_000_000, 100_000, 1000)
 COUNTS = (1_000_000, 10_000_000, 100_000_000)

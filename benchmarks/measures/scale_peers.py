@@ -16,10 +16,10 @@ from benchmarks.measures.scale import NOISE, RANK, Ratings, made, truth
 from rankless.als.annealing import empty, with_random
 from rankless.als.entries import Chunks, Entries
 from rankless.als.solver import Problem, sweep
-from rankless.als.workers import Workers
 from rankless.io.chunks import ROWS
 from rankless.large import complete
-from rankless.observations import Observations
+from rankless.runtime.workers import Workers
+from rankless.tensors.observations import Observations
 
 CASES = {
     "matrix, 10 M": (10_000_000, (200_000, 50_000, 1)),

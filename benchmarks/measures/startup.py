@@ -16,7 +16,7 @@ NUMPY = "import numpy"
 TINY_SOLVE = """
 import numpy as np
 from rankless import als
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
 array = np.outer(np.arange(1.0, 6.0), [1.0, -1.0, 2.0, 0.5])
 array[0, 0] = np.nan
 fit = als.solve(Observations.from_array(array), max_rank=3, random_state=0)

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rankless.completer import TensorCompleter
     from rankless.completion import Completion, complete
-    from rankless.cp_tensor import CPTensor
     from rankless.io import read
-    from rankless.matching import match
-    from rankless.observations import Observations
+    from rankless.tensors.cp_tensor import CPTensor
+    from rankless.tensors.observations import Observations
+    from rankless.trust.matching import match
 
 __version__ = "0.1.0"
 
@@ -28,10 +28,10 @@ _HOMES = {
     "complete": "rankless.completion",
     "Completion": "rankless.completion",
     "TensorCompleter": "rankless.completer",
-    "Observations": "rankless.observations",
-    "CPTensor": "rankless.cp_tensor",
+    "Observations": "rankless.tensors.observations",
+    "CPTensor": "rankless.tensors.cp_tensor",
     "read": "rankless.io",
-    "match": "rankless.matching",
+    "match": "rankless.trust.matching",
 }
 
 __all__ = ["CPTensor", "Completion", "Observations", "TensorCompleter", "complete", "match", "read"]

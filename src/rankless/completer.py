@@ -12,23 +12,24 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from rankless._memory import check_fit
-from rankless.als.workers import Workers
-from rankless.answer import Answer
-from rankless.canonical import Duplicates, check_indices
-from rankless.checkpoint import Journal, digest, machine, opened
-from rankless.cp_tensor import CPTensor
-from rankless.diagnostics import counted, labels_of, wild
-from rankless.effects import MainEffects
+from rankless.answer.intervals import Calibration, check_coverage
 from rankless.fitting import Fit
-from rankless.general import search as search_general
-from rankless.intervals import Calibration, check_coverage
-from rankless.observations import Observations
-from rankless.options import limits_of, signs_in
-from rankless.progress import Callback, Tracker, log, shown
-from rankless.scoring import rmse_of
-from rankless.transforms import Transform, check_transform
-from rankless.walks import Limits, streams_of
+from rankless.holdout.split import streams_of
+from rankless.runtime.journal import Journal, digest, machine, opened
+from rankless.runtime.memory import check_fit
+from rankless.runtime.progress import Callback, Tracker, log, shown
+from rankless.runtime.workers import Workers
+from rankless.search.asked import limits_of, signs_in
+from rankless.search.general import search as search_general
+from rankless.search.general_answer import Answer
+from rankless.search.walk import Limits
+from rankless.tensors.canonical import Duplicates, check_indices
+from rankless.tensors.cp_tensor import CPTensor
+from rankless.tensors.observations import Observations
+from rankless.trust.diagnostics import counted, labels_of, wild
+from rankless.units.effects import MainEffects
+from rankless.units.error import rmse_of
+from rankless.units.transform import Transform, check_transform
 
 _MIN_HELD = 500  # entries held out of small data even where `holdout` asks for fewer: a hundred choose a penalty badly
 _MOST_HELD = 0.3  # ... up to this share
@@ -52,9 +53,9 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         best of them [wolpert1992, breiman1996]; one may be a mean of draws from the posterior, as long as depth,
         penalty and max_rank are "auto". "auto" is up to 3. With 1 every component counts once.
     local : "auto" or None: what the components leave in close cells is added where that pays on held-out entries;
-        see `rankless.kriging`. Components that they stand for are left out where the answer is of fits alone. Where whole
+        see `rankless.experts.neighbours`. Components that they stand for are left out where the answer is of fits alone. Where whole
         fibres or runs of cells are missing, what slices say of each other is added too, unless `n_fits` is 1; see
-        `rankless.unfolding`. Neither is part of the model's components.
+        `rankless.experts.slices`. Neither is part of the model's components.
     value_transform : "auto", None, "sqrt" or "log": fit square roots or logarithms of counts and amounts, whose noise
         grows with their level; predictions come back in the data's units. "auto" tries one where no value
         is negative and the noise is seen to grow, and takes it where held-out entries are clearly better filled.
@@ -63,7 +64,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         on held-out entries. "auto" tries it where whole fibres or runs of cells are missing.
     loss : "gaussian", the sum of squares; "huber", where a few values are grossly wrong; "poisson" for counts, whose means'
         logarithms the components make up (with `nonnegative` the means themselves); "bernoulli" for zeros and ones and shares, by their
-        log odds. `predict` gives means. For other losses than squares the search is that of `rankless.general`:
+        log odds. `predict` gives means. For other losses than squares the search is that of `rankless.search.general`:
         by held-out deviance, without noise by slice, blends, close cells and transforms.
     nonnegative : True, or one bool a mode: whether components may hold no negative number, as spectra and concentrations
         do not. They then make up the values alone, and main effects have no part.
@@ -147,7 +148,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         """Fit to coordinates `X` ``(n, order)`` and values `y` ``(n,)``, or to an array with NaN, or to Observations.
 
         `sample_weight` ``(n,)`` weighs the squares; a row of weight 0, or whose value is NaN, was not observed.
-        `callback` is called with a `rankless.progress.Progress` at every stage, every fit of the search and each second in
+        `callback` is called with a `rankless.runtime.progress.Progress` at every stage, every fit of the search and each second in
         between. If it raises StopIteration the search ends, and the best fit so far is refitted on all entries: the answer, in
         less time. Any other exception passes.
 
@@ -198,7 +199,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
     def predict_interval(self, X, coverage: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper ends at coordinates `X`, shape ``(n, order)``: a cell missing at random lies between with probability `coverage`.
 
-        See `rankless.intervals`. The first call calibrates: it makes the fits of the answer once more without some
+        See `rankless.answer.intervals`. The first call calibrates: it makes the fits of the answer once more without some
         entries. In slices never observed the ends are a guess from the spread of the others, and nothing is promised.
         Raises ValueError where the data have too few entries to promise `coverage`.
         """

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from rankless import diagnostics
-from rankless._memory import check_fits
-from rankless.canonical import check_indices
-from rankless.checkpoint import Journal
+from rankless.answer.intervals import TooFew
 from rankless.completer import TensorCompleter, unseen_texts
-from rankless.cp_tensor import CPTensor
-from rankless.effects import MainEffects
-from rankless.intervals import TooFew
+from rankless.experts.neighbours import Kriging
 from rankless.kinds import Given, Roles, understand
-from rankless.kriging import Kriging
-from rankless.observations import Observations
-from rankless.progress import Callback
-from rankless.scores import table_of
-from rankless.transforms import Transform
+from rankless.runtime.journal import Journal
+from rankless.runtime.memory import check_fits
+from rankless.runtime.progress import Callback
+from rankless.tensors.canonical import check_indices
+from rankless.tensors.cp_tensor import CPTensor
+from rankless.tensors.observations import Observations
+from rankless.trust import diagnostics
+from rankless.trust.errors import table_of
+from rankless.units.effects import MainEffects
+from rankless.units.transform import Transform
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,7 +80,7 @@ class Completion:
         return self.estimator.path_
 
     def components(self) -> pd.DataFrame:
-        """A row for each component of `fits`: its size, and whether to trust it; columns as in `rankless.diagnostics.components`."""
+        """A row for each component of `fits`: its size, and whether to trust it; columns as in `rankless.trust.diagnostics.components`."""
         return diagnostics.components(self.fits, self._in_fitted_units())
 
     def slices(self) -> pd.DataFrame:

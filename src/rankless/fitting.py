@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from rankless.als.workers import Workers
-from rankless.observations import Observations
-from rankless.scoring import Point, rmse_of
-from rankless.selection import Found, search
-from rankless.transforms import Name, Transform, amounts, asked_for, earns
-from rankless.walks import Limits
+from rankless.engine import Found, search
+from rankless.holdout.scoring import Point
+from rankless.runtime.workers import Workers
+from rankless.search.level_noise import amounts, asked_for, earns
+from rankless.search.walk import Limits
+from rankless.tensors.observations import Observations
+from rankless.units.error import rmse_of
+from rankless.units.near_one import near_one_of
+from rankless.units.transform import Name, Transform
 
 
 @dataclass(eq=False)
@@ -69,13 +71,3 @@ class Fit:
             row | {"transform": self.transform.name, "holdout_rmse": row["holdout_rmse"] * data, "score": row["score"] * own}
             for row in self.found.path
         ]
-
-
-def near_one_of(obs: Observations) -> tuple[Observations, int]:
-    """Values near 1 and weights of mean 1, and the power of two that brings the values back.
-
-    A power of two rounds nothing, so it is felt only where squares of the values would overflow.
-    """
-    exponent = math.floor(math.log2(obs.rms()))
-    weights = None if obs.weights is None else obs.weights / np.mean(obs.weights, dtype=np.float64).astype(obs.weights.dtype)
-    return obs.with_values(np.ldexp(obs.values, -exponent), weights), exponent

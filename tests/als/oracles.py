@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from rankless.als.entries import Entries
 from rankless.als.solver import State
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
 
 LETTERS = "abcdefgh"
 

@@ -12,7 +12,7 @@ from rankless.als import solver
 from rankless.als.annealing import anneal, deepen, empty, with_random
 from rankless.als.entries import Entries
 from rankless.als.solver import Problem
-from rankless.als.workers import Workers
+from rankless.runtime.workers import Workers
 
 
 def test_the_empty_model_is_half_the_sum_of_squares():

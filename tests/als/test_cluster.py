@@ -19,7 +19,7 @@ from rankless.als.cluster import ClusterEntries
 from rankless.als.entries import Entries
 from rankless.als.settle import settle
 from rankless.als.solver import Problem, sweep
-from rankless.als.workers import Workers
+from rankless.runtime.workers import Workers
 
 distributed = pytest.importorskip("distributed")
 

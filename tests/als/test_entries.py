@@ -13,7 +13,7 @@ from oracles import observed, problems
 
 from rankless.als.entries import Chunks, Entries
 from rankless.als.modes import SortedMode, even_parts, packing
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
 
 
 def shuffled(obs: Observations, size: int, seed: int = 0) -> Chunks:

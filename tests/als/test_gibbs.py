@@ -13,9 +13,9 @@ from rankless.als.gibbs import _prior_of, draws, means_of_chains
 from rankless.als.kernels import draw_rows
 from rankless.als.rows import read_by_kernels
 from rankless.als.solver import State
-from rankless.als.workers import Workers
-from rankless.observations import Observations
-from rankless.progress import Ended, Tracker
+from rankless.runtime.progress import Ended, Tracker
+from rankless.runtime.workers import Workers
+from rankless.tensors.observations import Observations
 
 
 def observed(seed: int, share: float = 0.3, noise: float = 0.1, weights: bool = False) -> tuple[Observations, np.ndarray]:

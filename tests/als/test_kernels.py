@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from oracles import LETTERS, dense, factors_of, objective, observed, problems, random_state, residual, weighted_mask
 
 from rankless.als import modes as modes_module
-from rankless.als import workers as workers_module
 from rankless.als.entries import Entries
 from rankless.als.kernels import PANEL
 from rankless.als.solver import Problem, State, update_mode
-from rankless.als.workers import Workers
-from rankless.observations import Observations
+from rankless.runtime import workers as workers_module
+from rankless.runtime.workers import Workers
+from rankless.tensors.observations import Observations
 
 
 def ridge_rows(obs: Observations, factors, mode: int, problem: Problem) -> np.ndarray:

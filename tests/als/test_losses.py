@@ -13,8 +13,8 @@ from rankless.als.annealing import empty, with_random
 from rankless.als.losses import Bernoulli, Gaussian, Huber, Poisson, PoissonParts
 from rankless.als.nonnegative import descend
 from rankless.als.solver import Problem, State, update_mode
-from rankless.als.workers import Workers
-from rankless.observations import Observations
+from rankless.runtime.workers import Workers
+from rankless.tensors.observations import Observations
 
 RNG = np.random.default_rng(0)
 SHAPE = (7, 6, 5)

@@ -12,12 +12,12 @@ from planted import planted
 from rankless.als import modes as modes_module
 from rankless.als import settle as settling
 from rankless.als import solver
-from rankless.als import workers as workers_module
 from rankless.als.entries import Entries
 from rankless.als.settle import settle
 from rankless.als.solver import Problem, balance, measure_loss, sweep
-from rankless.als.workers import Workers
-from rankless.observations import Observations
+from rankless.runtime import workers as workers_module
+from rankless.runtime.workers import Workers
+from rankless.tensors.observations import Observations
 
 
 @given(problems(), st.integers(1, 6), st.floats(0.0, 4.0), st.sampled_from([0.0, 0.1]))

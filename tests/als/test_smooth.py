@@ -12,12 +12,12 @@ from scipy.optimize import minimize
 from rankless import als
 from rankless.als import modes as modes_module
 from rankless.als import solver
-from rankless.als import workers as workers_module
 from rankless.als.entries import Entries
 from rankless.als.settle import settle
 from rankless.als.solver import Problem, balance, prune, sweep, update_mode
-from rankless.als.workers import Workers
-from rankless.observations import Observations
+from rankless.runtime import workers as workers_module
+from rankless.runtime.workers import Workers
+from rankless.tensors.observations import Observations
 
 taus = st.sampled_from([0.0, 0.3, 5.0, 300.0])
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from oracles import dense, objective, observed, problems, residual, weighted_mask
 
 from rankless import als
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
 
 RESTED = {"tol": 1e-15, "max_sweeps": 20_000, "random_state": 0}
 

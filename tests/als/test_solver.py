@@ -10,12 +10,12 @@ from oracles import dense, factors_of, objective, observed, penalty_of, problems
 
 from rankless.als import modes as modes_module
 from rankless.als import solver
-from rankless.als import workers as workers_module
 from rankless.als.entries import Entries
 from rankless.als.normal import LINE
 from rankless.als.settle import settle
 from rankless.als.solver import Problem, State, balance, prune, sweep, whole_energy
-from rankless.als.workers import Workers
+from rankless.runtime import workers as workers_module
+from rankless.runtime.workers import Workers
 
 depths = st.floats(0.0, 4.0)
 penalties = st.floats(1e-3, 5.0)

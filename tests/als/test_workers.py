@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_info
 from rankless.als import modes as modes_module
 from rankless.als.entries import Entries
 from rankless.als.modes import SortedMode, segments
-from rankless.als.workers import Workers
+from rankless.runtime.workers import Workers
 
 
 @given(problems(), st.data())

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from rankless import dynamics as dyn
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
 
 
 def planted(shape, rank=2, share=0.6, seed=0) -> Observations:

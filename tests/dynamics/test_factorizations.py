@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rankless import dynamics as dyn
-from rankless.cp_tensor import CPTensor
+from rankless.tensors.cp_tensor import CPTensor
 
 from .conftest import CUBE, TALL, compiled, moved, planted, relative
 

@@ -9,7 +9,7 @@ import pytest
 
 from rankless import dynamics as dyn
 from rankless.dynamics import flow as flow_module
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
 
 from .conftest import CUBE, TALL, planted, relative
 

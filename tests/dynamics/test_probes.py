@@ -8,7 +8,7 @@ import numpy as np
 
 from rankless import dynamics as dyn
 from rankless.dynamics import probes
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
 
 from .conftest import CUBE, planted, relative
 

@@ -8,7 +8,7 @@ import pytest
 
 from rankless import dynamics as dyn
 from rankless.dynamics import losses
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
 
 from .conftest import CUBE, planted, relative
 

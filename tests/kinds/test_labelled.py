@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from filled import filled_by, labels_of, sums
 from labelled_data import floats, holed, integers, labels, shapes
 from rankless.completion import complete
-from rankless.cp_tensor import CPTensor
+from rankless.tensors.cp_tensor import CPTensor
 
 xr = pytest.importorskip("xarray")
 

@@ -10,11 +10,11 @@ import pytest
 
 from rankless import TensorCompleter, large
 from rankless.als.entries import Chunks, Entries
-from rankless.effects import MainEffects
 from rankless.large import fit, offsets
 from rankless.large import sample as sample_module
 from rankless.large.sample import drawn, enriched, held_out, sampled
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
+from rankless.units.effects import MainEffects
 
 SHAPE, COUNT, NOISE = (400, 60, 12), 30_000, 0.3
 MODES = ["user", "item", "week"]
@@ -211,7 +211,7 @@ def test_a_model_cut_short_is_refused_in_a_line(done, tmp_path, share):
 
 
 def test_what_does_not_fit_in_memory_is_refused_beforehand(path, monkeypatch):
-    monkeypatch.setattr("rankless._memory.left", lambda: [(10_000, "this machine")])
+    monkeypatch.setattr("rankless.runtime.memory.left", lambda: [(10_000, "this machine")])
     with pytest.raises(ValueError, match=r"sorting 30,000 entries takes about .* more and this machine leaves 9\.8 KiB; pass client="):
         large.complete(path, **OPTIONS)
 

@@ -11,7 +11,7 @@ counts components more and shrinks them less.
 
 >>> import numpy as np
 >>> from rankless import als
->>> from rankless.observations import Observations
+>>> from rankless.tensors.observations import Observations
 >>> u, v = np.arange(1.0, 5.0), np.array([1.0, -1.0, 2.0])
 >>> array = np.outer(u, v)
 >>> array[0, 0] = np.nan
@@ -41,11 +41,11 @@ from rankless.als.entries import Chunks, Entries
 from rankless.als.losses import Bernoulli, Gaussian, Huber, Loss, Poisson, loss_of
 from rankless.als.settle import settle as settle_squares
 from rankless.als.solver import Problem, objective
-from rankless.als.workers import Workers
-from rankless.cp_tensor import CPTensor
 from rankless.depth import check_depth
-from rankless.observations import Observations
-from rankless.progress import Callback, Ended, Tracker, shown
+from rankless.runtime.progress import Callback, Ended, Tracker, shown
+from rankless.runtime.workers import Workers
+from rankless.tensors.cp_tensor import CPTensor
+from rankless.tensors.observations import Observations
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -105,7 +105,7 @@ def solve(
     client : a Dask client: rows are updated by its workers, to the same numbers; see `rankless.als.cluster`.
     tol, max_sweeps : a run of sweeps ends when the objective falls by less than `tol`, relatively.
     verbose : whether to show on stderr what is done.
-    callback : called with a `rankless.progress.Progress` at every stage and each second in between. If it raises
+    callback : called with a `rankless.runtime.progress.Progress` at every stage and each second in between. If it raises
         StopIteration, what has been fitted so far is returned, `converged` False; before the first run of
         sweeps has come to rest, `objective` has its last value alone.
 

@@ -16,7 +16,7 @@ import numpy as np
 from rankless.als.entries import Entries
 from rankless.als.settle import Trace, settle
 from rankless.als.solver import Problem, State, objective
-from rankless.als.workers import Workers
+from rankless.runtime.workers import Workers
 
 _SHALLOW_SWEEPS = 5  # enough for random components to align with the residual
 _START_SIZE = 0.3  # root mean square of a new component over all cells, for values of about 1

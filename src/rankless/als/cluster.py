@@ -23,8 +23,8 @@ from rankless.als import rows
 from rankless.als.entries import CHANGED, Chunks, Entries, square_of_rows
 from rankless.als.modes import Range, SortedMode, even_parts
 from rankless.als.rows import Terms
-from rankless.als.workers import Workers
-from rankless.canonical import canonical
+from rankless.runtime.workers import Workers
+from rankless.tensors.canonical import canonical
 
 if TYPE_CHECKING:
     from distributed import Client, Future

@@ -18,8 +18,8 @@ import numpy as np
 from rankless.als import rows, sorting
 from rankless.als.modes import SortedMode, packing
 from rankless.als.rows import Terms
-from rankless.als.workers import Workers
-from rankless.observations import Observations
+from rankless.runtime.workers import Workers
+from rankless.tensors.observations import Observations
 
 MEND = "scale the values to about 1 (Observations.scaled), use float64, or raise the penalty"
 

@@ -18,9 +18,9 @@ from rankless.als.entries import Entries
 from rankless.als.kernels import draw_rows
 from rankless.als.rows import over_rows
 from rankless.als.solver import State
-from rankless.als.workers import Workers
-from rankless.checkpoint import Arrays, state_of
-from rankless.cp_tensor import CPTensor
+from rankless.runtime.journal import Arrays, state_of
+from rankless.runtime.workers import Workers
+from rankless.tensors.cp_tensor import CPTensor
 
 KEPT = 32  # draws of which a mean is made, evenly spaced: each is as wide as a fit
 _BURN = 0.3  # share of the sweeps that lead from the start to the first draw that counts

@@ -21,7 +21,7 @@ from typing import Protocol
 
 import numpy as np
 
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
 
 _LEAST = 1e-6  # least mean of a Poisson value under the identity, for values of about 1: 0 would forbid a count for good
 

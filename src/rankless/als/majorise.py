@@ -18,9 +18,9 @@ from rankless.als.losses import Loss
 from rankless.als.nonnegative import update_mode as update_nonnegative
 from rankless.als.settle import Trace
 from rankless.als.solver import Problem, State, balance, objective, prune, update_mode, whole_energy
-from rankless.als.workers import Workers
-from rankless.checkpoint import Arrays, digest
-from rankless.observations import Observations
+from rankless.runtime.journal import Arrays, digest
+from rankless.runtime.workers import Workers
+from rankless.tensors.observations import Observations
 
 _STEEPER, _RELAXED, _STEEPEST = 4.0, 0.5, 1e10  # times the quadratic's curvature: after a failure, after a success, at most
 _ROUNDING = 1e-12  # relative rise of the objective that is no rise

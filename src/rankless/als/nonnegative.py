@@ -17,8 +17,8 @@ from rankless.als.modes import SortedMode
 from rankless.als.rows import over_rows
 from rankless.als.solver import Problem, State, gram_of_others
 from rankless.als.vectors import jit, lanes, splat, store
-from rankless.als.workers import Workers
 from rankless.depth import mobility
+from rankless.runtime.workers import Workers
 
 CYCLES, TOL = 100, 1e-9  # rounds over a row's numbers, at most; largest step over the largest number at which it rests
 

@@ -10,7 +10,7 @@ import numpy as np
 from rankless.als import kernels
 from rankless.als.modes import SortedMode, segments
 from rankless.als.normal import padded
-from rankless.als.workers import Workers
+from rankless.runtime.workers import Workers
 
 _GATHER = 64  # multiply-adds that cost as much as gathering an entry
 _BATCHES, _TOGETHER = 32, 128  # batches of pieces at least, to even out the threads; pieces taken together where there are many

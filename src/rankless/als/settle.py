@@ -16,8 +16,8 @@ import numpy as np
 
 from rankless.als.entries import MEND, Entries
 from rankless.als.solver import Problem, State, balance, measure_loss, objective, prune, sweep
-from rankless.als.workers import Workers
-from rankless.checkpoint import Arrays
+from rankless.runtime.journal import Arrays
+from rankless.runtime.workers import Workers
 
 _PACE, _FASTER, _SLOWER, _MOST = 1.0, 1.2, 0.5, 1.0  # step ahead over the last step: first, after a success, a failure, at most
 

@@ -30,10 +30,10 @@ from rankless.als.entries import Entries
 from rankless.als.modes import SortedMode
 from rankless.als.normal import LINE
 from rankless.als.rows import Terms
-from rankless.als.workers import Workers
-from rankless.checkpoint import Arrays
-from rankless.cp_tensor import CPTensor
 from rankless.depth import component_penalty, mobility
+from rankless.runtime.journal import Arrays
+from rankless.runtime.workers import Workers
+from rankless.tensors.cp_tensor import CPTensor
 
 
 @dataclass(frozen=True)

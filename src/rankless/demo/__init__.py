@@ -17,8 +17,8 @@ from rankless.demo import words
 from rankless.demo.weather import load, names
 from rankless.kinds.given import Dense
 from rankless.kinds.standard import Standard
-from rankless.observations import Observations
-from rankless.progress import Callback, Tracker
+from rankless.runtime.progress import Callback, Tracker
+from rankless.tensors.observations import Observations
 
 HIDE = 0.2
 SHOWN_AIRPORT, SHOWN_VARIABLE, SHOWN_FROM, SHOWN_DAYS = "LGA", "temp", "2013-04-11", 10

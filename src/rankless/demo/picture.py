@@ -8,7 +8,7 @@ import matplotlib.dates
 import numpy as np
 from matplotlib.figure import Figure
 
-from rankless._files import write_beside
+from rankless.runtime.files import write_beside
 
 # Okabe and Ito's colours keep apart for every kind of colour vision.
 _BLUE, _VERMILLION, _GREY = "#0072B2", "#D55E00", "#8C8C8C"

@@ -6,7 +6,7 @@ from importlib import resources
 
 import numpy as np
 
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
 
 MODES = ("airport", "day", "hour", "variable")
 GUST_LIMIT = 900.0  # miles an hour: one entry of 1048 is an error of the source

@@ -6,7 +6,7 @@ import calendar
 
 import numpy as np
 
-from rankless.cp_tensor import CPTensor
+from rankless.tensors.cp_tensor import CPTensor
 
 _ALIKE = 0.35  # spread, in root mean squares, below which a profile is called flat
 _COUNTS = 0.4  # loadings below this share of the largest are left out

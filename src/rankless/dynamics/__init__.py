@@ -22,7 +22,7 @@ A planted tensor of rank 2, a fifth of it hidden, ten components at depth 2, and
 
 >>> import numpy as np
 >>> from rankless import dynamics as dyn
->>> from rankless.observations import Observations
+>>> from rankless.tensors.observations import Observations
 >>> rng = np.random.default_rng(0)
 >>> truth = np.einsum("ir,jr,kr->ijk", *(rng.normal(size=(6, 2)) for _ in range(3)))
 >>> seen = rng.random(truth.shape) < 0.8

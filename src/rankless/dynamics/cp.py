@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rankless.cp_tensor import CPTensor
 from rankless.depth import check_depth, mobility, vector_penalty
 from rankless.dynamics._double import as_key, double
 from rankless.dynamics.factorization import AbstractFactorization, check_scale, half_square, safe_norm, steepest
+from rankless.tensors.cp_tensor import CPTensor
 
 
 class CP(AbstractFactorization):

@@ -15,7 +15,7 @@ import numpy as np
 
 from rankless.dynamics._double import double
 from rankless.dynamics.problem import Problem
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
 
 # Any: a probe may ask for members that only some factorizations have, such as `layer_norms`
 

@@ -13,7 +13,7 @@ import numpy as np
 from rankless.dynamics._double import double
 from rankless.dynamics.factorization import AbstractFactorization
 from rankless.dynamics.losses import squared
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
 
 # A dense gradient is all matrix products; one by coordinates gathers rows and scatters them back. On
 # two cores, R = 40, dense was 5 times faster at 20 % observed, 7 times at 50^3 and 10 % (measured).

@@ -15,7 +15,7 @@ import numpy as np
 from rankless.dynamics._double import double
 from rankless.dynamics.factorization import AbstractFactorization
 from rankless.dynamics.problem import Problem
-from rankless.progress import log
+from rankless.runtime.progress import log
 
 Probe = Callable[[Problem, Any], Any]
 
@@ -68,7 +68,7 @@ def solve(
     probes are the same functions. Raises ValueError for shapes that do not match or times that do not increase.
 
     >>> from rankless.dynamics import CP, GradientFlow, probes
-    >>> from rankless.observations import Observations
+    >>> from rankless.tensors.observations import Observations
     >>> problem = Problem(Observations.from_array(np.array([[1.0, np.nan], [2.0, 4.0]])))
     >>> start = CP.balanced((2, 2), components=2, depth=1.0, scale=0.1, key=0)
     >>> run = solve(problem, start, GradientFlow(), ts=[0, 1, 30], probes={"norms": probes.component_norms})

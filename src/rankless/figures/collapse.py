@@ -13,7 +13,7 @@ from rankless.figures.look import COLORS, DASHES, MARKERS, panels, plain_ticks
 from rankless.figures.outcome import Claim, Outcome, Progress, Table, listed, table, where
 from rankless.figures.paths import until
 from rankless.figures.planted import planted
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
 
 SHAPE, RANK, OBSERVED, COMPONENTS, SCALE, SEED = (8, 8, 8), 3, 320, 6, 1e-2, 0
 DEPTHS = {False: (0, 1, 2, 3), True: (2,)}

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rankless.figures.runner import NAMES
-from rankless.progress import shown
+from rankless.runtime.progress import shown
 
 
 def reproduce(

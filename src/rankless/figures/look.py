@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from rankless._files import write_beside
+from rankless.runtime.files import write_beside
 
 PAGE = 7.0  # inches, the width of two columns of print
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rankless._files import write_beside
+from rankless.runtime.files import write_beside
 
 Progress = Callable[[str], None]
 Table = dict[str, np.ndarray]

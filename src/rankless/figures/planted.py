@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rankless.cp_tensor import CPTensor
-from rankless.observations import Observations
+from rankless.tensors.cp_tensor import CPTensor
+from rankless.tensors.observations import Observations
 
 
 @dataclass(frozen=True)

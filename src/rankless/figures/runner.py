@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rankless.figures.outcome import Claim, Progress, write_claims, write_table
-from rankless.progress import Callback, Tracker
+from rankless.runtime.progress import Callback, Tracker
 
 # cheap and basic ones first: a broken installation shows early
 NAMES = ("two_by_two", "law", "bound", "collapse", "cp", "matrix", "depth_and_rank", "runaway", "optimizer", "twin")
@@ -27,7 +27,7 @@ def reproduce(
 
     Writes ``NAME.png``, ``NAME.svg``, ``NAME-TABLE.csv`` and ``claims.md``. `quick` takes smaller
     settings, minutes in all. What comes of each claim goes to `tell`, and how far it is to `callback`, as a
-    `rankless.progress.Progress`. Raises ValueError for a name that is not known.
+    `rankless.runtime.progress.Progress`. Raises ValueError for a name that is not known.
     """
     chosen = [name.replace("-", "_") for name in names] or list(NAMES)
     for name in chosen:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from rankless import dynamics as dyn
 from rankless.figures.look import COLORS, DASHES, panels
 from rankless.figures.outcome import Claim, Outcome, Progress, Table, listed, where
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
 
 SHAPE = (2, 2)
 INDICES, VALUES = [[0, 1], [1, 0], [1, 1]], [1.0, 1.0, 0.0]

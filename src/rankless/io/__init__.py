@@ -23,11 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rankless._files import check_writable, is_store
-from rankless._memory import check_fits
 from rankless.io.broken import check_file
 from rankless.kinds import Given, Roles, understand
-from rankless.observations import Duplicates, Observations
+from rankless.runtime.files import check_writable, is_store
+from rankless.runtime.memory import check_fits
+from rankless.tensors.observations import Duplicates, Observations
 
 if TYPE_CHECKING:
     from rankless.completion import Completion

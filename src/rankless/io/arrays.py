@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from rankless._files import write_beside
 from rankless.io import npy
 from rankless.io.broken import Unclear, listing, named, short
-from rankless.observations import Observations
+from rankless.runtime.files import write_beside
+from rankless.tensors.observations import Observations
 
 if TYPE_CHECKING:
     from rankless.completion import Completion

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rankless._files import PARTIAL
+from rankless.runtime.files import PARTIAL
 
 _SHOWN = 12  # names in a list
 _SHORT = reprlib.Repr()

@@ -19,8 +19,8 @@ from rankless.als.entries import Chunks
 from rankless.io import FORMATS, suffix_of
 from rankless.io.broken import Unclear, check_file, named
 from rankless.io.sources import Source, opened
-from rankless.observations import check_order
-from rankless.progress import Tracker
+from rankless.runtime.progress import Tracker
+from rankless.tensors.observations import check_order
 
 _NUMBERED = 2**27  # labels that are whole numbers from 0 to here are looked up in an array
 ROWS = 2**21  # read at a time

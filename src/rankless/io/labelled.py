@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rankless._files import folder_beside, write_beside
-from rankless._memory import check_fits
 from rankless.io import hdf5
 from rankless.io.broken import Unclear, named, need
 from rankless.kinds.given import Given, Roles
 from rankless.kinds.labelled import check_unnamed, chosen, filled_fields, filled_set, numbers_of, observations_of, units_of
 from rankless.kinds.packing import packed
-from rankless.observations import checked_dtype
+from rankless.runtime.files import folder_beside, write_beside
+from rankless.runtime.memory import check_fits
+from rankless.tensors.observations import checked_dtype
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.exceptions import ComplexWarning
 
-from rankless._files import write_beside
 from rankless.io import hdf5
 from rankless.io.broken import Unclear, listing, named, need, short
 from rankless.kinds.given import Given, Roles
-from rankless.observations import Observations
+from rankless.runtime.files import write_beside
+from rankless.tensors.observations import Observations
 
 if TYPE_CHECKING:
     from rankless.completion import Completion

@@ -14,9 +14,9 @@ from typing import IO
 
 import numpy as np
 
-from rankless._memory import in_words, machine_memory
 from rankless.io.broken import Unclear
-from rankless.observations import check_order, checked_dtype
+from rankless.runtime.memory import in_words, machine_memory
+from rankless.tensors.observations import check_order, checked_dtype
 
 _AT_ONCE = 1 << 24  # bytes
 

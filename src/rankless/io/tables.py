@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from rankless._files import write_beside
 from rankless.io.broken import Unclear, listing, named, need, short
-from rankless.observations import Duplicates, Observations, numeric_column
+from rankless.runtime.files import write_beside
+from rankless.tensors.observations import Duplicates, Observations, numeric_column
 
 if TYPE_CHECKING:
     from rankless.completion import Completion

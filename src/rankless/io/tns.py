@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rankless._files import write_beside
 from rankless.io.broken import Unclear, named
-from rankless.observations import Duplicates, Observations
+from rankless.runtime.files import write_beside
+from rankless.tensors.observations import Duplicates, Observations
 
 if TYPE_CHECKING:
     from rankless.completion import Completion

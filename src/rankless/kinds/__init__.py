@@ -24,7 +24,7 @@ import sys
 from typing import Any
 
 from rankless.kinds.given import Dense, Given, Roles
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
 
 __all__ = ["Given", "Roles", "understand"]
 

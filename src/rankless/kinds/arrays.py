@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rankless.kinds.given import Dense, Filled, Given, Roles, check_exact, in_dtype
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ import numpy as np
 from rankless.kinds.given import Filled, Given, Roles, check_exact, in_dtype
 from rankless.kinds.tables import check_named
 from rankless.kinds.wide import Axis, Wide, axis, no_number
-from rankless.observations import Observations, check_columns
+from rankless.tensors.observations import Observations, check_columns
 
 
 @dataclass(frozen=True, eq=False)

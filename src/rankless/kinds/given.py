@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from rankless.kinds.standard import Standard
-from rankless.observations import Duplicates, Observations
+from rankless.tensors.observations import Duplicates, Observations
 
 _EXACT = 2**53  # whole numbers beyond it share their float64 with a neighbour
 

@@ -11,7 +11,7 @@ import numpy as np
 from rankless.kinds import packing
 from rankless.kinds.given import Filled, Given, Roles, check_exact, in_dtype
 from rankless.kinds.standard import Standard
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from rankless._memory import check_fits
 from rankless.kinds.given import Filled, Given, Roles, check_exact, in_dtype
-from rankless.observations import Observations
+from rankless.runtime.memory import check_fits
+from rankless.tensors.observations import Observations
 
 
 @dataclass(frozen=True, eq=False)

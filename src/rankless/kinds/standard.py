@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from rankless.kinds.given import Filled, Given, Roles, check_exact, in_dtype
 from rankless.kinds.wide import Axis, Wide, no_number
-from rankless.observations import Observations, check_columns
+from rankless.tensors.observations import Observations, check_columns
 
 if TYPE_CHECKING:
     import pandas as pd

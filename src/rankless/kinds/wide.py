@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rankless.kinds.given import Filled, in_dtype
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
 
 
 @dataclass(frozen=True, eq=False)

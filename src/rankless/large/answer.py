@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rankless.canonical import check_indices
-from rankless.cp_tensor import CPTensor
-from rankless.effects import MainEffects
 from rankless.io.broken import Unclear, named, short
 from rankless.io.labelled import plain
 from rankless.large import write
+from rankless.tensors.canonical import check_indices
+from rankless.tensors.cp_tensor import CPTensor
+from rankless.units.effects import MainEffects
 
 if TYPE_CHECKING:
     import pandas as pd

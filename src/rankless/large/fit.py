@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rankless._memory import check_room
 from rankless.als.annealing import anneal, empty
 from rankless.als.entries import Chunks, Entries
 from rankless.als.modes import packing
 from rankless.als.settle import settle
 from rankless.als.solver import Problem, State, balance, update_mode
-from rankless.als.workers import Workers
 from rankless.completer import TensorCompleter
-from rankless.cp_tensor import CPTensor
-from rankless.effects import MainEffects
 from rankless.io.chunks import ROWS, Scan, scan
 from rankless.large import offsets
 from rankless.large.answer import LargeCompletion
 from rankless.large.sample import Sample, held_out, sampled
-from rankless.observations import Observations
-from rankless.progress import Callback, Tracker, log, shown
+from rankless.runtime.memory import check_room
+from rankless.runtime.progress import Callback, Tracker, log, shown
+from rankless.runtime.workers import Workers
+from rankless.tensors.cp_tensor import CPTensor
+from rankless.tensors.observations import Observations
+from rankless.units.effects import MainEffects
 
 if TYPE_CHECKING:
     from distributed import Client

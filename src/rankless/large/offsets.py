@@ -1,6 +1,6 @@
 """Main effects of entries that are too many to hold their residuals: each round reads the entries, sorted by each mode, once.
 
-The model and its estimate are those of `rankless.effects`.
+The model and its estimate are those of `rankless.units.effects`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 from rankless.als import sorting
 from rankless.als.entries import Entries
 from rankless.als.modes import SortedMode
-from rankless.effects import MainEffects, shrinkage
+from rankless.units.effects import MainEffects, shrinkage
 
 _ROUNDS, _TOL = 10, 1e-3  # rounds at most; largest step, over the noise's size, at which they end
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from rankless.als.entries import Chunks, Entries
 from rankless.als.modes import SortedMode
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
 
 _MIX = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)  # multipliers of the splitmix64 finaliser [steele2014]
 

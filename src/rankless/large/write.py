@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rankless._files import folder_beside, write_beside
 from rankless.als.entries import canonical_mode
 from rankless.io.broken import need
 from rankless.io.labelled import plain
+from rankless.runtime.files import folder_beside, write_beside
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 
-from rankless._files import write_beside
+from rankless.runtime.files import write_beside
 from rankless.views import Done
 from rankless.views.axes import Positions
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from rankless.cp_tensor import CPTensor
-from rankless.observations import Observations
+from rankless.tensors.cp_tensor import CPTensor
+from rankless.tensors.observations import Observations
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from rankless.observations import SPANS, Observations
+from rankless.tensors.observations import SPANS, Observations
 
 Kind = Literal["time", "ordered", "category", "places"]
 Positions = Mapping[str, object]  # mode -> an array (slices, 2) of x and y, such as longitude and latitude

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rankless.cp_tensor import CPTensor
+from rankless.tensors.cp_tensor import CPTensor
 
 _ROWS = 10_000  # slices from which smoothness is told
 

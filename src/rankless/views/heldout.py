@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rankless.observations import Observations
-from rankless.scores import table_of
+from rankless.tensors.observations import Observations
+from rankless.trust.errors import table_of
 from rankless.views import Done
 
 

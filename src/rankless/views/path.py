@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rankless.diagnostics import spread
+from rankless.trust.diagnostics import spread
 from rankless.views import Done
 
 

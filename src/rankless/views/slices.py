@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rankless.canonical import COUNTABLE, numbers_of
-from rankless.observations import Observations
+from rankless.tensors.canonical import COUNTABLE, numbers_of
+from rankless.tensors.observations import Observations
 from rankless.views import Done
 from rankless.views.axes import Axis, axes_of, longest
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rankless.diagnostics import NAMED, counted, labels_of, spread
-from rankless.observations import Observations
+from rankless.tensors.observations import Observations
+from rankless.trust.diagnostics import NAMED, counted, labels_of, spread
 from rankless.views import Done
 from rankless.views.axes import axes_of, longest
 from rankless.views.coverage import gap_length, run_length

@@ -1,0 +1,1 @@
+"""What is made of the fits: shares, intervals, difficulty of cells."""

@@ -1,0 +1,295 @@
+"""The command line. Heavy imports live inside the commands, so that ``rankless --help`` is instant.
+
+Bad input is one line on stderr and exit code 2; ctrl-C is one line and exit code 130. Either way no
+partial output file is left; a fit that was long enough leaves a checkpoint to go on from.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rankless.cli.interrupted import checkpoint, how_to_go_on, not_written, say, so_far
+from rankless.cli.shown import facts, print_scores, print_slices
+from rankless.figures.command import reproduce
+from rankless.large import command as chunks
+from rankless.runtime.progress import Tracker, shown
+
+if TYPE_CHECKING:
+    from rankless.completion import Completion
+    from rankless.kinds import Given
+    from rankless.runtime.journal import Journal
+    from rankless.runtime.progress import Callback
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Input = Annotated[
+    Path,
+    typer.Argument(
+        metavar="INPUT",
+        help="A .npy, .npz, .csv, .parquet, .nc, .zarr, .mat or .tns file. NaN or an empty cell is not observed; 0 is a value.",
+    ),
+]
+Modes = Annotated[str | None, typer.Option(help="Names of the modes, by commas; for a table its columns: station,year,month.")]
+Value = Annotated[str | None, typer.Option(help="The column of a table, or the array of a file of several, that holds the values.")]
+Duplicates = Annotated[str, typer.Option(help="A coordinate given twice in a table: error, mean or last.")]
+IndexBase = Annotated[int | None, typer.Option(help="The first number in a .tns: 1, unless the file says otherwise; or 0.")]
+Absent = Annotated[str | None, typer.Option(help="Pass missing where what a sparse matrix doesn't list was not observed.")]
+Seed = Annotated[int, typer.Option(help="Same seed, same numbers.")]
+Loss = Annotated[str, typer.Option(help="gaussian; huber for gross errors, poisson for counts, bernoulli for shares.")]
+Nonnegative = Annotated[bool, typer.Option("--nonnegative", help="Components without negative numbers.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Don't show how far it is.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from rankless import __version__
+
+        print(f"rankless {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is.")] = False,
+) -> None:
+    """Fill in and factorise multiway data without choosing a rank."""
+
+
+def main() -> None:
+    """Entry point of the ``rankless`` script."""
+    app()
+
+
+def _plainly(command: Callable[..., None]) -> Callable[..., None]:
+    """Run a command; say what is wrong with its input in one line instead of a traceback."""
+
+    @functools.wraps(command)
+    def run(*args, **options) -> None:
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: say(f"warning: {message}")
+            try:
+                command(*args, **options)
+            except OSError as problem:
+                say(f"error: {problem.filename}: {problem.strerror}" if problem.filename else f"error: {problem}")
+                raise typer.Exit(2) from None
+            except (ValueError, MemoryError, ArithmeticError) as problem:
+                say(f"error: {problem}")
+                raise typer.Exit(2) from None
+            except KeyboardInterrupt as stop:
+                say(f"stopped; {str(stop) or 'no file was written'}")
+                raise typer.Exit(130) from None
+
+    return run
+
+
+# --- commands -------------------------------------------------------------------------------------
+
+
+@app.command()
+@_plainly
+def complete(
+    source: Input,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Where to write all cells, in the format that its suffix names."),
+    ],
+    modes: Modes = None,
+    value: Value = None,
+    seed: Seed = 0,
+    depth: Annotated[str, typer.Option(help="auto, or a number >= 0; 0 is shallow CP.")] = "auto",
+    penalty: Annotated[str, typer.Option(help="auto, or a number > 0, for values at unit root mean square.")] = "auto",
+    max_rank: Annotated[str, typer.Option(help="auto, or the most components to allow.")] = "auto",
+    effects: Annotated[str, typer.Option(help="Additive main effects: auto, on or off.")] = "auto",
+    noise: Annotated[str, typer.Option(help="Noise that differs by slice: auto, none, or the name of a mode.")] = "auto",
+    n_fits: Annotated[str, typer.Option(help="auto, or the most fits whose weighted sum may be the answer.")] = "auto",
+    value_transform: Annotated[
+        str, typer.Option(help="Fit square roots or logarithms of counts and amounts: auto, none, sqrt or log.")
+    ] = "auto",
+    smooth: Annotated[str, typer.Option(help="Modes whose neighbouring slices are alike: auto, none, or their names, by commas.")] = "auto",
+    report: Annotated[Path | None, typer.Option(help="Also write a page to look at: one .html file.")] = None,
+    loss: Loss = "gaussian",
+    nonnegative: Nonnegative = False,
+    duplicates: Duplicates = "error",
+    coverage: Annotated[float | None, typer.Option(help="Write intervals that hold a missing value this often, such as 0.9.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a fit of the same INPUT and options that was cut short.")] = False,
+    checkpoint_every: Annotated[float, typer.Option(help="Seconds between writes of the file --resume goes on from.")] = 10.0,
+    index_base: IndexBase = None,
+    absent: Absent = None,
+    cells: Annotated[Path | None, typer.Option(help="Fill only the cells this table names; INPUT is read in chunks, of any size.")] = None,
+    model: Annotated[Path | None, typer.Option(help="Also write the model, as .npz, for predict and top; INPUT is read in chunks.")] = None,
+    dask: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Fit on the workers of this Dask scheduler.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Fill the holes of INPUT and write the result; nothing needs to be chosen."""
+    from rankless import io
+
+    known = {
+        "depth": _number(depth, "depth"),
+        "penalty": _number(penalty, "penalty"),
+        "max_rank": _number(max_rank, "max-rank", int),
+        "effects": _choice(effects, "effects", {"auto": "auto", "on": True, "off": False}),
+    }
+    if not (cells is None and model is None and dask is None):
+        others = {"--noise": noise, "--n-fits": n_fits, "--value-transform": value_transform, "--smooth": smooth}
+        chunks.refuse(
+            {name: option != "auto" for name, option in others.items()}
+            | {"--report": report is not None, "--coverage": coverage is not None, "--resume": resume, "--nonnegative": nonnegative}
+            | {"--loss": loss != "gaussian", "--duplicates": duplicates != "error", "--absent": absent is not None}
+        )
+        where = {"cells": cells, "model": model, "dask": dask, "quiet": quiet}
+        chunks.fill(source, output, **where, modes=_names(modes), value=value, index_base=index_base, random_state=seed, **known)
+        return
+    io.check_output(output, source)
+    if coverage is not None:
+        from rankless.answer.intervals import check_coverage
+
+        check_coverage(coverage)
+        io.check_ends(output)
+    if report is not None:
+        io.check_output(report, source, suffixes=(".html", ".htm"), called="--report")
+    options = known | {
+        "noise": None if noise == "none" else noise,
+        "n_fits": _number(n_fits, "n-fits", int),
+        "value_transform": _choice(value_transform, "value-transform", {"auto": "auto", "none": None, "sqrt": "sqrt", "log": "log"}),
+        "smooth": {"auto": "auto", "none": None}.get(smooth, _names(smooth)),
+        "loss": loss,
+        "nonnegative": nonnegative,
+    }
+    given = _load(source, modes, value, duplicates=duplicates, index_base=index_base, absent=absent)
+    io.check_size(output, given.observations)
+    from rankless.completer import TensorCompleter
+    from rankless.completion import Completion
+
+    done = Completion(TensorCompleter(random_state=seed, **options), given)
+    with checkpoint(output, checkpoint_every, resume) as journal, shown(not quiet) as callback:
+        _fit_and_write(done, output, report, journal, callback, index_base=index_base, coverage=coverage, title=f"{source.name}, filled in")
+    print(done.summary())
+    for path in (output, report):
+        if path is not None:
+            print(f"wrote {path}")
+
+
+def _fit_and_write(
+    done: Completion, output: Path, report: Path | None, journal: Journal, callback: Callback | None, *, title: str, **options
+) -> None:
+    """Fit, write the filled cells and the page; what ends it early says what there is, and how to go on."""
+    from rankless import io
+
+    tracker = Tracker(callback)
+    try:
+        done.estimator.fit(done.given.fitted, callback=callback, checkpoint=journal)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(so_far(done, output, journal)) from None
+    tracker.stage(f"writing {output}")
+    try:
+        io.write(output, done, **options)
+        if report is not None:
+            tracker.stage(f"writing {report}")
+            done.report(report, title=title)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(how_to_go_on(journal)) from None
+    except (OSError, ValueError) as problem:
+        raise not_written(problem, done, output, journal) from None
+
+
+@app.command()
+@_plainly
+def evaluate(
+    source: Input,
+    hide: Annotated[float, typer.Option(help="Share of the observed entries to hide.")] = 0.2,
+    modes: Modes = None,
+    value: Value = None,
+    seed: Seed = 0,
+    loss: Loss = "gaussian",
+    nonnegative: Nonnegative = False,
+    by: Annotated[str | None, typer.Option(help="Name or number of a mode: show its slices too, the worst filled first.")] = None,
+    duplicates: Duplicates = "error",
+    index_base: IndexBase = None,
+    absent: Absent = None,
+    quiet: Quiet = False,
+) -> None:
+    """Hide observed entries of INPUT and score how well they are found again; with --loss also by its deviance, 0 at best."""
+    obs = _load(source, modes, value, duplicates=duplicates, index_base=index_base, absent=absent).fitted
+    mode = None if by is None else obs.mode_index(int(by) if by.isdigit() else by)
+    from rankless.evaluation import evaluate as score
+
+    with shown(not quiet) as callback:
+        scores = score(obs, hide=hide, seed=seed, loss=loss, nonnegative=nonnegative, callback=callback)
+    print_scores(scores, f"{source}: {hide:.0%} of the observed entries hidden, seed {seed}", loss)
+    if mode is not None:
+        print_slices(scores[-1], mode)
+
+
+@app.command()
+@_plainly
+def inspect(
+    source: Input,
+    modes: Modes = None,
+    value: Value = None,
+    duplicates: Duplicates = "error",
+    index_base: IndexBase = None,
+    absent: Absent = None,
+) -> None:
+    """Show what INPUT holds: shape, labels, share observed, empty slices, suspicious zeros."""
+    obs = _load(source, modes, value, duplicates=duplicates, index_base=index_base, absent=absent).observations
+    for name, text in facts(obs):
+        print(f"{name:10s}{text}")
+
+
+@app.command()
+@_plainly
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the filled table, the picture and the page.")] = Path("out"),
+    seed: Seed = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Real weather data: hide a fifth, fill it, score it, and say what the components are."""
+    from rankless import demo as weather
+
+    with shown(not quiet) as callback:
+        result = weather.run(output, seed=seed, callback=callback)
+    weather.show(result)
+
+
+app.command("predict")(_plainly(chunks.predict))
+app.command("top")(_plainly(chunks.top))
+app.command("reproduce")(_plainly(reproduce))
+
+
+# --- helpers --------------------------------------------------------------------------------------
+
+
+def _load(source: Path, modes: str | None, value: str | None, **options) -> Given:
+    from rankless import io
+
+    return io.load(source, modes=_names(modes), value=value, **options)
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",")]
+
+
+def _number(text: str, name: str, kind: type = float):
+    if text == "auto":
+        return text
+    try:
+        return kind(text)
+    except ValueError:
+        what = "a whole number" if kind is int else "a number"
+        raise ValueError(f"--{name} {text} is neither auto nor {what}; leave it out to have it found") from None
+
+
+def _choice(text: str, name: str, known: dict):
+    if text not in known:
+        raise ValueError(f"--{name} {text} is not known; pass {', '.join(known)}")
+    return known[text]

@@ -1,0 +1,1 @@
+"""Entries held out: how missing cells come, scores, and what fits are judged by."""

@@ -1,0 +1,124 @@
+"""`Gaps`: how missing cells come, and a hold-out that comes the same way.
+
+Cells missing at random have neighbours that were seen, and so have random held-out entries. Where a
+sensor was off for days, whole fibres of the array are missing, or runs of them, and random held-out
+entries tell nothing of the error there. The pattern alone says which it is. For a missing cell, let
+`q` be the share of cells missing:
+
+- the others of its fibre along a mode of size `d` are all missing by chance with probability ``q^(d-1)``;
+- the next one along a mode is missing by chance with probability `q`.
+
+What is seen of either beyond chance, as a share of what could be, has to be more than half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rankless.tensors.observations import Observations
+
+MOST = 0.5  # share of the missing cells, beyond chance, that come as fibres or runs
+FEWEST = 10  # missing fibres or cells below which a pattern is none
+MOST_CELLS = 50_000_000  # cells of an array whose pattern is looked at
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """Missing cells come as whole fibres along `whole`, and as runs of `length` of these along `run`."""
+
+    whole: tuple[int, ...]
+    run: int | None
+    length: int
+
+    @classmethod
+    def of(cls, obs: Observations) -> Gaps | None:
+        """The pattern of what is missing, None where cells are missing one by one, or nobody can tell.
+
+        >>> import numpy as np
+        >>> array = np.ones((20, 30, 5))
+        >>> array[np.random.default_rng(0).random((20, 30)) < 0.3] = np.nan
+        >>> Gaps.of(Observations.from_array(array))
+        Gaps(whole=(2,), run=None, length=1)
+        """
+        if obs.cells > MOST_CELLS:
+            return None
+        missing = ~obs.observed()
+        for mode in range(obs.order):  # slices never seen are no part of the pattern
+            missing = np.compress(obs.counts(mode) > 0, missing, axis=mode)
+        whole: list[int] = []
+        while len(whole) < obs.order - 2:
+            trials = [(_as_fibres(missing, mode), -mode) for mode in range(obs.order) if mode not in whole]
+            share, mode = max(trials)
+            if share < MOST:
+                break
+            whole.append(-mode)
+            missing = np.all(missing, axis=-mode, keepdims=True)
+        share, mode = max((_as_runs(missing, mode), -mode) for mode in range(obs.order) if mode not in whole)
+        if missing.sum() < FEWEST:
+            return None
+        half = max(1, obs.shape[-mode] // 2)
+        length = min(round(1 / max(1 - share, 1 / half)), half)
+        run = (-mode, length) if share >= MOST and length > 1 else (None, 1)
+        return cls(tuple(sorted(whole)), *run) if whole or run[0] is not None else None
+
+    def numbers(self, coords: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+        """A number for each cell, shape ``(n,)``: those of a gap share it, as far as gaps are stretches of `length` one after another."""
+        places = [np.zeros_like(c) if mode in self.whole else c for mode, c in enumerate(coords)]
+        if self.run is not None:
+            places[self.run] = places[self.run] // self.length
+        return np.asarray(np.ravel_multi_index(places, tuple(shape)))
+
+    def mask(self, obs: Observations, share: float, rng: np.random.Generator) -> np.ndarray:
+        """Which entries to hold out: whole fibres, in runs, about `share` of all; no slice is left without an entry."""
+        shape = tuple(1 if mode in self.whole else d for mode, d in enumerate(obs.shape))
+        along = next(m for m in range(obs.order) if m not in self.whole) if self.run is None else self.run
+        shape = (*shape[:along], *shape[along + 1 :], shape[along])  # the mode of the runs last
+        coords = [np.zeros_like(c) if mode in self.whole else c for mode, c in enumerate(obs.coords)]
+        coords = [*coords[:along], *coords[along + 1 :], coords[along]]
+        fibre = np.ravel_multi_index(coords, shape)
+        seen = np.bincount(fibre, minlength=int(np.prod(shape))).reshape(-1, shape[-1])  # entries of each
+        starts = rng.permutation(seen.size + len(seen) * (self.length - 1))  # a run may begin before the array does
+        line, first = np.divmod(starts, shape[-1] + self.length - 1)
+
+        def held(count: int) -> np.ndarray:
+            picked = np.zeros(seen.shape, dtype=bool)
+            for step in range(self.length):
+                place = first[:count] - step
+                inside = (place >= 0) & (place < shape[-1])
+                picked[line[:count][inside], place[inside]] = True
+            return picked
+
+        few, many = 0, len(starts)
+        while many - few > 1:
+            middle = (few + many) // 2
+            few, many = (few, middle) if seen[held(middle)].sum() >= share * obs.size else (middle, many)
+        mask = held(many).reshape(-1)[fibre]
+        for mode in range(obs.order):
+            coordinate = obs.coords[mode]
+            left = np.bincount(coordinate[~mask], minlength=obs.shape[mode])
+            mask &= left[coordinate] > 0
+        return mask
+
+
+def _as_fibres(missing: np.ndarray, mode: int) -> float:
+    """Share of the missing cells that lie in wholly missing fibres along a mode, beyond chance."""
+    size = missing.shape[mode]
+    if size < 2 or not missing.any():
+        return 0.0
+    share = missing.all(axis=mode).sum() * size / missing.sum()
+    chance = missing.mean() ** (size - 1)
+    return float((share - chance) / (1 - chance)) if chance < 1 else 0.0
+
+
+def _as_runs(missing: np.ndarray, mode: int) -> float:
+    """How often the next cell along a mode is missing where one is, beyond chance."""
+    lines = np.moveaxis(missing, mode, -1)
+    before = lines[..., :-1]
+    chance = missing.mean()
+    if not before.any() or chance == 1:
+        return 0.0
+    share = (before & lines[..., 1:]).sum() / before.sum()
+    return float((share - chance) / (1 - chance))

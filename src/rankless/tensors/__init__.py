@@ -1,0 +1,1 @@
+"""Data and models: observations, CP tensors, coordinates in canonical order."""

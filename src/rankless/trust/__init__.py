@@ -1,0 +1,1 @@
+"""What to trust: diagnostics of components and slices, matches, errors, a look at an input."""
