@@ -17,9 +17,10 @@ import pytest
 
 from planted import planted
 from rankless import TensorCompleter, complete
-from rankless.experts.neighbours import Correlation, Groups, Neighbours, from_arrays, to_arrays
+from rankless.experts.neighbours import KINDS, Correlation, Groups, Neighbours
 from rankless.runtime import journal as checkpoint
 from rankless.runtime.journal import Journal
+from rankless.runtime.pack import pack, unpack
 from rankless.runtime.progress import Progress
 from rankless.runtime.workers import Workers
 from rankless.tensors.observations import Observations
@@ -129,11 +130,10 @@ def test_neighbours_come_back_as_they_went():
     rng = np.random.default_rng(0)
     for mode in (None, 0, 2):
         chosen = Neighbours(Groups((3, 4, 5), (1,), mode), Correlation(*rng.normal(size=(3, 2, 2)))), rng.normal(size=7)
-        found = from_arrays(to_arrays(chosen), (3, 4, 5))
-        assert found is not None
+        found = unpack(pack(chosen), KINDS)
         assert (found[0].groups.shape, found[0].groups.modes, found[0].groups.mode) == ((3, 4, 5), (1,), mode)
-        np.testing.assert_equal(to_arrays(found), to_arrays(chosen))
-    assert from_arrays(to_arrays(None), (3, 4, 5)) is None
+        np.testing.assert_equal(pack(found), pack(chosen))
+    assert unpack(pack(None)) is None
 
 
 def test_without_a_seed_the_fit_goes_on_with_the_one_it_was_begun_with(tmp_path):

@@ -260,7 +260,7 @@ def test_masked_cells_are_holes():
 def test_the_summary_says_what_was_found(done):
     text = done.summary()
     assert f"{OBS.size} of 720 cells observed; the other {720 - OBS.size} are filled" in text
-    assert f"rank 2, depth {done.depth:g}" in text
+    assert f"rank 2 found, depth {done.depth:g}" in text
     assert "error on held-out entries" in text
     assert repr(done) == f"Completion(shape=(10, 9, 8), rank=2, depth={done.depth:g})"
 

@@ -9,6 +9,7 @@ from planted import hidden_error, planted
 from rankless import als
 from rankless.als import modes as modes_module
 from rankless.engine import Found, search
+from rankless.experts import components
 from rankless.runtime import workers as workers_module
 from rankless.runtime.progress import Callback, Tracker
 from rankless.runtime.workers import Workers
@@ -45,7 +46,7 @@ def test_planted_rank_is_found_with_the_error_of_als_told_the_rank(seed):
     answer = found(seen, seed=seed)
     assert answer.model.rank == 5
     told = als.solve(Observations.from_array(seen), depth=0, penalty=0.01, max_rank=5, random_state=0, tol=1e-9, max_sweeps=3000)
-    offset = 0.0 if answer.frame.offset is None else answer.frame.offset.full()
+    offset = 0.0 if answer.offset is None else answer.offset.full()
     assert hidden_error(answer.model.full() + offset, truth, seen) < 1.1 * hidden_error(told.model.full(), truth, seen)
 
 
@@ -53,7 +54,7 @@ def test_noise_alone_is_rank_0_or_nearly_worth_it():
     """Nothing to find: the held-out error is that of the mean, to a few hundredths."""
     seen = np.random.default_rng(0).normal(size=(15, 14, 13))
     answer = found(seen)
-    assert answer.point.rmse < 1.05 * np.std(seen)
+    assert answer.errors.rmse < 1.05 * np.std(seen)
     assert answer.model.norm() < 0.3 * np.linalg.norm(seen)
 
 
@@ -65,7 +66,7 @@ def test_main_effects_are_chosen_where_there_are_some():
         array += rng.normal(size=size).reshape([-1 if m == mode else 1 for m in range(3)])
     array[rng.random(shape) < 0.7] = np.nan
     answer = found(array)
-    assert answer.frame.offset is not None
+    assert answer.offset is not None
     assert answer.model.rank == 0 or answer.model.norm() < 0.2 * np.sqrt(array.size)
 
 
@@ -74,9 +75,7 @@ def test_noise_by_slice_is_found_where_slices_differ():
     weighed, plain = found(seen), found(seen, noise=None)
     assert weighed.frame.mode == 2
     assert plain.frame.mode is None
-    errors = [
-        hidden_error(a.model.full() + (0.0 if a.frame.offset is None else a.frame.offset.full()), truth, seen) for a in (weighed, plain)
-    ]
+    errors = [hidden_error(a.model.full() + (0.0 if a.offset is None else a.offset.full()), truth, seen) for a in (weighed, plain)]
     assert errors[0] < 0.8 * errors[1]
 
 
@@ -91,10 +90,10 @@ def test_noise_by_slice_is_refused_where_slices_are_alike(seed):
 
 def test_the_winner_is_the_best_of_the_path(free):
     scores = [row["score"] for row in free.path if row["noise"] is None]
-    assert free.point.frame.mode is None
-    assert free.point.score == min(scores)
+    assert free.best.frame.mode is None
+    assert free.best.score == min(scores)
     row = min((row for row in free.path), key=lambda row: row["score"])
-    assert (row["depth"], row["penalty"]) == (free.point.depth, free.point.penalty)
+    assert (row["depth"], row["penalty"]) == (free.best.depth, free.best.penalty)
 
 
 def test_every_row_of_the_path_is_whole(free):
@@ -136,7 +135,7 @@ def test_a_fixed_deep_depth_is_searched_down_the_penalties():
 def test_what_is_fixed_stays_fixed(small, limits, column, values):
     answer = found(small[1], **limits)
     assert {row[column] for row in answer.path} == values
-    assert (answer.frame.offset is not None) == answer.path[0]["effects"] or "effects" not in limits
+    assert (answer.offset is not None) == answer.path[0]["effects"] or "effects" not in limits
 
 
 def test_noise_of_a_named_mode_is_tried_in_no_other(small):
@@ -169,7 +168,7 @@ def test_the_hold_out_is_shuffled_and_apart_from_what_is_fitted(monkeypatch, sma
         return entries(units, *args, **kwargs)
 
     monkeypatch.setattr(Observations, "split", spied_split)
-    for room in (walks, endings):
+    for room in (walks, endings, components):
         monkeypatch.setattr(room, "Entries", spied_entries)
     answer = found(obs)
     [(train, held)] = parts
@@ -180,7 +179,7 @@ def test_the_hold_out_is_shuffled_and_apart_from_what_is_fitted(monkeypatch, sma
     assert np.ptp(held.coords[0]) == obs.shape[0] - 1, "from everywhere, not from the end"
     assert set(fitted[:-1]) == {train.size}
     assert fitted[-1] == obs.size
-    assert len(answer.point.residual) == held.size
+    assert len(answer.errors.residual) == held.size
 
 
 def test_data_too_small_to_hold_anything_out_are_refused_or_filled():
@@ -200,9 +199,9 @@ def test_entries_that_weigh_nothing_choose_nothing():
     garbage = np.random.default_rng(1).random(clean.size) < 0.33
     values = np.where(garbage, 30.0 * np.random.default_rng(2).normal(size=clean.size), clean.values)
     answer = found(clean.with_values(values, np.where(garbage, 1e-8, 1.0)), noise=None)
-    offset = 0.0 if answer.frame.offset is None else answer.frame.offset.full()
+    offset = 0.0 if answer.offset is None else answer.offset.full()
     assert hidden_error(answer.model.full() + offset, truth, seen) < 0.06
-    assert answer.point.rmse < 0.2
+    assert answer.errors.rmse < 0.2
 
 
 def test_entries_that_weigh_nothing_make_no_slice_noisy():
@@ -230,7 +229,7 @@ def test_same_seed_same_bits_on_one_thread_and_two(monkeypatch, small):
 
 def test_another_seed_holds_out_other_entries(small):
     one, two = (found(small[1], seed=seed, penalties=(1.0,)) for seed in (0, 1))
-    assert one.point.rmse != two.point.rmse
+    assert one.errors.rmse != two.errors.rmse
 
 
 def test_the_search_says_what_it_does(small):
@@ -257,7 +256,7 @@ def test_planted_recovery(shape, rank, share):
         truth, seen = planted(shape, rank, share, seed=seed)
         obs = Observations.from_array(seen)
         answer = found(obs, seed=seed, n_jobs=2)
-        offset = 0.0 if answer.frame.offset is None else answer.frame.offset.full()
+        offset = 0.0 if answer.offset is None else answer.offset.full()
         error = hidden_error(answer.model.full() + offset, truth, seen)
         told = min(
             hidden_error(als.solve(obs, depth=0, penalty=p, max_rank=rank, anneal_rounds=0, random_state=s).model.full(), truth, seen)
@@ -274,5 +273,5 @@ def test_additive_data_need_no_component():
     truth = array.copy()
     array[rng.random(array.shape) < 0.3] = np.nan
     answer = found(array)
-    assert answer.model.rank == 0 and answer.frame.offset is not None
-    np.testing.assert_allclose(answer.frame.offset.full(), truth, atol=1e-9)
+    assert answer.model.rank == 0 and answer.offset is not None
+    np.testing.assert_allclose(answer.offset.full(), truth, atol=1e-9)

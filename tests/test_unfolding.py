@@ -7,10 +7,12 @@ import pytest
 
 import rankless
 from planted import hidden_error, planted
-from rankless.experts.neighbours import Correlation, Groups, Neighbours
-from rankless.experts.slices import NOISE, Choice, Normal, Unfolding, from_arrays, to_arrays
+from rankless.answer.tree import Tools
+from rankless.experts.slices import KINDS, NOISE, Normal, Slices, Unfolding
 from rankless.holdout.gaps import Gaps
 from rankless.holdout.judge import BEND, Judge
+from rankless.runtime.pack import pack, unpack
+from rankless.runtime.workers import Workers
 from rankless.tensors.observations import Observations
 
 RNG = np.random.default_rng(0)
@@ -100,12 +102,11 @@ def test_cells_of_which_nothing_is_known_are_named():
     expected = np.zeros(array.shape, dtype=bool)
     expected[1, :, :, 0] = expected[:, 5, 2] = True
     for lags in ((), ((1, 1), (1, -1))):
-        values, cells = Choice(Unfolding(array.shape, (0, 3), lags), 5, None, np.ones(1), np.ones(1)).given(obs)
+        values = slices_of(obs, Unfolding(array.shape, (0, 3), lags), 5).values
         if lags:
             expected[:, 5, 2] = False  # the days around tell
             expected[1, :, :, 0] = True
-        np.testing.assert_array_equal(cells, np.argwhere(expected))
-        np.testing.assert_array_equal(values.shape, array.shape)
+        np.testing.assert_array_equal(np.isnan(values), expected)
 
 
 def test_a_gain_is_in_standard_errors():
@@ -121,6 +122,11 @@ def test_cells_of_a_gap_share_a_number():
     numbers = Gaps((2,), 1, 3).numbers(coords, (2, 9, 3)).reshape(2, 9, 3)
     assert (numbers == numbers[:, :, :1]).all() and (numbers[:, ::3] == numbers[:, 2::3]).all()
     assert len(np.unique(numbers)) == 2 * 3
+
+
+def slices_of(obs: Observations, unfolding: Unfolding, sweeps: int) -> Slices:
+    with Workers(1) as workers:
+        return Slices(unfolding, sweeps, np.zeros(0)).again(obs, Tools(workers, iter(())))
 
 
 def weather(seed: int, share: float = 0.4) -> tuple[np.ndarray, np.ndarray]:
@@ -150,7 +156,7 @@ def test_slices_fill_each_other_where_whole_days_are_missing(done):
     assert est.unfolded_ is not None and plain.estimator.unfolded_ is None
     assert hidden_error(done.filled, truth, array) < 0.8 * hidden_error(plain.filled, truth, array)
     assert est.holdout_rmse_ == pytest.approx(hidden_error(done.filled, truth, array), rel=0.5)
-    assert "slices fill each other" in done.summary()
+    assert "slices of " in done.answer and done.answer in done.summary()
     lower, upper = done.interval(0.9)
     gone = np.isnan(array)
     assert 0.85 < np.mean((lower <= truth)[gone] & (truth <= upper)[gone]) < 0.96
@@ -184,23 +190,10 @@ def test_cells_missing_one_by_one_and_single_fits_are_left_alone():
 
 def test_a_choice_survives_the_journal():
     shape = (3, 6, 4, 2)
-    choice = Choice(Unfolding(shape, (0, 3), ((1, 1), (1, -1))), 20, 3, np.array([0.5, 0.25]), np.array([0.5, 0.75]))
-    errors = RNG.normal(size=7)
-    again = from_arrays(to_arrays((choice, errors)), shape)
-    assert again is not None
-    np.testing.assert_array_equal(again[1], errors)
     obs = Observations.from_array(np.where(RNG.random(shape) < 0.5, RNG.normal(size=shape), np.nan))
-    for mine, theirs in zip(again[0].given(obs), choice.given(obs), strict=True):
-        np.testing.assert_array_equal(mine, theirs)
-    assert from_arrays(to_arrays(None), shape) is None
-
-
-def test_close_cells_come_in_shares():
-    shape, shares = (5, 6, 3), np.array([0.5, 0.0, 2.0])
-    obs = Observations.from_array(np.where(RNG.random(shape) < 0.6, RNG.normal(size=shape), np.nan))
-    groups = Groups(shape, (1,), 2)
-    tables = np.tile(0.8 ** np.arange(6), (3, 1))
-    near = Neighbours(groups, Correlation(tables[:, None], np.ones(3), np.ones(3))).given(obs, obs.values)
-    cells = np.argwhere(np.ones(shape))
-    np.testing.assert_allclose(near.in_shares(shares).at(cells), shares[cells[:, 2]] * near.at(cells), atol=1e-12)
-    np.testing.assert_allclose(near.in_shares(np.full(3, 8.0)).at(cells), near.times(8.0).at(cells), atol=1e-12)
+    predictor = slices_of(obs, Unfolding(shape, (0, 3), ((1, 1), (1, -1))), 20)
+    again, shares = unpack(pack((predictor, np.array([[0.5], [0.25]]))), KINDS)
+    assert (again.unfolding, again.sweeps, shares.tolist()) == (predictor.unfolding, 20, [[0.5], [0.25]])
+    np.testing.assert_array_equal(again.values, predictor.values)
+    with pytest.raises(ValueError, match="a packed 'Slices' is none of"):
+        unpack(pack(predictor))

@@ -13,6 +13,9 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from rankless.answer.intervals import Calibration, check_coverage
+from rankless.engine import draws_of, fits_of, leaf_of
+from rankless.experts.neighbours import Kriging
+from rankless.experts.slices import Slices
 from rankless.fitting import Fit
 from rankless.holdout.split import streams_of
 from rankless.runtime.journal import Journal, digest, machine, opened
@@ -84,15 +87,17 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
 
     Attributes after `fit`
     ----------------------
-    model_ (CPTensor, all that is summed, main effects left out), fits_ (the CPTensors of the fits in it, the best one
-    first), rank_ (their components), drawn_ (the mean of draws from the posterior that is also in it, a CPTensor, or None),
-    depth_ and penalty_ of the best fit, effects_ (bool), noise_ (mode number or None), smooth_ (the smoothness of each
-    mode, 0 for none), main_effects_, nearby_ (Kriging or None), unfolded_ (Unfolded or None), value_transform_ (Transform),
+    best_fit_ (CPTensor, the best single fit of components, not shrunk by any share), rank_ (the number of its components), depth_ and
+    penalty_ of it, fits_ (the CPTensors of all fits in the answer, each in its share, the best one first), drawn_ (the mean of draws
+    from the posterior that is also in it, a CPTensor, or None), model_ (CPTensor, the sum of these), effects_ (bool), noise_ (mode number
+    or None), smooth_ (the smoothness of each mode, 0 for none), main_effects_, nearby_ (Kriging or None), unfolded_ (Slices or None),
+    unseen_ (for each mode a mask of its slices that were never observed and are filled from main effects), value_transform_ (Transform),
     path_ (DataFrame: every fit of the search), holdout_rmse_, for other losses than squares holdout_deviance_ (mean) and
     blank_deviance_ (that of a constant), for loss="huber" bound_ (the error, in the data's units, from which on it
     counts in proportion), n_features_in_, and feature_names_in_ where `X` is a table: its columns are then the names of the
     modes. All are in the data's units, except where value_transform_ is not the identity: model_, fits_ and main_effects_
-    then make up the transformed values, and predict is value_transform_.inverse of their sum.
+    then make up the transformed values, and predict is value_transform_.inverse of their sum; nearby_ and unfolded_ are in units of the
+    fit. `answer_in_words` says how all of it is put together.
 
     >>> import numpy as np
     >>> from rankless import TensorCompleter
@@ -164,7 +169,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self.shape_ = obs.shape
         for stale in ("holdout_deviance_", "blank_deviance_", "bound_"):  # of an earlier fit
             vars(self).pop(stale, None)
-        self._unseen = [obs.counts(mode) == 0 for mode in range(obs.order)]
+        self.unseen_ = [obs.counts(mode) == 0 for mode in range(obs.order)]
         self._answer = self._calibration = self._general = None
         if np.ptp(obs.values) == 0:
             self._fit_constant(obs)
@@ -194,7 +199,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
     def predict(self, X) -> np.ndarray:
         """Values at coordinates `X`, shape ``(n, order)``; in slices never observed, their main effects, but of a smooth mode."""
         check_is_fitted(self)
-        return self._values_at(self._checked(X))
+        return self.values_at(self._checked(X))
 
     def predict_interval(self, X, coverage: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper ends at coordinates `X`, shape ``(n, order)``: a cell missing at random lies between with probability `coverage`.
@@ -204,7 +209,19 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         Raises ValueError where the data have too few entries to promise `coverage`.
         """
         check_is_fitted(self)
-        return self._filled_at(self._checked(X), coverage)[1:]
+        return self.filled_at(self._checked(X), coverage)[1:]
+
+    @property
+    def general(self) -> bool:
+        """Whether the fit was of another loss than plain squares."""
+        return self._general is not None
+
+    def answer_in_words(self, modes: Sequence[str]) -> str:
+        """What the answer is made of."""
+        if self._answer is not None:
+            return self._answer.found.tree.words(modes)
+        parts = ([self.main_effects_.words(modes)] if self.effects_ else []) + ([f"components x {self.rank_}"] if self.model_.rank else [])
+        return " + ".join(parts) or "nothing"
 
     def calibration(self, callback: Callback | None = None) -> Calibration | None:
         """Errors at entries that no choice has seen, made at the first call; None for constant data, and for other losses than squares."""
@@ -238,10 +255,11 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
     def _checked(self, X) -> np.ndarray:
         return check_indices(validate_data(self, X, reset=False, ensure_min_samples=0), self.shape_)
 
-    def _values_at(self, indices: np.ndarray) -> np.ndarray:
+    def values_at(self, indices: np.ndarray) -> np.ndarray:
+        """Values at coordinates that were checked already, shape ``(n, order)``."""
         return self.value_transform_.inverse(self._said(indices))
 
-    def _filled_at(self, indices: np.ndarray, coverage: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def filled_at(self, indices: np.ndarray, coverage: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Values at checked coordinates, and the ends of their intervals."""
         check_coverage(coverage)
         said = self._said(indices)
@@ -252,19 +270,21 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         if best is None or calibration is None:  # constant data
             return middle, said, said.copy()
         near_one = np.ldexp(said, -best.exponent)
-        widths = np.ldexp(calibration.half_widths(indices, near_one, self._unseen, coverage), best.exponent)
+        widths = np.ldexp(calibration.half_widths(indices, near_one, self.unseen_, coverage), best.exponent)
         plain = replace(self.value_transform_, factor=1.0)
         return middle, np.minimum(plain.inverse(said - widths), middle), np.maximum(plain.inverse(said + widths), middle)
 
     def _said(self, indices: np.ndarray) -> np.ndarray:
         """Values at checked coordinates, before the transform is undone."""
-        values = np.zeros(len(indices)) if not self.effects_ else self.main_effects_.at(indices)
+        if self._answer is not None:
+            return np.ldexp(self._answer.found.at(indices), self._answer.exponent)
+        values = self.main_effects_.at(indices)  # of a constant, or of another loss
         if self.model_.rank:
-            values = values + self.model_.at(indices)
-        for part in (self.nearby_, self.unfolded_):
-            values = values if part is None else values + part.at(indices)
+            values = (values if self.effects_ else 0.0) + self.model_.at(indices)
+        elif not self.effects_:
+            values = np.zeros(len(indices))
         unseen = np.zeros(len(indices), dtype=bool)
-        for mode, mask in enumerate(self._unseen):
+        for mode, mask in enumerate(self.unseen_):
             unseen |= mask[indices[:, mode]]
         if unseen.any():
             values[unseen] = self.main_effects_.at(indices[unseen])
@@ -335,9 +355,9 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
 
         self.main_effects_ = MainEffects.constant(float(obs.values[0]), obs.shape)
         self.model_ = CPTensor([np.zeros((d, 0)) for d in obs.shape])
-        self.fits_ = [self.model_]
+        self.fits_, self.best_fit_ = [self.model_], self.model_
         self.rank_, self.depth_, self.penalty_, self.effects_, self.noise_ = 0, 0.0, 0.0, True, None
-        self.smooth_, self._between = (0.0,) * obs.order, [np.zeros(d, dtype=bool) for d in obs.shape]
+        self.smooth_, self.between_ = (0.0,) * obs.order, [np.zeros(d, dtype=bool) for d in obs.shape]
         self.path_, self.holdout_rmse_, self.value_transform_ = pd.DataFrame(), float("nan"), Transform()
         self.nearby_ = self.unfolded_ = self.drawn_ = None
 
@@ -347,26 +367,27 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         found, exponent = best.found, best.exponent
         self._answer = best
         self.value_transform_ = best.transform
-        self.main_effects_ = (found.frame.offset or MainEffects.fit(best.near_one)).times(2.0**exponent)
+        self.main_effects_ = found.bare.times(2.0**exponent)
         each, left = divmod(exponent, obs.order)  # the modes share the power of two, so they stay balanced
 
         def in_data(model: CPTensor) -> CPTensor:
             return CPTensor([np.ldexp(f, each + (m < left)) for m, f in enumerate(model.factors)])
 
-        self.fits_ = [in_data(fit) for fit in found.fits]
-        self.drawn_ = found.drawn and in_data(found.drawn)
+        self.fits_ = [in_data(fit) for fit in fits_of(found.tree)]
+        drawn = draws_of(found.tree)
+        self.drawn_ = drawn and in_data(drawn)
         self.model_ = in_data(found.model)
-        self.nearby_ = found.nearby and found.nearby.times(2.0**exponent)
-        self.unfolded_ = found.unfolded and found.unfolded.times(2.0**exponent)
-        self.rank_ = sum(fit.rank for fit in self.fits_) or found.alone.state.rank
-        self.depth_, self.penalty_ = found.point.depth, found.point.penalty
-        self.effects_, self.noise_ = found.frame.offset is not None, found.frame.mode
-        self.smooth_ = found.point.smooth or (0.0,) * obs.order
-        self._between = [
-            mask & (tau > 0 and mode != self.noise_) for mode, (mask, tau) in enumerate(zip(self._unseen, self.smooth_, strict=True))
+        self.nearby_, self.unfolded_ = leaf_of(found.tree, Kriging), leaf_of(found.tree, Slices)
+        self.best_fit_ = in_data(found.components.model)
+        self.rank_ = self.best_fit_.rank
+        self.depth_, self.penalty_ = found.best.depth, found.best.penalty
+        self.effects_, self.noise_ = found.best.frame.offset is not None, found.best.frame.mode
+        self.smooth_ = found.best.smooth or (0.0,) * obs.order
+        self.between_ = [
+            mask & (tau > 0 and mode != self.noise_) for mode, (mask, tau) in enumerate(zip(self.unseen_, self.smooth_, strict=True))
         ]
-        self._unseen = [mask & ~between for mask, between in zip(self._unseen, self._between, strict=True)]
-        self.holdout_rmse_ = rmse_of(best.residual, found.reported[1]) * 2.0**best.data_exponent
+        self.unseen_ = [mask & ~between for mask, between in zip(self.unseen_, self.between_, strict=True)]
+        self.holdout_rmse_ = rmse_of(best.residual, found.errors.entries) * 2.0**best.data_exponent
         self.path_ = pd.concat([pd.DataFrame(fit.path()) for fit in tried], ignore_index=True)
 
 
@@ -399,7 +420,7 @@ def _warn_unseen(obs: Observations, estimator: TensorCompleter) -> None:
 
 def unseen_texts(obs: Observations, estimator: TensorCompleter) -> list[str]:
     """A line for each mode with slices never observed, on what they are filled from."""
-    known = [(estimator._unseen, "main effects"), (estimator._between, "their neighbours")]
+    known = [(estimator.unseen_, "main effects"), (estimator.between_, "their neighbours")]
     return [_unseen_text(obs, mode, mask, source) for masks, source in known for mode, mask in enumerate(masks) if mask.any()]
 
 

@@ -13,7 +13,6 @@ import numpy as np
 
 from rankless.answer.intervals import TooFew
 from rankless.completer import TensorCompleter, unseen_texts
-from rankless.experts.neighbours import Kriging
 from rankless.kinds import Given, Roles, understand
 from rankless.runtime.journal import Journal
 from rankless.runtime.memory import check_fits
@@ -46,7 +45,7 @@ class Completion:
 
     @property
     def rank(self) -> int:
-        """Number of components found, those of all fits together."""
+        """Number of components of the best single fit."""
         return self.estimator.rank_
 
     @property
@@ -70,6 +69,11 @@ class Completion:
         return self.estimator.fits_
 
     @property
+    def best(self) -> CPTensor:
+        """The best single fit, whose components `components`, page and plots show: not shrunk by any share."""
+        return self.estimator.best_fit_
+
+    @property
     def transform(self) -> Transform:
         """What was done to the values before components were fitted to them; `predict` and `filled` have undone it."""
         return self.estimator.value_transform_
@@ -79,9 +83,20 @@ class Completion:
         """Every fit of the search: transform, depth, penalty, effects, noise, rank, hold-out error, sweeps, seconds."""
         return self.estimator.path_
 
+    @property
+    def answer(self) -> str:
+        """What the answer is made of, in words: which predictors, in which shares (their means over slices), fitted to what.
+
+        ``main effects + (components x 29 in a share of 0.8, draws x 50 in a share of 0.2) + neighbours along hour``
+        """
+        return self.estimator.answer_in_words(self.observations.modes)
+
     def components(self) -> pd.DataFrame:
-        """A row for each component of `fits`: its size, and whether to trust it; columns as in `rankless.trust.diagnostics.components`."""
-        return diagnostics.components(self.fits, self._in_fitted_units())
+        """A row for each of the `rank` components of the best single fit: its size, and whether to trust it.
+
+        Columns are those of `rankless.trust.diagnostics.components`.
+        """
+        return diagnostics.components([self.best], self._in_fitted_units())
 
     def slices(self) -> pd.DataFrame:
         """A row for each slice of each mode: label, entries observed, their share of its cells, whether filling it is extrapolation."""
@@ -97,7 +112,7 @@ class Completion:
 
     def predict(self, indices) -> np.ndarray:
         """Values at coordinates, shape ``(n, order)``."""
-        return self.given.from_fitted(self.estimator._values_at(check_indices(indices, self.observations.shape)), indices)
+        return self.given.from_fitted(self.estimator.values_at(check_indices(indices, self.observations.shape)), indices)
 
     def array(self) -> np.ndarray:
         """The filled array, observed cells as they came, in the dtype of the data."""
@@ -113,7 +128,7 @@ class Completion:
 
     def _with_ends(self, indices: np.ndarray, coverage: float) -> tuple[np.ndarray, ...]:
         """Values at checked coordinates, and the ends of their intervals, in the units of the data."""
-        return tuple(self.given.from_fitted(part, indices) for part in self.estimator._filled_at(indices, coverage))
+        return tuple(self.given.from_fitted(part, indices) for part in self.estimator.filled_at(indices, coverage))
 
     def predict_interval(self, indices, coverage: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper ends at coordinates, shape ``(n, order)``: the same for a few cells."""
@@ -184,20 +199,19 @@ class Completion:
         spread = diagnostics.spread(self.given.fitted.values)
         lines = [
             f"{obs.size:,} of {obs.cells:,} cells observed; the other {obs.cells - obs.size:,} are filled.",
-            f"rank {est.rank_}{_of_fits(est.fits_)} depth {est.depth_:g}, penalty {est.penalty_:.3g}"
+            f"rank {est.rank_} found, depth {est.depth_:g}, penalty {est.penalty_:.3g}"
             + _under(est)
             + ("" if est.value_transform_.name == "none" else f", fitted to {est.value_transform_.of_what}")
             + ("" if est.noise_ is None else f"; slices of {obs.modes[est.noise_]} weighed by their own noise")
             + f" (found among {len(est.path_)} fits).",
-            *([] if est.drawn_ is None else ["a mean of draws from the posterior is part of the answer."]),
-            *_of_neighbours(est.nearby_, obs),
-            *([] if est.unfolded_ is None else ["slices fill each other by regression, where whole stretches are missing."]),
+            f"the answer is {self.answer}.",
             f"error on held-out entries: {est.holdout_rmse_:.4g} (standard deviation of the data: {spread:.4g}).",
             *([] if self.given.units is None else [f"variables were fitted together, each over its standard deviation ({obs.modes[-1]})."]),
         ]
-        if est._general is not None:
-            found = est._general.found
-            lines[-1] = f"mean {est.loss} deviance of held-out entries: {found.deviance:.4g} (of a constant: {found.blank:.4g})."
+        if est.general:
+            lines[-1] = (
+                f"mean {est.loss} deviance of held-out entries: {est.holdout_deviance_:.4g} (of a constant: {est.blank_deviance_:.4g})."
+            )
         if any(est.smooth_):
             lines.append(f"smooth along {', '.join(obs.modes[mode] for mode, tau in enumerate(est.smooth_) if tau)}.")
         return "\n".join([*lines, *self.cautions()])
@@ -207,15 +221,15 @@ class Completion:
         obs, fitted, est = self.observations, self.given.fitted, self.estimator
         if est.path_.empty:
             return []
-        if est._general is None:
+        if not est.general:
             poor, what = est.holdout_rmse_ >= diagnostics.spread(fitted.values), "that of the mean of the data"
         else:
-            poor, what = est._general.found.deviance >= est._general.found.blank, "that of a constant"
+            poor, what = est.holdout_deviance_ >= est.blank_deviance_, "that of a constant"
         return [
             *([f"the held-out error is no better than {what}: don't trust what was filled."] if poor else []),
             *unseen_texts(obs, est),
             *(diagnostics.of_values(fitted) if est.value_transform_.name == "none" else []),
-            *diagnostics.in_words(self.fits, self._in_fitted_units()),
+            *diagnostics.in_words([est.best_fit_], self._in_fitted_units()),
         ]
 
     def save(self, path: str | os.PathLike) -> None:
@@ -242,7 +256,7 @@ class Completion:
         `transform.inverse` of its values is what `predict` says, but for what close cells add.
         """
         est = self.estimator
-        seen = [1.0 - mask for mask in est._unseen]
+        seen = [1.0 - mask for mask in est.unseen_]
         extra = []
         if est.effects_ or not all(s.all() for s in seen):
             extra += _effects_as_components(est.main_effects_, [np.ones(d) for d in est.shape_])
@@ -299,25 +313,11 @@ def _free(name: str, columns: Mapping[str, Any]) -> str:
     return name
 
 
-def _of_neighbours(nearby: Kriging | None, obs: Observations) -> list[str]:
-    if nearby is None:
-        return []
-    names = " and ".join(obs.modes[mode] for mode in sorted(nearby.seen.groups.modes))
-    return [f"close cells along {names} share what the components leave, and are filled with it."]
-
-
 def _under(est: TensorCompleter) -> str:
     """What components lie on top of, in words."""
     if not est.effects_:
-        return "" if est._general is None else ", nonnegative"
+        return ", nonnegative" if est.general else ""
     return ", on top of main effects" if any(effect.any() for effect in est.main_effects_.effects) else ", on top of a constant"
-
-
-def _of_fits(fits: Sequence[CPTensor]) -> str:
-    """How the rank is made up, where more than one fit is in it."""
-    if len(fits) == 1:
-        return ","
-    return f" in {len(fits)} fits ({' + '.join(str(fit.rank) for fit in fits)}); the best one has"
 
 
 def _effects_as_components(effects: MainEffects, others: Sequence[np.ndarray]) -> list[list[np.ndarray]]:

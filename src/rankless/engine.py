@@ -1,13 +1,10 @@
-"""The search: penalty, depth, main effects and noise by slice, chosen on held-out entries.
+"""The answer, put together: components first, what pays beside them, then all of it fitted again to every entry.
 
-`races` finds a winner among frames and ways to start, and `endings` refines it; on large data a part of
-the entries is raced on, and all of them are grown once, near what won. The best fits of all walks stay
-in a pool: the answer is the best, or a blend with others that pay. One of these is no fit but the mean
-of draws from the posterior, which knows what few entries leave open. `close_cells` have the last word.
-
-Where whole fibres or runs of cells are missing (`gaps`), a second, short search leaves out some more like
-them: its error is the one reported, and its fits are the answer where smoothness along a mode pays there.
-What slices say of each other (`unfolding`) is then added, in the shares that pay there.
+`search.choose` finds the best fit of components on single cells held out; other fits of the search and a mean of
+draws are stacked beside it, and neighbours fitted to what these leave. Where whole fibres or runs of cells are missing
+(`gaps`), a second, short search leaves out some more like them: its errors are those reported, its fits are the answer
+where smoothness along a mode pays there, and what slices say of each other is added in the shares that pay there.
+Last, the tree is fitted again to all entries.
 """
 
 from __future__ import annotations
@@ -17,66 +14,76 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from rankless.answer.stack import Part, Pool, blend, in_shares, total, whole
-from rankless.experts import close_cells
-from rankless.experts import slices as unfolding
-from rankless.experts.neighbours import Kriging, Neighbours
+from rankless.answer.stack import Part, Pool, blend, total, whole
+from rankless.answer.tree import Onto, Predictor, Stack, Tools, leaves, left_by
+from rankless.experts import close_cells, draws, slices
+from rankless.experts.components import Components
+from rankless.experts.neighbours import Neighbours
+from rankless.experts.nuclear import LowRank
 from rankless.holdout.gaps import Gaps
-from rankless.holdout.scoring import Point, frame_after, score_of, score_residual
+from rankless.holdout.scoring import Errors, Point, frame_after, score_residual
 from rankless.holdout.split import STREAMS, held_out, streams_of
+from rankless.runtime.pack import pack, unpack
 from rankless.runtime.progress import Ended
 from rankless.runtime.workers import Workers
-from rankless.search import race as races
-from rankless.search import refine as endings
+from rankless.search import race
+from rankless.search.choose import best_fit
 from rankless.search.smooth import smoothed
 from rankless.search.walk import CHAINS, Limits, Search, window
 from rankless.tensors.cp_tensor import CPTensor
-from rankless.tensors.observations import Observations, slices_of
+from rankless.tensors.observations import Observations
 from rankless.units.effects import MainEffects
-from rankless.units.error import rmse_of
 from rankless.units.frame import Frame
 
 EARNED = 0.99  # a score below this share of the other's, and smoothness is worth having
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Found:
-    """What the search chose, refitted on everything."""
+    """What was chosen, fitted to all entries."""
 
-    frame: Frame
-    fits: list[CPTensor]  # the answer is their sum, the best fit first; in the units of the data, without the offset
-    drawn: CPTensor | None  # ... and the mean of draws, where one is in it
-    point: Point  # the best fit, with the held-out errors of the sum
-    held: Observations  # the entries held out
-    alone: Point  # the best fit on single cells before others were blended in: shares were fitted to the held-out entries
-    led: Observations  # ... and these cells
-    parts: list[Part]  # the fits of the sum and their shares, as they were before they were refitted
-    exact: bool  # whether data are noiseless
-    nearby: Kriging | None = None  # what close cells add, in the units of the data
-    beside: unfolding.Choice | None = None  # unfoldings, and the share of all the above, in which it already is
-    unfolded: unfolding.Unfolded | None = None  # ... and what they add, in the units of the data
+    tree: Predictor
+    bare: MainEffects  # what is said of cells of which the tree knows nothing
+    best: Point  # the best single fit of components
+    errors: Errors  # that are to be expected at missing cells
+    cells: Errors  # of components and neighbours alone: those that a transform is calibrated by
+    alone: Point  # the best fit on single cells, before any share was fitted to these
+    alone_held: Observations  # ... these cells
     gaps: Gaps | None = None  # how missing cells come, where not one by one
-    there: tuple[Point, Observations] | None = None  # errors on entries left out like gaps, where `point` has those on single cells
     unfinished: bool = False  # ctrl-C: the best fit so far, as it stands
     path: list[dict] = field(default_factory=list)
 
     @property
-    def reported(self) -> tuple[Point, Observations]:
-        """A point with the errors that are to be expected at missing cells, and the entries they were made on."""
-        return self.there or (self.point, self.held)
+    def frame(self) -> Frame:
+        return self.best.frame
+
+    @property
+    def offset(self) -> MainEffects | None:
+        """The main effects that all else lies on, where it lies on any."""
+        return self.tree.base if isinstance(self.tree, Onto) and isinstance(self.tree.base, MainEffects) else None
 
     @property
     def model(self) -> CPTensor:
-        return total([*self.fits, *([] if self.drawn is None else [self.drawn])])
+        """Components and draws in their shares, in one CP tensor."""
+        drawn = draws_of(self.tree)
+        return total([*fits_of(self.tree), *([] if drawn is None else [drawn])])
+
+    @property
+    def components(self) -> Components:
+        """The best single fit of components in the tree."""
+        return next(leaf for leaf, _, _ in leaves(self.tree) if isinstance(leaf, Components))
+
+    def at(self, indices: np.ndarray) -> np.ndarray:
+        """Values at `indices`, shape ``(n, order)``."""
+        values = self.tree.at(indices)
+        silent = np.isnan(values)
+        values[silent] = self.bare.at(indices[silent])
+        return values
 
     def again(self, obs: Observations, rng: np.random.Generator, workers: Workers) -> Found:
         """The same choices, fitted to other entries."""
-        return again(self, obs, rng, workers)
-
-    def at(self, indices: np.ndarray) -> np.ndarray:
-        """The answer at `indices`, shape ``(n, order)``."""
-        values = self.model.at(indices) + self.frame.offset_at(indices.T)
-        return sum((part.at(indices) for part in (self.nearby, self.unfolded) if part is not None), start=values)
+        tree = self.tree.again(obs, Tools(workers, iter(rng.spawn(STREAMS))))
+        return replace(self, tree=tree, bare=MainEffects.fit(obs))
 
 
 def search(
@@ -88,7 +95,7 @@ def search(
     workers: Workers,
     error: Callable[[Point, Observations], float] | None = None,
 ) -> Found:
-    """Choose everything in `limits` on held-out entries of `obs`, then refit on all of them.
+    """Choose everything in `limits` on held-out entries of `obs`, then fit it to all of them.
 
     ctrl-C ends the search within a sweep: what is returned is then the best fit so far, if there is one; where a
     callback of `workers` ends it, this is refitted on all of `obs`.
@@ -96,86 +103,120 @@ def search(
     """
     streams, _, across = streams_of(seed)
     train, held = held_out(obs, holdout, next(streams))
-    hunt = Search(races.scout(train, streams), held, limits, streams, workers, error)
+    components = Search(race.scout(train, streams), held, limits, streams, workers, error)
     try:
-        return _found(hunt, obs, train, holdout, across)
+        return _found(components, obs, train, holdout, across)
     except (Ended, KeyboardInterrupt) as stop:
-        if not hunt.least:
+        if not components.least:
             raise
-        return _so_far(hunt, obs if isinstance(stop, Ended) else None)
+        return _so_far(components, obs, finished=isinstance(stop, Ended))
 
 
-def _so_far(hunt: Search, obs: Observations | None) -> Found:
+def _so_far(search: Search, obs: Observations, *, finished: bool) -> Found:
     """The best fit so far, refitted on `obs` where there is time for that."""
-    best = hunt.least[0]
-    frame, parts = best.frame, [Part(best, np.ones(1))]
-    if obs is None:
-        model = frame.to_data(best.model())
-    else:
-        frame = replace(frame, offset=MainEffects.fit(obs) if frame.offset else None)
-        hunt.tracker.stage("refitting the best so far on all entries")
-        model = endings.refit(hunt, best, frame.offset, obs, exact=False)
-    return Found(frame, [model], None, best, hunt.held, best, hunt.held, parts, exact=False, path=hunt.path, unfinished=obs is None)
+    best, bare = search.least[0], MainEffects.fit(obs)
+    parts = [Part(best, np.ones(1))]
+    tree = _onto(best.frame.offset, _stacked(search, parts, exact=False))
+    if finished:
+        search.tracker.stage("refitting the best so far on all entries")
+        tree = tree.again(obs, Tools(search.workers, search.streams))
+    errors = Errors(search.held, best.residual)
+    return Found(tree, bare, best, errors, errors, best, search.held, path=search.path, unfinished=not finished)
 
 
-def _found(hunt: Search, obs: Observations, train: Observations, holdout: float, rng: np.random.Generator) -> Found:
-    """What `search` says, chosen on entries of `train` and refitted on `obs`."""
-    held, limits = hunt.held, hunt.limits
-    best = races.winner(hunt)
-    if hunt.train is not train:
-        hunt = replace(hunt, train=train, pool=Pool())
-        frame = frame_after(best, train, held, best.frame.mode)
-        penalty = hunt.guess(best, frame)
-        moved = hunt.moved(best, frame, best.depth, penalty)
-        best = min(moved, hunt.walk("grow", frame, window(penalty, 2)), key=score_of)
-    if limits.penalties is None:
-        hunt.tracker.stage("refining the best")
-        best = endings.refined(hunt, endings.simpler(hunt, best))
-        if best.depth == 0 and best.frame.mode is None:
-            best = endings.thinner(hunt, best)
-    exact = endings.is_exact(hunt, best)
-    if limits.penalties is None and exact:
-        hunt.tracker.stage("fitting to the last digits")
-        best = endings.sharpened(hunt, best)
+def _found(search: Search, obs: Observations, train: Observations, holdout: float, rng: np.random.Generator) -> Found:
+    """What `search` says, chosen on entries of `train` and fitted to `obs`."""
+    limits, held = search.limits, search.held
+    search, best, exact = best_fit(search, train)
+    alone = best
     gaps = None if exact else Gaps.of(obs)
-    hunt = replace(hunt, chains=_chains(gaps))
-    across = None if gaps is None else Across.of(hunt, best, gaps, obs, holdout, rng)
-    alone, led = best, held
+    search = replace(search, chains=_chains(gaps))
+    across = None if gaps is None else Across.of(search, best, gaps, obs, holdout, rng)
     if across is not None and across.smooth is not None:
-        hunt, parts = across.hunt, across.smooth
-        train, held = hunt.train, hunt.held
+        search, parts = across.search, across.smooth
     else:
         if limits.smooth and limits.smooth != "auto":
-            best = smoothed(hunt, best)
-        parts = _blended(hunt, best, _drawn(hunt, best, exact))
+            best = smoothed(search, best)
+        parts = _blended(search, best, _drawn(search, best, exact))
         if limits.local and limits.penalties is None and gaps is None and not exact:
-            parts = close_cells.thinned(hunt, parts)
-    hunt.tracker.stage("refitting on all entries")
-    offset = MainEffects.fit(obs) if best.frame.offset else None  # the parts share it
-    models = in_shares(parts, [endings.refit(hunt, part.point, offset, obs, exact=exact) for part in parts])
-    fits, drawn = _fits_and_draws(parts, models)
-    frame = replace(parts[0].point.frame, offset=offset)
-    found = Found(frame, fits, drawn, whole(parts, held), held, alone, led, parts, exact, gaps=gaps, path=hunt.path)
+            parts = close_cells.thinned(search, parts)
+    best, made = parts[0].point, Side.of(search, parts, exact=exact)
+    # errors are judged on entries left out as gaps come, by fits that have not seen these
+    judged = made if across is None or across.smooth is not None else Side.of(across.search, across.plain, exact=False)
     if limits.local:
-        hunt.tracker.stage("looking at close cells")
-        found = _with_neighbours(found, parts, obs, hunt)
-    if gaps is None or across is None:
-        return found
-    if across.smooth is None:
-        found = replace(found, there=across.errors(found))
-    if limits.local and limits.fits > 1:
-        hunt.tracker.stage("looking at what slices say of each other")
-        found = _with_unfoldings(found, obs, across.hunt, gaps)
-    return found
+        search.tracker.stage("looking at close cells")
+        neighbours, point = close_cells.neighbours_of(search, parts)
+        if neighbours is not None:
+            together = judged is made
+            made = made.with_neighbours(neighbours)
+            judged = replace(made, residual=point.residual) if together else judged.with_neighbours(neighbours)
+    tree, errors = made.answer, judged.errors
+    if limits.local and limits.fits > 1 and gaps is not None and across is not None:
+        search.tracker.stage("looking at what slices say of each other")
+        tree, errors = _with_slices(tree, judged, gaps, best.frame.mode)
+    search.tracker.stage("refitting on all entries")
+    tree = _onto(best.frame.offset, tree).again(obs, Tools(search.workers, search.streams))
+    return Found(tree, MainEffects.fit(obs), best, errors, made.errors, alone, held, gaps, path=search.path)
 
 
-def _blended(hunt: Search, best: Point, drawn: list[Point]) -> list[Part]:
+@dataclass(frozen=True, eq=False)
+class Side:
+    """An answer fitted to some entries, less the main effects, and what it leaves at those held out from them."""
+
+    search: Search
+    train: Observations
+    held: Observations
+    answer: Predictor
+    residual: np.ndarray
+
+    @classmethod
+    def of(cls, search: Search, parts: Sequence[Part], *, exact: bool) -> Side:
+        """The parts of a blend as predictors side by side."""
+        frame = parts[0].point.frame
+        train, held = (obs if frame.offset is None else left_by(frame.offset, obs) for obs in (search.train, search.held))
+        return cls(search, train, held, _stacked(search, parts, exact=exact), whole(parts, search.held).residual)
+
+    @property
+    def errors(self) -> Errors:
+        return Errors(self.search.held, self.residual)
+
+    def with_neighbours(self, neighbours: Neighbours) -> Side:
+        """The answer in the shares that go with `neighbours`, and these fitted to what it leaves."""
+        base = Stack((self.answer,), (neighbours.shares,), neighbours.groups.mode)
+        answer = Onto(base, neighbours.given(self.train, left_by(base, self.train).values))
+        return replace(self, answer=answer, residual=self.held.values - answer.at(self.held.indices))
+
+
+def _with_slices(answer: Predictor, side: Side, gaps: Gaps, mode: int | None) -> tuple[Predictor, Errors]:
+    """`answer` in its share beside what slices say of each other, where that pays on the entries left out as gaps."""
+    given = side.train.values, side.held.values, side.residual, mode
+    recall = side.search.workers.recall
+    found = recall("unfoldings", given, lambda: pack(slices.choose(side.train, side.held, side.residual, gaps, mode)))
+    chosen = unpack(found, [*slices.KINDS, LowRank])
+    if chosen is None:
+        return answer, side.errors
+    predictors, shares, residual = chosen
+    return Stack((answer, *predictors), tuple(shares), mode), Errors(side.search.held, residual)
+
+
+def _onto(offset: MainEffects | None, answer: Predictor) -> Predictor:
+    """`answer` on the main effects, where it lies on any."""
+    return answer if offset is None else Onto(offset, answer)
+
+
+def _stacked(search: Search, parts: Sequence[Part], *, exact: bool) -> Stack:
+    """The parts of a blend as predictors, fitted to `search.train`."""
+    members = [Components.of(search, p.point, exact=exact) if p.point.drawn is None else draws.Draws.of(search, p.point) for p in parts]
+    return Stack(tuple(members), tuple(part.shares for part in parts), parts[0].point.frame.mode)
+
+
+def _blended(search: Search, best: Point, drawn: list[Point]) -> list[Part]:
     """`best`, and what pays beside it."""
-    return blend(best, hunt.pool.beside(best) + drawn, hunt.held, most=hunt.limits.fits, max_rank=hunt.limits.max_rank)
+    return blend(best, search.pool.beside(best) + drawn, search.held, most=search.limits.fits, max_rank=search.limits.max_rank)
 
 
-def _drawn(hunt: Search, best: Point, exact: bool) -> list[Point]:
-    return endings.averaged(hunt, best) if hunt.limits.free and not exact and not _between(hunt.train, best) else []
+def _drawn(search: Search, best: Point, exact: bool) -> list[Point]:
+    return draws.averaged(search, best) if search.limits.free and not exact and not _between(search.train, best) else []
 
 
 def _chains(gaps: Gaps | None) -> int:
@@ -192,7 +233,7 @@ def _between(train: Observations, point: Point) -> bool:
 class Across:
     """A search that leaves out entries which come as the missing ones do."""
 
-    hunt: Search
+    search: Search
     plain: list[Part]  # fits as the search on single cells chose
     smooth: list[Part] | None  # smooth ones, where they err clearly less or were asked for
 
@@ -206,92 +247,46 @@ class Across:
         if not mask.any():
             return None
         rest, over = obs.subset(~mask), obs.subset(mask)
-        hunt = replace(single, train=rest, held=over, streams=iter(rng.spawn(STREAMS)), pool=Pool(), least=[])
-        hunt.tracker.renew()
-        hunt.tracker.stage(f"leaving out {over.size} entries as gaps come")
+        search = replace(single, train=rest, held=over, streams=iter(rng.spawn(STREAMS)), pool=Pool(), least=[])
+        search.tracker.renew()
+        search.tracker.stage(f"leaving out {over.size} entries as gaps come")
         frame = frame_after(best, rest, single.held, best.frame.mode)
         penalty = single.guess(best, frame)
-        free = races.pruned(hunt, hunt.walk("grow", frame, window(penalty, 3)))
-        like = hunt.moved(free, frame, best.depth, penalty)
-        drawn = _drawn(hunt, like, exact=False)
-        plain = _blended(hunt, like, drawn)
-        auto = hunt.limits.smooth == "auto"
+        free = race.pruned(search, search.walk("grow", frame, window(penalty, 3)))
+        like = search.moved(free, frame, best.depth, penalty)
+        drawn = _drawn(search, like, exact=False)
+        plain = _blended(search, like, drawn)
+        auto = search.limits.smooth == "auto"
         # over runs of fibres an entry to hold on to is too far off for held-out ones to tell: .108 became .36 on a parking data set
-        smoother = free if auto and gaps.run is not None else smoothed(hunt, free)
+        smoother = free if auto and gaps.run is not None else smoothed(search, free)
         if not any(smoother.smooth):
-            return cls(hunt, plain, None)
-        smooth = _blended(hunt, smoother, [] if _between(rest, smoother) else drawn)
+            return cls(search, plain, None)
+        smooth = _blended(search, smoother, [] if _between(rest, smoother) else drawn)
         points = [whole(parts, over) for parts in (plain, smooth)]
         scores = [score_residual(frame, point.residual, over) for point in points]
         pays = scores[1] < EARNED * scores[0] and points[1].rmse < points[0].rmse
-        return cls(hunt, plain, smooth if pays or not auto else None)
-
-    def errors(self, found: Found) -> tuple[Point, Observations]:
-        """Errors, on the entries left out, of the choices of `found`."""
-        rest, over, models = self.hunt.train, self.hunt.held, [part.point.frame.to_data(part.point.model()) for part in self.plain]
-        there = replace(found, frame=self.plain[0].point.frame, fits=in_shares(self.plain, models), drawn=None, nearby=None)
-        if found.nearby is not None:
-            there = _next_to(there, found.nearby.neighbours, rest)
-        residual = over.values - there.at(over.indices)
-        return replace(self.plain[0].point, residual=residual, rmse=rmse_of(residual, over)), over
+        return cls(search, plain, smooth if pays or not auto else None)
 
 
-def again(found: Found, obs: Observations, rng: np.random.Generator, workers: Workers) -> Found:
-    """What the choices of `found` come to on fewer entries, `obs`: its fits settle and its draws are drawn anew, without the others."""
-    hunt = Search(obs, found.held, Limits(), iter(rng.spawn(STREAMS)), workers, chains=_chains(found.gaps))
-    offset = MainEffects.fit(obs) if found.frame.offset else None
-    models = in_shares(found.parts, [endings.refit(hunt, part.point, offset, obs, exact=found.exact) for part in found.parts])
-    fits, drawn = _fits_and_draws(found.parts, models)
-    found = replace(found, frame=replace(found.frame, offset=offset), fits=fits, drawn=drawn, unfolded=None)
-    found = found if found.nearby is None else _next_to(found, found.nearby.neighbours, obs)
-    return found if found.beside is None else _beside(found, found.beside, obs, workers)
+# --- what estimators show of it ---------------------------------------------------------------------
 
 
-def _fits_and_draws(parts: Sequence[Part], models: Sequence[CPTensor]) -> tuple[list[CPTensor], CPTensor | None]:
-    fits = [model for part, model in zip(parts, models, strict=True) if part.point.drawn is None]
-    drawn = [model for part, model in zip(parts, models, strict=True) if part.point.drawn is not None]
-    return fits, drawn[0] if drawn else None
+def fits_of(tree: Predictor) -> list[CPTensor]:
+    """The fits of components in the tree, each in its share, the best one first; components that no slice takes are left out."""
+    return [_shared(leaf.model, mode, share) for leaf, mode, share in leaves(tree) if isinstance(leaf, Components)]
 
 
-def _with_neighbours(found: Found, parts: list[Part], obs: Observations, hunt: Search) -> Found:
-    """`found`, and what close cells add to it, where that pays on the held-out entries."""
-    neighbours, point = close_cells.neighbours_of(hunt, parts)
-    return found if neighbours is None else _next_to(replace(found, point=point), neighbours, obs)
+def draws_of(tree: Predictor) -> CPTensor | None:
+    """The mean of draws in its share, where one is in the tree."""
+    return next((_shared(leaf.model, mode, share) for leaf, mode, share in leaves(tree) if isinstance(leaf, draws.Draws)), None)
 
 
-def _next_to(found: Found, neighbours: Neighbours, obs: Observations) -> Found:
-    """The components of `found` in the shares that go with `neighbours`, and these, given `obs`."""
-    fits = [neighbours.of(model) for model in found.fits]
-    found = replace(found, fits=fits, drawn=found.drawn and neighbours.of(found.drawn))
-    rest = obs.values - found.frame.offset_at(obs.coords) - found.model.at(obs.indices)
-    return replace(found, nearby=neighbours.given(obs, rest))
+def leaf_of(tree: Predictor, kind: type) -> Predictor | None:
+    """The first predictor of a kind."""
+    return next((leaf for leaf, _, _ in leaves(tree) if isinstance(leaf, kind)), None)
 
 
-def _with_unfoldings(found: Found, obs: Observations, hunt: Search, gaps: Gaps) -> Found:
-    """`found` in its share, and what unfoldings add to it, where they pay on the entries left out as gaps."""
-    point, held = found.reported
-    given = hunt.train.values, held.values, point.residual, point.frame.offset_at(held.coords), point.frame.mode
-    arrays = hunt.workers.recall("unfoldings", given, lambda: unfolding.to_arrays(unfolding.choose(point, hunt.train, held, gaps)))
-    chosen = unfolding.from_arrays(arrays, obs.shape)
-    if chosen is None:
-        return found
-    choice, residual = chosen
-    point = replace(point, residual=residual, rmse=rmse_of(residual, held))
-    found = replace(found, point=point) if found.there is None else replace(found, there=(point, held))
-    return _beside(found, choice, obs, hunt.workers)
-
-
-def _beside(found: Found, choice: unfolding.Choice, obs: Observations, workers: Workers) -> Found:
-    """`found` in its share beside the unfoldings of `choice`, and these, given `obs`."""
-    bare = obs.with_values(obs.values - found.frame.offset_at(obs.coords))
-
-    def compute() -> dict[str, np.ndarray]:
-        values, cells = choice.given(bare)
-        said = found.at(cells) - found.frame.offset_at(cells.T)
-        values[tuple(cells.T)] = said * (1.0 - choice.rest[slices_of(cells.T, obs.shape, choice.mode)[0]])
-        return {"values": values}
-
-    arrays, mode = workers.recall("unfolded", (bare.coords, bare.values), compute), choice.mode or 0
-    fits, drawn = [fit.times(mode, choice.rest) for fit in found.fits], found.drawn and found.drawn.times(mode, choice.rest)
-    nearby = found.nearby and found.nearby.in_shares(choice.rest)
-    return replace(found, fits=fits, drawn=drawn, nearby=nearby, beside=choice, unfolded=unfolding.Unfolded(arrays["values"]))
+def _shared(model: CPTensor, mode: int | None, share: np.ndarray) -> CPTensor:
+    factors = model.times(mode or 0, share).factors
+    alive = np.any(factors[mode or 0] != 0, axis=0)
+    return CPTensor([factor[:, alive] for factor in factors]).balanced()

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from rankless.engine import Found, search
-from rankless.holdout.scoring import Point
+from rankless.holdout.scoring import Errors, Point
 from rankless.runtime.workers import Workers
 from rankless.search.level_noise import amounts, asked_for, earns
 from rankless.search.walk import Limits
@@ -36,18 +36,26 @@ class Fit:
         near_one, exponent = near_one_of(obs.with_values(transform.forward(obs.values)))
         data_exponent = near_one_of(obs)[1]
 
-        def residual(point: Point, held: Observations) -> np.ndarray:
-            held = held.with_values(np.ldexp(held.values, exponent))
-            return np.ldexp(transform.residual(held, np.ldexp(point.residual, exponent)), -data_exponent)
+        def in_data(left: Errors) -> np.ndarray:
+            held = left.entries.with_values(np.ldexp(left.entries.values, exponent))
+            return np.ldexp(transform.residual(held, np.ldexp(left.residual, exponent)), -data_exponent)
 
         def error(point: Point, held: Observations) -> float:
-            return rmse_of(residual(point, held), held)
+            return rmse_of(in_data(Errors(held, point.residual)), held)
 
         workers.tracker.begin("" if name == "none" else f"{transform.of_what}: ", unit=2.0**data_exponent)
         found = search(near_one, limits, workers=workers, error=None if name == "none" else error, **options)
-        held = found.held.with_values(np.ldexp(found.held.values, exponent))
-        calibrated = transform.calibrated(held, np.ldexp(found.point.residual, exponent))
-        return cls(calibrated, near_one, exponent, data_exponent, found, residual(*found.reported), residual(found.alone, found.led))
+        held = found.cells.entries.with_values(np.ldexp(found.cells.entries.values, exponent))
+        calibrated = transform.calibrated(held, np.ldexp(found.cells.residual, exponent))
+        return cls(
+            calibrated,
+            near_one,
+            exponent,
+            data_exponent,
+            found,
+            in_data(found.errors),
+            in_data(Errors(found.alone_held, found.alone.residual)),
+        )
 
     @classmethod
     def best(cls, obs: Observations, name: Name | Literal["auto"], limits: Limits, **options) -> tuple[Fit, list[Fit]]:
@@ -55,13 +63,13 @@ class Fit:
         first = cls.of(obs, "none" if name == "auto" else name, limits, **options)
         if name != "auto" or first.found.unfinished or not amounts(obs):
             return first, [first]
-        wanted, noise = asked_for(obs, first.found.alone, first.found.led)
+        wanted, noise = asked_for(obs, first.found.alone, first.found.alone_held)
         if wanted == "none":
             return first, [first]
         second = cls.of(obs, wanted, limits, **options)
         if second.found.unfinished:
             return first, [first, second]
-        better = earns(second.alone, first.alone, first.found.alone.frame, first.found.led, noise)
+        better = earns(second.alone, first.alone, first.found.alone.frame, first.found.alone_held, noise)
         return second if better else first, [first, second]
 
     def path(self) -> list[dict]:

@@ -21,7 +21,7 @@ import numpy as np
 
 from rankless.answer.difficulty import Difficulty
 from rankless.holdout.gaps import Gaps
-from rankless.holdout.scoring import Point
+from rankless.holdout.scoring import Errors
 from rankless.runtime.workers import Workers
 from rankless.tensors.observations import Observations
 from rankless.units.effects import MainEffects
@@ -40,7 +40,7 @@ class Answer(Protocol):
     gaps: Gaps | None
 
     @property
-    def reported(self) -> tuple[Point, Observations]: ...
+    def errors(self) -> Errors: ...
     def again(self, obs: Observations, rng: np.random.Generator, workers: Workers) -> Answer: ...
     def at(self, indices: np.ndarray) -> np.ndarray: ...
 
@@ -63,7 +63,7 @@ class Calibration:
     @classmethod
     def of(cls, found: Answer, obs: Observations, *, seed: np.random.Generator, workers: Workers) -> Calibration:
         """Calibrate `found`, the answer for `obs`."""
-        held, errors = found.reported[1], found.reported[0].residual
+        held, errors = found.errors.entries, found.errors.residual
         difficulty = Difficulty.of(held.coords, held.values - errors, errors, obs.subset(~_among(obs, held)))
         first, calibrating = None, np.zeros(obs.size, dtype=bool)
         wrong, sizes = np.zeros(obs.size), np.zeros(obs.size)

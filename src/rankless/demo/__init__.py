@@ -54,7 +54,7 @@ def run(folder: Path, *, seed: int = 0, callback: Callback | None = None) -> Res
     scores = {name: _by_variable(truth, guess) for name, guess in guesses.items()}
     airports, days, _, variables = names(recorded)
     months = np.array(days, dtype="datetime64[M]").astype(int) % 12 + 1
-    components = words.describe(completion.fits[0], airports, months, variables)
+    components = words.describe(completion.best, airports, months, variables)
 
     folder.mkdir(parents=True, exist_ok=True)
     Tracker(callback).stage("writing the filled table, the picture and the page")
@@ -98,7 +98,7 @@ def draw(path: Path, recorded: Observations, hidden: Observations, completion: C
         filled=units.undo(completion.predict(cells), cells[:, 3]),
         title="Temperature at LaGuardia, a fifth of all entries hidden",
         unit="degrees Fahrenheit",
-        norms=completion.fits[0].component_norms(),
+        norms=completion.best.component_norms(),
     )
 
 

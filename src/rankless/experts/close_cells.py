@@ -8,9 +8,10 @@ import numpy as np
 
 from rankless.als.solver import largest
 from rankless.answer.stack import Part, fitted, whole
-from rankless.experts.neighbours import Neighbours, choose, from_arrays, possible, to_arrays
+from rankless.experts.neighbours import KINDS, Neighbours, choose, possible
 from rankless.holdout.scoring import Point, better_by_slice, frame_after, noise_mode, score_residual
 from rankless.runtime.journal import Arrays
+from rankless.runtime.pack import pack, unpack
 from rankless.search.walk import HOPELESS, Search
 from rankless.tensors.observations import slices_of
 from rankless.units.error import rmse_of
@@ -28,9 +29,9 @@ def neighbours_of(hunt: Search, parts: list[Part]) -> tuple[Neighbours | None, P
     given = fitted(parts, train), bare_held.values - point.residual
 
     def compute() -> Arrays:
-        return to_arrays(choose(bare, given[0], bare_held, given[1], frame.mode))
+        return pack(choose(bare, given[0], bare_held, given[1], frame.mode))
 
-    found = from_arrays(hunt.workers.recall("neighbours", (*given, frame.mode), compute), train.shape)
+    found = unpack(hunt.workers.recall("neighbours", (*given, frame.mode), compute), KINDS)
     if found is None:
         return None, point
     neighbours, residual = found

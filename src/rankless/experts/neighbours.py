@@ -14,14 +14,14 @@ held-out entries, and left out where it doesn't pay.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numba as nb
 import numpy as np
 
-from rankless.runtime.journal import Arrays
+from rankless.answer.tree import Tools
 from rankless.tensors.canonical import COUNTABLE, beside, numbers_of
-from rankless.tensors.cp_tensor import CPTensor
 from rankless.tensors.observations import Observations, slice_means, slices_of
 
 WINDOW = 512  # cells of a group, at most
@@ -176,9 +176,10 @@ class Neighbours:
     groups: Groups
     correlation: Correlation
 
-    def of(self, model: CPTensor) -> CPTensor:
-        """The components in their shares."""
-        return model.times(self.groups.mode or 0, self.correlation.shares)
+    @property
+    def shares(self) -> np.ndarray:
+        """Of what they are added to, in each slice of `groups.mode`."""
+        return self.correlation.shares
 
     def given(self, obs: Observations, residual: np.ndarray) -> Kriging:
         """What to fill with, given the residuals seen at the entries of `obs`."""
@@ -202,16 +203,12 @@ class Kriging:
         out = Asked.of(self.seen, coords).means(self.residuals[None], self.neighbours.correlation)[0]
         return out + self.means[self.seen.groups.slices_at(coords)]
 
-    def times(self, factor: float) -> Kriging:
-        """The same in other units."""
-        return replace(self, residuals=self.residuals * factor, means=self.means * factor)
+    def again(self, obs: Observations, tools: Tools) -> Kriging:
+        """The same correlation, given what is left at other entries."""
+        return self.neighbours.given(obs, obs.values)
 
-    def in_shares(self, shares: np.ndarray) -> Kriging:
-        """The same times a share for each slice of the mode that has its own numbers, shape ``(slices,)``."""
-        groups = self.seen.groups
-        coords = np.stack(np.unravel_index(self.seen.numbers, groups.shape))
-        each = np.repeat(shares[groups.slices_at(coords)], np.diff(self.seen.starts))
-        return replace(self, residuals=self.residuals * each, means=self.means * shares)
+    def words(self, modes: Sequence[str]) -> str:
+        return f"neighbours along {' and '.join(modes[mode] for mode in sorted(self.seen.groups.modes))}"
 
 
 def _noise(obs: Observations) -> np.ndarray:
@@ -219,22 +216,7 @@ def _noise(obs: Observations) -> np.ndarray:
     return np.ones(obs.size) if obs.weights is None else np.mean(obs.weights, dtype=np.float64) / obs.weights
 
 
-def to_arrays(chosen: tuple[Neighbours, np.ndarray] | None) -> Arrays:
-    """What `choose` found, for a journal."""
-    if chosen is None:
-        return {}
-    (neighbours, errors), how = chosen, chosen[0].correlation
-    mode = [] if neighbours.groups.mode is None else [neighbours.groups.mode]
-    modes = {"modes": np.array(neighbours.groups.modes), "mode": np.array(mode, int)}
-    return modes | {"tables": how.tables, "nuggets": how.nuggets, "shares": how.shares, "errors": errors}
-
-
-def from_arrays(arrays: Arrays, shape: tuple[int, ...]) -> tuple[Neighbours, np.ndarray] | None:
-    """The way back from `to_arrays`."""
-    if not arrays:
-        return None
-    groups = Groups(shape, tuple(arrays["modes"].tolist()), next(iter(arrays["mode"].tolist()), None))
-    return Neighbours(groups, Correlation(arrays["tables"], arrays["nuggets"], arrays["shares"])), arrays["errors"]
+KINDS = (Neighbours, Groups, Correlation)  # that a journal may hold
 
 
 # --- the choice -----------------------------------------------------------------------------------

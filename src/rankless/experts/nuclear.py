@@ -11,14 +11,41 @@ and harder [liu2013].
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
+
+from rankless.answer.tree import Tools
+from rankless.tensors.observations import Observations
 
 WHOLE = 0.1  # share of the singular values that is not shrunk
 FIRST_PULL, HARDER = 1e-4, 1.05  # strength with which copies are pulled together, for values of unit root mean square, and its growth
 STEPS, STILL = 300, 1e-4  # steps at most; change, relative, at which the array rests
 WORK = 1e11  # multiply-adds of all steps, at most
+
+
+@dataclass(frozen=True, eq=False)
+class LowRank:
+    """The array of low rank, in every cell; slices of `mode` count alike, whatever their units."""
+
+    mode: int | None
+    values: np.ndarray
+
+    def at(self, indices: np.ndarray) -> np.ndarray:
+        return self.values[tuple(indices.T)]
+
+    def again(self, obs: Observations, tools: Tools) -> LowRank:
+        def compute() -> dict[str, np.ndarray]:
+            array = np.full(obs.shape, np.nan)
+            array[tuple(obs.coords)] = obs.values
+            return {"values": filled(array, self.mode)}
+
+        return LowRank(self.mode, tools.workers.recall("low rank", (obs.coords, obs.values), compute)["values"])
+
+    def words(self, modes: Sequence[str]) -> str:
+        return "an array of low rank"
 
 
 def affordable(shape: tuple[int, ...]) -> bool:

@@ -19,17 +19,17 @@ run on, arrays whose unfoldings are all of low rank (`nuclear`) may take a share
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from math import prod
 
 import numpy as np
 
+from rankless.answer.tree import Tools
 from rankless.experts import nuclear
 from rankless.holdout.gaps import Gaps
 from rankless.holdout.judge import Judge
-from rankless.holdout.scoring import Point
 from rankless.runtime.journal import Arrays
 from rankless.tensors.observations import Observations
 
@@ -150,75 +150,45 @@ class Normal:
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
-    """What was chosen: an unfolding, its sweeps, its share and that of all else, and that of an array of low rank, or none.
-
-    Shares are those of each slice of `mode`, which has noise of its own, or ``(1,)``.
-    """
+class Slices:
+    """What slices of an unfolding say of each other after some sweeps, in every cell; NaN where it knows nothing."""
 
     unfolding: Unfolding
     sweeps: int
-    mode: int | None
-    shares: np.ndarray
-    rest: np.ndarray
-    low: np.ndarray | None = None
-
-    def given(self, bare: Observations) -> tuple[np.ndarray, np.ndarray]:
-        """What to add to the rest in its share, in every cell, and the cells it knows nothing of; given what is seen less the offset."""
-        array = _dense(bare)
-        normal = Normal(self.unfolding.matrix(array))
-        for _ in range(self.sweeps):
-            normal.sweep()
-        along = [1] * bare.order
-        along[self.mode or 0] = len(self.shares)
-        silent = self.unfolding.folded(normal.silent())
-        for mode in range(bare.order):  # lagged copies do not stand for a slice of its own
-            silent |= (bare.counts(mode) == 0).reshape([-1 if m == mode else 1 for m in range(bare.order)])
-        values = self.shares.reshape(along) * self.unfolding.folded(normal.filled())
-        if self.low is not None:
-            values += self.low.reshape(along) * nuclear.filled(array, self.mode)
-        return values, np.argwhere(silent)
-
-
-@dataclass(frozen=True, eq=False)
-class Unfolded:
-    """What unfoldings add to the rest of the answer, in every cell."""
-
     values: np.ndarray
 
+    @classmethod
+    def of(cls, unfolding: Unfolding, sweeps: int, normal: Normal, obs: Observations) -> Slices:
+        """What `normal` says after its `sweeps`, given the entries of `obs`."""
+        silent = unfolding.folded(normal.silent())
+        for mode in range(obs.order):  # lagged copies do not stand for a slice of its own
+            silent |= (obs.counts(mode) == 0).reshape([-1 if m == mode else 1 for m in range(obs.order)])
+        return cls(unfolding, sweeps, np.where(silent, np.nan, unfolding.folded(normal.filled())))
+
     def at(self, indices: np.ndarray) -> np.ndarray:
-        """At `indices`, shape ``(n, order)``."""
         return self.values[tuple(indices.T)]
 
-    def times(self, factor: float) -> Unfolded:
-        """The same in other units."""
-        return Unfolded(self.values * factor)
+    def again(self, obs: Observations, tools: Tools) -> Slices:
+        def compute() -> Arrays:
+            normal = Normal(self.unfolding.matrix(dense(obs)))
+            for _ in range(self.sweeps):
+                normal.sweep()
+            return {"values": Slices.of(self.unfolding, self.sweeps, normal, obs).values}
+
+        return replace(self, values=tools.workers.recall("slices", (obs.coords, obs.values), compute)["values"])
+
+    def words(self, modes: Sequence[str]) -> str:
+        return f"slices of {' x '.join(modes[mode] for mode in self.unfolding.modes)}"
 
 
-def _dense(bare: Observations) -> np.ndarray:
-    array = np.full(bare.shape, np.nan)
-    array[tuple(bare.coords)] = bare.values
+KINDS = (Slices, Unfolding)  # that a journal may hold
+
+
+def dense(obs: Observations) -> np.ndarray:
+    """The array, NaN where nothing was observed."""
+    array = np.full(obs.shape, np.nan)
+    array[tuple(obs.coords)] = obs.values
     return array
-
-
-def to_arrays(chosen: tuple[Choice, np.ndarray] | None) -> Arrays:
-    """What `choose` found, for a journal."""
-    if chosen is None:
-        return {}
-    choice, errors = chosen
-    mode, lags = [] if choice.mode is None else [choice.mode], np.array(choice.unfolding.lags, int).reshape(-1, 2)
-    how = {"modes": np.array(choice.unfolding.modes), "lags": lags, "sweeps": np.array(choice.sweeps), "mode": np.array(mode, int)}
-    low = {} if choice.low is None else {"low": choice.low}
-    return how | low | {"shares": choice.shares, "rest": choice.rest, "errors": errors}
-
-
-def from_arrays(arrays: Arrays, shape: tuple[int, ...]) -> tuple[Choice, np.ndarray] | None:
-    """The way back from `to_arrays`."""
-    if not arrays:
-        return None
-    unfolding = Unfolding(shape, tuple(arrays["modes"].tolist()), tuple((mode, step) for mode, step in arrays["lags"].tolist()))
-    mode = next(iter(arrays["mode"].tolist()), None)
-    return Choice(unfolding, int(arrays["sweeps"]), mode, arrays["shares"], arrays["rest"], arrays.get("low")), arrays["errors"]
 
 
 # --- the choice -----------------------------------------------------------------------------------
@@ -226,24 +196,28 @@ def from_arrays(arrays: Arrays, shape: tuple[int, ...]) -> tuple[Choice, np.ndar
 
 @dataclass(frozen=True, eq=False)
 class _Trial:
-    choice: Choice
+    predictor: Slices
     score: float  # of unfolding and all else in their shares
+    shares: np.ndarray  # (2, slices): of all else, of the unfolding
     errors: np.ndarray
     fitted: np.ndarray  # on the held-out entries
     known: np.ndarray  # ... of which the unfolding knows something of these
 
 
-def choose(best: Point, train: Observations, held: Observations, gaps: Gaps) -> tuple[Choice, np.ndarray] | None:
-    """The unfolding that helps `best` most to fill the entries held out as `gaps`, and the errors then left; None where none does.
+Chosen = tuple[tuple[Slices | nuclear.LowRank, ...], np.ndarray, np.ndarray]  # predictors, shares of all else and theirs, errors left
 
-    `train` and `held` are in the units of the data. Slices along which gaps run are rows, never columns.
+
+def choose(train: Observations, held: Observations, residual: np.ndarray, gaps: Gaps, mode: int | None) -> Chosen | None:
+    """The unfolding that helps most to fill the entries held out as `gaps`, the shares and the errors then left; None where none does.
+
+    `residual` is what all else leaves at `held`; both parts are less the main effects. Slices of `mode` have noise of their own.
+    Slices along which gaps run are rows, never columns.
     """
     if train.order < 3 or train.cells > CELLS:
         return None
-    array = _dense(train.with_values(train.values - best.frame.offset_at(train.coords)))
-    target = held.values - best.frame.offset_at(held.coords)
-    said = target - best.residual
-    judge = Judge(best.residual, held, gaps, best.frame.mode)
+    array, target = dense(train), held.values
+    said = target - residual
+    judge = Judge(residual, held, gaps, mode)
 
     def tried(unfolding: Unfolding) -> list[_Trial]:
         """After the sweeps of `STOPS`, until more of them do not help; none where they take too much work."""
@@ -253,10 +227,12 @@ def choose(best: Point, train: Observations, held: Observations, gaps: Gaps) -> 
                 break
             for _ in range(stop - done):
                 normal.sweep()
-            done, known = stop, ~unfolding.folded(normal.silent())[tuple(held.coords)]
-            fitted = np.where(known, unfolding.folded(normal.filled())[tuple(held.coords)], said)
-            score, (rest, shares), errors = judge.joint(target, np.stack([said, fitted], axis=1))
-            trials.append(_Trial(Choice(unfolding, stop, best.frame.mode, shares, rest), score, errors, fitted, known))
+            done, predictor = stop, Slices.of(unfolding, stop, normal, train)
+            values = predictor.at(held.indices)
+            known = ~np.isnan(values)
+            fitted = np.where(known, values, said)
+            score, shares, errors = judge.joint(target, np.stack([said, fitted], axis=1))
+            trials.append(_Trial(predictor, score, shares, errors, fitted, known))
             if len(trials) > 1 and score >= trials[-2].score:
                 break
         return trials
@@ -264,23 +240,20 @@ def choose(best: Point, train: Observations, held: Observations, gaps: Gaps) -> 
     bare = [min(trials, key=_score_of) for unfolding in _plain(train.shape, gaps) if (trials := tried(unfolding))]
     if not bare:
         return None
-    roomy = [trial for trial in bare if 3 * trial.choice.unfolding.width <= WIDEST]  # a wide one may be the best by a hair, and the end
+    roomy = [trial for trial in bare if 3 * trial.predictor.unfolding.width <= WIDEST]  # a wide one may be the best by a hair, and the end
     least = min((trial.score for trial in roomy), default=np.inf)
     starts = [trial for trial in roomy if trial.score <= NEAR * least]  # one that is just behind may lead once it has lags
     top = min([*bare, *(_lagged(start, tried) for start in starts)], key=_score_of)
+    chosen: Chosen = (top.predictor,), top.shares, top.errors
+    score = top.score
     if gaps.run is not None and nuclear.affordable(train.shape):
-        low = np.where(top.known, nuclear.filled(array, best.frame.mode)[tuple(held.coords)], said)
-        top = _with_low(top, said, low, target, judge)
-    pays = top.score < PAYS * judge.score(best.residual) and judge.gain(best.residual, top.errors) > SURE
-    return (top.choice, top.errors) if pays else None
-
-
-def _with_low(top: _Trial, said: np.ndarray, low: np.ndarray, target: np.ndarray, judge: Judge) -> _Trial:
-    """`top`, or it and an array of low rank, `low` on the held-out entries, in a share of its own where that helps."""
-    score, (rest, shares, third), errors = judge.joint(target, np.stack([said, top.fitted, low], axis=1))
-    if score >= LAGGED * top.score:
-        return top
-    return replace(top, choice=replace(top.choice, rest=rest, shares=shares, low=third), score=score, errors=errors)
+        low = nuclear.LowRank(mode, nuclear.filled(array, mode))
+        third = np.where(top.known, low.at(held.indices), said)
+        with_low, shares, errors = judge.joint(target, np.stack([said, top.fitted, third], axis=1))
+        if with_low < LAGGED * score:
+            chosen, score = ((top.predictor, low), shares, errors), with_low
+    pays = score < PAYS * judge.score(residual) and judge.gain(residual, chosen[2]) > SURE
+    return chosen if pays else None
 
 
 def _score_of(trial: _Trial) -> float:
@@ -303,11 +276,11 @@ def _fits(unfolding: Unfolding) -> bool:
 
 def _lagged(top: _Trial, tried: Callable[[Unfolding], list[_Trial]]) -> _Trial:
     """`top`, or its unfolding with more and more lagged copies: along the mode where that helps most, for as long as it does."""
-    steps = dict.fromkeys(top.choice.unfolding.others, 1)
+    steps = dict.fromkeys(top.predictor.unfolding.others, 1)
     while True:
         found: list[tuple[float, int, _Trial]] = []
         for mode, step in steps.items():
-            unfolding = top.choice.unfolding
+            unfolding = top.predictor.unfolding
             unfolding = replace(unfolding, lags=(*unfolding.lags, (mode, step), (mode, -step)))
             if unfolding.shape[mode] > 2 * step and _fits(unfolding):
                 found += [(trial.score, mode, trial) for trial in tried(unfolding)]

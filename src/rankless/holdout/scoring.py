@@ -55,6 +55,18 @@ class Point:
         }
 
 
+@dataclass(frozen=True, eq=False)
+class Errors:
+    """What an answer leaves at entries that it was not fitted to, in the units of the data."""
+
+    entries: Observations
+    residual: np.ndarray  # (n,)
+
+    @property
+    def rmse(self) -> float:
+        return rmse_of(self.residual, self.entries)
+
+
 def score_of(point: Point) -> float:
     return point.score
 

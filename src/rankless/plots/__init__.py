@@ -103,7 +103,7 @@ def search_path(done: Done, *, ax: Axes | None = None) -> Axes:
 def factor(done: Done, mode: str | int, *, components: Sequence[int] = (0,), ax: Axes | None = None) -> Axes:
     """Vectors of `components` in `mode`, at root mean square 1; they are counted from the largest of the best fit, 0."""
     ax, axis = _ready(ax), _axis(done, mode)
-    shown = Components.of(done.fits[0])
+    shown = Components.of(done.best)
     absent = [r for r in components if not 0 <= r < shown.count]
     if absent:
         raise ValueError(f"no component {absent[0]}; the best fit has {shown.count}, counted from 0")

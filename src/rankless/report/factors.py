@@ -18,7 +18,7 @@ _ALIKE = 0.02  # spread, as a share of the largest, below which loadings are cal
 
 def factors(done: Done, axes: Sequence[Axis]) -> Chooser | None:
     """A chooser over main effects, where there are some, and the largest components of the best fit; None where there are none."""
-    shown = Components.of(done.fits[0], most=SHOWN)
+    shown = Components.of(done.best, most=SHOWN)
     smooth = [axis.runs and is_smooth(vectors, shown.sizes) for axis, vectors in zip(axes, shown.vectors, strict=True)]
     options = []
     for r in range(shown.count):

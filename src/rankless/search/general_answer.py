@@ -66,6 +66,7 @@ class Answer:
         return {
             "model_": model,
             "fits_": [model],
+            "best_fit_": model,
             "rank_": model.rank,
             "drawn_": None,
             "nearby_": None,
@@ -75,7 +76,7 @@ class Answer:
             "effects_": not alone,
             "noise_": None,
             "smooth_": (0.0,) * self.obs.order,
-            "_between": [np.zeros(d, dtype=bool) for d in self.obs.shape],
+            "between_": [np.zeros(d, dtype=bool) for d in self.obs.shape],
             "main_effects_": MainEffects.constant(mean, self.obs.shape) if alone else found.offset,
             "value_transform_": self.transform,
             "path_": pd.DataFrame(found.path),

@@ -200,7 +200,12 @@ def problem_at(how: Problem, depth: float, penalty: float, units: Observations, 
 
 def guard_at(penalty: float, units: Observations, noise: float) -> float:
     """The guard that goes with a penalty and with the noise."""
-    return GUARD * max(penalty, NOISE_GUARD * noise) * units.share
+    return guard_of(penalty, units.share, noise)
+
+
+def guard_of(penalty: float, share: float, noise: float) -> float:
+    """The guard against components that run away where nothing was seen, `share` of all cells being observed."""
+    return GUARD * max(penalty, NOISE_GUARD * noise) * share
 
 
 def grow(entries, state: State, problem: Problem, count: int, max_rank: int | None, rng, workers) -> tuple[State, int]:

@@ -7,6 +7,7 @@ re-estimated from the data (backfitting with empirical Bayes); a level without e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +55,13 @@ class MainEffects:
             if moved <= _TOL * max(np.sqrt(noise), 1e-300):
                 break
         return cls(mean, tuple(effects))
+
+    def again(self, obs: Observations, tools: object) -> MainEffects:
+        """Fitted to other entries."""
+        return MainEffects.fit(obs)
+
+    def words(self, modes: Sequence[str]) -> str:
+        return "main effects" if any(effect.any() for effect in self.effects) else "a constant"
 
     @classmethod
     def constant(cls, mean: float, shape: tuple[int, ...]) -> MainEffects:

@@ -46,7 +46,7 @@ def facts(done: Done) -> list[tuple[str, str]]:
         found += [
             ("error when hidden", f"{_error(done):.3g}"),
             ("spread of the data", f"{spread(done.given.fitted.values):.3g}"),
-            ("components", f"{done.fits[0].rank}"),
+            ("components", f"{done.rank}"),
             ("fits summed", f"{len(done.fits)}"),
             ("depth", f"{done.depth:g}"),
         ]
@@ -70,7 +70,7 @@ def _error(done: Done) -> float:
 
 def _rank(done: Done) -> str:
     main = ", on top of main effects" if done.estimator.effects_ else ""
-    own = done.fits[0].rank
+    own = done.rank
     if own == 0:
         return f"No component was needed{main}."
     found = f"{own} components at depth {done.depth:g} were found{main}" if own > 1 else f"One component was found{main}"

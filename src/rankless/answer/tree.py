@@ -1,0 +1,135 @@
+"""The answer is a small tree: predictors side by side in shares, or one fitted to what another leaves.
+
+    Stack   y(i) = sum_m share_m[slice of i] member_m(i)
+    Onto    y(i) = base(i) + added(i),          `added` fitted to the observed values less `base`
+
+A predictor says values at coordinates, NaN where it knows nothing, and can be fitted again to other entries with the same choices.
+Refits on all entries, calibration of intervals and scores on entries that no choice has seen are all one recursion:
+``answer.again(entries, tools)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from rankless.runtime.workers import Workers
+from rankless.tensors.observations import Observations, slices_of
+
+
+@dataclass(frozen=True, eq=False)
+class Tools:
+    """What fitting again takes besides entries: threads with their journal, and random streams, one for each draw."""
+
+    workers: Workers
+    streams: Iterator[np.random.Generator]
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """Says values at coordinates."""
+
+    def at(self, indices: np.ndarray) -> np.ndarray:
+        """Values at `indices`, shape ``(n, order)``; NaN where nothing is known."""
+        ...
+
+    def again(self, obs: Observations, tools: Tools) -> Predictor:
+        """The same choices, fitted to other entries."""
+        ...
+
+    def words(self, modes: Sequence[str]) -> str:
+        """What it is, in a few words."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Predictors side by side, each in its share of each slice of `mode`, shape ``(d_mode,)``, or ``(1,)`` where that is None.
+
+    Where a member knows nothing, the first one answers alone if it knows something, else the others in their shares, scaled to what
+    all shares come to.
+    """
+
+    members: tuple[Predictor, ...]
+    shares: tuple[np.ndarray, ...]
+    mode: int | None = None
+
+    def at(self, indices: np.ndarray) -> np.ndarray:
+        said = np.stack([member.at(indices) for member in self.members])
+        return combined(said, np.stack([share[self._slices(indices)] for share in self.shares]))
+
+    def again(self, obs: Observations, tools: Tools) -> Stack:
+        return replace(self, members=tuple(member.again(obs, tools) for member in self.members))
+
+    def words(self, modes: Sequence[str]) -> str:
+        means = [float(np.mean(share)) for share in self.shares]
+        if len(self.members) == 1:
+            share = "" if round(means[0], 2) == 1 else f" in a share of {means[0]:.2g}"
+            return self.members[0].words(modes) + share
+        parts = [f"{member.words(modes)} in a share of {mean:.2g}" for member, mean in zip(self.members, means, strict=True)]
+        return f"({', '.join(parts)})"
+
+    def _slices(self, indices: np.ndarray) -> np.ndarray:
+        return np.zeros(len(indices), np.intp) if self.mode is None else indices[:, self.mode]
+
+
+@dataclass(frozen=True, eq=False)
+class Onto:
+    """A predictor fitted to what another leaves."""
+
+    base: Predictor
+    added: Predictor
+
+    def at(self, indices: np.ndarray) -> np.ndarray:
+        more = self.added.at(indices)
+        return self.base.at(indices) + np.where(np.isnan(more), 0.0, more)
+
+    def again(self, obs: Observations, tools: Tools) -> Onto:
+        base = self.base.again(obs, tools)
+        return Onto(base, self.added.again(left_by(base, obs), tools))
+
+    def words(self, modes: Sequence[str]) -> str:
+        return f"{self.base.words(modes)} + {self.added.words(modes)}"
+
+
+def left_by(base: Predictor, obs: Observations) -> Observations:
+    """`obs` less what `base` says of it; where that knows nothing, all of it."""
+    said = base.at(obs.indices)
+    return obs.with_values(obs.values - np.where(np.isnan(said), 0.0, said))
+
+
+def combined(said: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """The sum over members of share times value, both of shape ``(members, n)``, where some values are NaN; see `Stack`.
+
+    >>> combined(np.array([[2.0, 2.0, np.nan], [4.0, np.nan, 4.0]]), np.array([[0.5] * 3, [0.25] * 3])).tolist()
+    [2.0, 2.0, 3.0]
+    """
+    silent = np.isnan(said)
+    values = np.einsum("mn,mn->n", np.where(silent, 0.0, said), shares)
+    some = silent.any(axis=0)
+    if some.any():
+        known = np.where(silent[:, some], 0.0, shares[:, some]).sum(axis=0)
+        scaled = values[some] * np.divide(shares[:, some].sum(axis=0), known, out=np.full(len(known), np.nan), where=known > 0)
+        values[some] = np.where(silent[0, some], scaled, said[0, some])
+    return values
+
+
+def leaves(node: Predictor, mode: int | None = None, share: np.ndarray | None = None) -> Iterator[tuple[Predictor, int | None, np.ndarray]]:
+    """Every predictor of the tree that is no node, with the mode whose slices have shares of their own and its share in all."""
+    share = np.ones(1) if share is None else share
+    if isinstance(node, Stack):
+        for member, own in zip(node.members, node.shares, strict=True):
+            yield from leaves(member, mode if node.mode is None else node.mode, share * own)
+    elif isinstance(node, Onto):
+        yield from leaves(node.base, mode, share)
+        yield from leaves(node.added, mode, share)
+    else:
+        yield node, mode, share
+
+
+def shares_at(share: np.ndarray, mode: int | None, coords: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """The share of each entry; `coords` has shape ``(order, n)``."""
+    return share[slices_of(coords, tuple(shape), mode if len(share) > 1 else None)[0]]
