@@ -35,8 +35,9 @@ MOVES = 4  # with each ratio, at most
 OWN_STEPS = (4.0, 2.0, 2**0.5)  # of a slice by itself, from what all share
 
 ENOUGH = 50  # held-out gaps of a slice from which it has numbers of its own; a gap, between two entries, is one observation
-GAPS = 400  # held-out gaps that are wanted: where there are fewer, the pattern is held out again elsewhere along the axis
-AGAIN = 16  # times, at most
+SURE = 2.0  # standard errors by which a slice must err less for numbers of its own: the best of many trials is one or two off by chance
+GAPS = 2000  # held-out gaps that are wanted: where there are fewer, the pattern is held out again elsewhere along the axis
+AGAIN = 10  # times, at most
 LIMIT = 50_000  # entries that one trial of the search looks at: thousands held out decide on two numbers
 STRETCH, OVERLAP = 2000, 50  # long series are looked at in stretches of so many entries, and as many more on both sides as overlap
 STEP_COST = (30.0, 120.0, 260.0)  # multiply-adds a step, by smoothness
@@ -300,27 +301,37 @@ class Search:
     @classmethod
     def of(cls, train: Observations, held: Observations, axis: Axis, mode: int | None) -> Search | None:
         """None where no held-out entry lies in a series that has an entry, or no series has two."""
-        seen = Series.of(train, axis, mode)
-        asked = seen.asked(held.coords, axis, held.shape)
+        weights = None if train.weights is None or held.weights is None else np.concatenate([train.weights, held.weights])
+        every = replace(
+            train,
+            coords=np.concatenate([train.coords, held.coords], axis=1),
+            values=np.concatenate([train.values, held.values]),
+            weights=weights,
+        )
+        whole = Series.of(every, axis, mode)
+        hidden = Series.of(every.with_values(np.arange(every.size) >= train.size, None), axis, mode).values > 0
+        hidden &= np.repeat(np.add.reduceat(~hidden, whole.starts[:-1]) > 0, whole.lengths)  # of a series of which nothing is left nothing is said
+        seen, asked, _ = _parted(whole, hidden)
         inside = np.diff(seen.places) > 0
         inside[seen.starts[1:-1] - 1] = False
-        if not inside.any() or not len(asked.order):
+        if not inside.any() or not hidden.any():
             return None
         gap = float(np.exp(np.mean(np.log(np.diff(seen.places)[inside]))))
         centres, spread = seen.levels()
         own = np.repeat(seen.slices, seen.lengths)
         scale = np.bincount(own, (seen.values - centres[own]) ** 2, seen.count) / np.maximum(np.bincount(own, minlength=seen.count), 1)
-        parts = [(seen, asked, held.values, held.weights)]
         between, ends = _gaps(seen, asked)
-        found = len(np.unique(between))
-        if ends.mean() < 0.5:  # a gap that has no end is not held out elsewhere, where it would have one
-            parts += list(_elsewhere(train, held, axis, mode, min(AGAIN, -(-GAPS // found), LIMIT // (train.size + held.size))))
-        seen, asked, target, weights = _together(parts)
+        times = 1  # a gap that has no end is not held out elsewhere, where it would have one
+        if ends.mean() < 0.5:
+            times = max(1, min(AGAIN, -(-GAPS // len(np.unique(between))), LIMIT // train.size))
+        parts = [_parted(whole, moved) for moved in _elsewhere(whole, hidden, times)]
+        seen, asked, entries = _together(parts)
         number = np.bincount(np.repeat(seen.slices, np.diff(asked.starts))[_firsts(_gaps(seen, asked)[0])], minlength=seen.count)
         seen, asked = _stretches(seen, asked)
         slices = np.repeat(seen.slices, np.diff(asked.starts))
-        target, weights = target[asked.order], weights[asked.order]
-        return cls(seen, asked, target, weights, slices, gap, float(np.ptp(axis.positions)), centres, spread, scale, number)
+        entries = entries[asked.order]
+        weighs = 1.0 / whole.noise[entries] if len(whole.noise) else np.ones(len(entries))
+        return cls(seen, asked, whole.values[entries], weighs, slices, gap, float(np.ptp(axis.positions)), centres, spread, scale, number)
 
     def matern(self, smoothness: np.ndarray, length: np.ndarray, window: np.ndarray) -> Matern:
         """Numbers from a length scale and a window, both in typical gaps.
@@ -333,11 +344,14 @@ class Search:
             noises = np.clip(window * (window / length) ** (2.0 * smoothness + 1.0), LEAST_NOISE, MOST_NOISE)
         return Matern(smoothness, length * self.gap, noises, self.spread * (1.0 + noises))
 
+    def squares(self, how: Matern) -> np.ndarray:
+        """Squared error of each held-out entry, over the variance of its slice's entries, weighted."""
+        scale = np.where(self.scale > 0, self.scale, 1.0)[self.slices]
+        return self.weights * (how.given(self.seen, self.centres, self.asked) - self.target) ** 2 / scale
+
     def errors(self, how: Matern) -> np.ndarray:
         """Mean squared error of each slice on its held-out entries, over the variance of its entries; NaN where it has none."""
-        size = np.sqrt(np.where(self.scale > 0, self.scale, 1.0))[self.slices]
-        left = (how.given(self.seen, self.centres, self.asked) - self.target) / size
-        squares = np.bincount(self.slices, self.weights * left**2, self.seen.count)
+        squares = np.bincount(self.slices, self.squares(how), self.seen.count)
         with np.errstate(invalid="ignore"):
             return squares / np.bincount(self.slices, self.weights, self.seen.count)
 
@@ -347,16 +361,17 @@ class Search:
         return float(np.average(errors[number > 0], weights=number[number > 0]))
 
     def shared(self) -> Matern:
-        """The best numbers that all slices share, of the best smoothness: rougher ones first, for as long as smoother ones help."""
-        best, lowest = None, np.inf
-        for p in (0, 1, 2):
-            score, how = self._least(p)
-            if best is None or score < lowest:
-                best, lowest = how, score
-            else:
+        """The best numbers that all slices share: of the roughest process that is within one standard error of the best.
+
+        Smoother ones are tried for as long as they help.
+        """
+        tried = [self._least(0)]
+        for p in (1, 2):
+            tried.append(self._least(p))
+            if tried[-1][0] >= tried[-2][0]:
                 break
-        assert best is not None
-        return best
+        best = min(tried, key=lambda found: found[0])[1]
+        return next(how for _, how in tried if how is best or self._surely(how, best)[1] <= 1.0)
 
     def _least(self, p: int) -> tuple[float, Matern]:
         ones = np.ones(self.seen.count)
@@ -401,7 +416,23 @@ class Search:
                         least = np.fmin(least, errors)
                     if not (least[enough] < before[enough]).any():
                         break
-        return best
+        sure = self._surely(shared, best)[0] > SURE
+        return _better(shared, np.ones(len(sure)), best, np.zeros(len(sure)), sure)[0] if sure.any() else None
+
+    def _surely(self, before: Matern, after: Matern) -> tuple[np.ndarray, float]:
+        """By how many standard errors each slice's error falls, and that of all; errors of a gap count as one."""
+        gaps = np.unique(_gaps(self.seen, self.asked)[0], return_inverse=True)[1].ravel()
+        falls = np.bincount(gaps, self.squares(before) - self.squares(after))
+        own = np.zeros(len(falls), np.int64)
+        own[gaps] = self.slices
+
+        def over(slices: np.ndarray, count: int) -> np.ndarray:
+            number = np.maximum(np.bincount(slices, minlength=count), 1)
+            mean = np.bincount(slices, falls, count) / number
+            spread = np.sqrt(np.bincount(slices, (falls - mean[slices]) ** 2, count) / number)
+            return mean * np.sqrt(number) / np.maximum(spread, 1e-300)
+
+        return over(own, self.seen.count), float(over(np.zeros_like(own), 1)[0])
 
 
 def _better(best: Matern, lowest: np.ndarray, other: Matern, errors: np.ndarray, enough: np.ndarray) -> tuple[Matern, np.ndarray]:
@@ -457,30 +488,30 @@ def _gaps(seen: Series, asked: Asked) -> tuple[np.ndarray, np.ndarray]:
     return gap, ends
 
 
-def _elsewhere(train: Observations, held: Observations, axis: Axis, mode: int | None, times: int) -> Iterator[tuple[Series, Asked, np.ndarray, np.ndarray | None]]:
-    """All entries, held out again in the same pattern moved along the axis, round its ends."""
-    length = axis.length
-    coords = np.concatenate([train.coords, held.coords], axis=1)
-    values = np.concatenate([train.values, held.values])
-    weights = None if train.weights is None or held.weights is None else np.concatenate([train.weights, held.weights])
-    every = replace(train, coords=coords, values=values, weights=weights)
-    numbers = axis.series(coords, train.shape) * length + axis.ranks(coords)
-    series, ranks = axis.series(held.coords, held.shape) * length, axis.ranks(held.coords)
-    for n in range(1, times):
-        step = round(length * (n * 0.6180339887498949 % 1))  # the golden ratio spreads any number of them evenly
-        hidden = np.isin(numbers, series + (ranks + step) % length)
-        if hidden.any() and not hidden.all():
-            away = every.subset(hidden)
-            seen = Series.of(every.subset(~hidden), axis, mode)
-            yield seen, seen.asked(away.coords, axis, away.shape), away.values, away.weights
+def _elsewhere(whole: Series, hidden: np.ndarray, times: int) -> Iterator[np.ndarray]:
+    """Which entries to hold out: those that are hidden, and the same pattern moved on in every series, round its end."""
+    lengths = np.repeat(whole.lengths, whole.lengths)
+    first = np.repeat(whole.starts[:-1], whole.lengths)
+    place = np.arange(len(hidden)) - first
+    for n in range(times):
+        step = np.round(lengths * (n * 0.6180339887498949 % 1)).astype(np.int64)  # the golden ratio spreads any number of them evenly
+        yield hidden[first + (place - step) % lengths]
 
 
-def _together(parts: Sequence[tuple[Series, Asked, np.ndarray, np.ndarray | None]]) -> tuple[Series, Asked, np.ndarray, np.ndarray]:
-    """Several hold-outs as one, each with series of its own."""
+def _parted(whole: Series, hidden: np.ndarray) -> tuple[Series, Asked, np.ndarray]:
+    """The entries that are not hidden, those that are as cells asked for, and which these are."""
+    shown = np.concatenate([[0], np.cumsum(~hidden)])[whole.starts]
+    entries = np.flatnonzero(hidden)
+    noise = whole.noise[~hidden] if len(whole.noise) else whole.noise
+    seen = replace(whole, starts=shown, places=whole.places[~hidden], values=whole.values[~hidden], noise=noise)
+    return seen, Asked(len(entries), np.arange(len(entries)), whole.starts - shown, whole.places[entries]), entries
+
+
+def _together(parts: Sequence[tuple[Series, Asked, np.ndarray]]) -> tuple[Series, Asked, np.ndarray]:
+    """Several hold-outs as one, each with series of its own, and the entries that are asked for."""
     series, asked = [p[0] for p in parts], [p[1] for p in parts]
     entries = np.cumsum([0] + [len(s.values) for s in series])
     cells = np.cumsum([0] + [a.count for a in asked])
-    places = np.cumsum([0] + [len(a.places) for a in asked])
     together = Series(
         np.arange(sum(len(s.numbers) for s in series)),
         np.concatenate([s.starts[:-1] + n for s, n in zip(series, entries[:-1], strict=True)] + [entries[-1:]]),
@@ -490,15 +521,9 @@ def _together(parts: Sequence[tuple[Series, Asked, np.ndarray, np.ndarray | None
         np.concatenate([s.slices for s in series]),
         series[0].count,
     )
-    whole = Asked(
-        int(cells[-1]),
-        np.concatenate([a.order + n for a, n in zip(asked, cells[:-1], strict=True)]),
-        np.concatenate([a.starts[:-1] + n for a, n in zip(asked, places[:-1], strict=True)] + [places[-1:]]),
-        np.concatenate([a.places for a in asked]),
-    )
-    target = np.concatenate([p[2].astype(float) for p in parts])
-    weights = np.concatenate([np.ones(len(p[2])) if p[3] is None else p[3].astype(float) for p in parts])
-    return together, whole, target, weights
+    starts = np.concatenate([a.starts[:-1] + n for a, n in zip(asked, cells[:-1], strict=True)] + [cells[-1:]])
+    whole = Asked(int(cells[-1]), np.arange(cells[-1]), starts, np.concatenate([a.places for a in asked]))
+    return together, whole, np.concatenate([p[2] for p in parts])
 
 
 def _stretches(seen: Series, asked: Asked) -> tuple[Series, Asked]:
