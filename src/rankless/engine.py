@@ -16,25 +16,30 @@ import numpy as np
 
 from rankless.answer.stack import Part, Pool, blend, total, whole
 from rankless.answer.tree import Onto, Predictor, Stack, Tools, leaves, left_by
-from rankless.experts import close_cells, draws, slices
+from rankless.experts import close_cells, draws
 from rankless.experts.components import Components
 from rankless.experts.neighbours import Neighbours
-from rankless.experts.nuclear import LowRank
+from rankless.experts.nuclear import LowRankExpert
+from rankless.experts.slices import SlicesExpert
+from rankless.experts.task import Expert, Task
+from rankless.experts.timeline import TimelineExpert
 from rankless.holdout.gaps import Gaps
+from rankless.holdout.judge import Judge
 from rankless.holdout.scoring import Errors, Point, frame_after, score_residual
 from rankless.holdout.split import STREAMS, held_out, streams_of
-from rankless.runtime.pack import pack, unpack
 from rankless.runtime.progress import Ended
 from rankless.runtime.workers import Workers
 from rankless.search import race
 from rankless.search.choose import best_fit
 from rankless.search.smooth import smoothed
 from rankless.search.walk import CHAINS, Limits, Search, window
+from rankless.tensors.axes import Axes
 from rankless.tensors.cp_tensor import CPTensor
 from rankless.tensors.observations import Observations
 from rankless.units.effects import MainEffects
 from rankless.units.frame import Frame
 
+EXPERTS: tuple[Expert, ...] = (TimelineExpert(), SlicesExpert(), LowRankExpert())  # asked beside components; a new one is one entry more
 EARNED = 0.99  # a score below this share of the other's, and smoothness is worth having
 
 
@@ -50,6 +55,7 @@ class Found:
     alone: Point  # the best fit on single cells, before any share was fitted to these
     alone_held: Observations  # ... these cells
     gaps: Gaps | None = None  # how missing cells come, where not one by one
+    unasked: list[str] = field(default_factory=list)  # names of experts for which the data were too large
     unfinished: bool = False  # ctrl-C: the best fit so far, as it stands
     path: list[dict] = field(default_factory=list)
 
@@ -143,6 +149,7 @@ def _found(search: Search, obs: Observations, train: Observations, holdout: floa
     best, made = parts[0].point, Side.of(search, parts, exact=exact)
     # errors are judged on entries left out as gaps come, by fits that have not seen these
     judged = made if across is None or across.smooth is not None else Side.of(across.search, across.plain, exact=False)
+    judged_gaps = None if across is None else gaps
     if limits.local:
         search.tracker.stage("looking at close cells")
         neighbours, point = close_cells.neighbours_of(search, parts)
@@ -150,13 +157,12 @@ def _found(search: Search, obs: Observations, train: Observations, holdout: floa
             together = judged is made
             made = made.with_neighbours(neighbours)
             judged = replace(made, residual=point.residual) if together else judged.with_neighbours(neighbours)
-    tree, errors = made.answer, judged.errors
-    if limits.local and limits.fits > 1 and gaps is not None and across is not None:
-        search.tracker.stage("looking at what slices say of each other")
-        tree, errors = _with_slices(tree, judged, gaps, best.frame.mode)
+    tree, errors, unasked = made.answer, judged.errors, []
+    if limits.local and limits.fits > 1 and not exact:
+        tree, errors, unasked = beside(tree, judged, judged_gaps, best.frame.mode, Axes.of(obs))
     search.tracker.stage("refitting on all entries")
     tree = _onto(best.frame.offset, tree).again(obs, Tools(search.workers, search.streams))
-    return Found(tree, MainEffects.fit(obs), best, errors, made.errors, alone, held, gaps, path=search.path)
+    return Found(tree, MainEffects.fit(obs), best, errors, made.errors, alone, held, gaps, unasked, path=search.path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,16 +193,37 @@ class Side:
         return replace(self, answer=answer, residual=self.held.values - answer.at(self.held.indices))
 
 
-def _with_slices(answer: Predictor, side: Side, gaps: Gaps, mode: int | None) -> tuple[Predictor, Errors]:
-    """`answer` in its share beside what slices say of each other, where that pays on the entries left out as gaps."""
-    given = side.train.values, side.held.values, side.residual, mode
-    recall = side.search.workers.recall
-    found = recall("unfoldings", given, lambda: pack(slices.choose(side.train, side.held, side.residual, gaps, mode)))
-    chosen = unpack(found, [*slices.KINDS, LowRank])
-    if chosen is None:
-        return answer, side.errors
-    predictors, shares, residual = chosen
-    return Stack((answer, *predictors), tuple(shares), mode), Errors(side.search.held, residual)
+def beside(
+    answer: Predictor, side: Side, gaps: Gaps | None, mode: int | None, axes: Axes, experts: Sequence[Expert] = EXPERTS
+) -> tuple[Predictor, Errors, list[str]]:
+    """`answer` side by side with those offers of `experts` that pay on the entries held out, the one that helps most first.
+
+    `side` has the answer's errors there, which came as `gaps`. Also returned: what is left, and the names of experts that were not asked.
+    """
+    task = Task(side.train, side.held, side.residual, Judge(side.residual, side.held, gaps, mode), gaps, mode, axes)
+    tools = Tools(side.search.workers, side.search.streams)
+    offers: list[tuple[Predictor, np.ndarray]] = []
+    unasked = []
+    for expert in experts:
+        if expert.cost(task) == np.inf:
+            unasked.append(expert.name)
+            continue
+        tools.workers.tracker.stage(f"asking {expert.name}")
+        offers += [(predictor, task.at_held(predictor)) for predictor in expert.offers(task, tools)]
+    chosen: list[Predictor] = []
+    columns, shares, residual = [task.said], np.ones((1, 1)), side.residual
+    while offers:
+        trials = [task.judge.joint(task.held.values, np.stack([*columns, said], axis=1)) for _, said in offers]
+        at = min(range(len(trials)), key=lambda n: trials[n][0])
+        if not task.judge.pays(residual, trials[at][2]):
+            break
+        _, shares, residual = trials[at]
+        predictor, said = offers.pop(at)
+        chosen.append(predictor)
+        columns.append(said)
+    if not chosen:
+        return answer, side.errors, unasked
+    return Stack((answer, *chosen), tuple(shares), mode), Errors(side.search.held, residual), unasked
 
 
 def _onto(offset: MainEffects | None, answer: Predictor) -> Predictor:

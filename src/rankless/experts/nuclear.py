@@ -11,19 +11,20 @@ and harder [liu2013].
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
 
 from rankless.answer.tree import Tools
+from rankless.experts.task import Task
 from rankless.tensors.observations import Observations
 
 WHOLE = 0.1  # share of the singular values that is not shrunk
 FIRST_PULL, HARDER = 1e-4, 1.05  # strength with which copies are pulled together, for values of unit root mean square, and its growth
 STEPS, STILL = 300, 1e-4  # steps at most; change, relative, at which the array rests
-WORK = 1e11  # multiply-adds of all steps, at most
+WORK, LONE_WORK = 1e11, 1e10  # multiply-adds of all steps, at most: over runs of gaps, and elsewhere, where others know more
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +49,23 @@ class LowRank:
         return "an array of low rank"
 
 
-def affordable(shape: tuple[int, ...]) -> bool:
-    """Whether `filled` takes no more than `WORK`."""
+class LowRankExpert:
+    """The array of low rank that fills what was seen."""
+
+    name = "low rank"
+
+    def cost(self, task: Task) -> float:
+        most = WORK if task.gaps is not None and task.gaps.run is not None else LONE_WORK
+        return work if (work := work_of(task.train.shape)) <= most else np.inf
+
+    def offers(self, task: Task, tools: Tools) -> Iterator[LowRank]:
+        yield LowRank(task.mode, np.zeros(0)).again(task.train, tools)
+
+
+def work_of(shape: tuple[int, ...]) -> float:
+    """Multiply-adds that `filled` takes, at most."""
     cells = float(np.prod(shape))
-    return STEPS * 2 * cells * sum(min(d, cells / d) for d in shape) <= WORK
+    return STEPS * 2 * cells * sum(min(d, cells / d) for d in shape)
 
 
 def filled(array: np.ndarray, mode: int | None = None) -> np.ndarray:

@@ -12,9 +12,8 @@ schneider2001], and stop early, at the sweep that held-out entries like best: un
 determined has hardly moved from no correlation at all. Lagged copies are those of singular spectrum
 analysis [kondrashov2006].
 
-It is used where cells are missing as gaps, chosen on entries held out as gaps, and added to all else in
-the shares that these give; where it does not pay, it is left out. Gaps are weighed by `judge`. Where gaps
-run on, arrays whose unfoldings are all of low rank (`nuclear`) may take a share besides.
+It is asked of cells missing one by one and of gaps, and stands beside all else in the shares that held-out entries give it. Lagged
+copies go along an axis of several modes too, over midnight.
 """
 
 from __future__ import annotations
@@ -24,13 +23,16 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from math import prod
 
+import numba as nb
 import numpy as np
 
 from rankless.answer.tree import Tools
-from rankless.experts import nuclear
+from rankless.experts.task import Task
 from rankless.holdout.gaps import Gaps
-from rankless.holdout.judge import Judge
 from rankless.runtime.journal import Arrays
+from rankless.runtime.pack import pack, unpack
+from rankless.runtime.workers import Workers
+from rankless.tensors.axes import Axis
 from rankless.tensors.observations import Observations
 
 NOISE = 1e-3  # variance of what is no signal in a column, over its own
@@ -38,21 +40,68 @@ WIDEST = 128  # columns, lagged ones counted
 ROWS = 2  # rows a column, without which covariances are not tried
 STOPS = (10, 20, 40)  # sweeps after which held-out entries are looked at
 WORK = 3e10  # multiply-adds of all sweeps of one unfolding, at most
-CALL = 2e5  # multiply-adds that cost as much as the calls for one pattern
 CELLS = 4_000_000  # of an array, and of an unfolding with its copies, at most
-LAGGED = 0.995  # score over that without a lag, or without an array of low rank, above which this is not used
+LAGGED = 0.995  # score over that without a lag, above which it is not used
 NEAR = 1.01  # score over the best one's, both without lags, above which lags are not tried
-PAYS = 0.985  # score over that without the unfolding, above which it is left out
-SURE = 3.0  # standard errors by which errors of gaps have to fall besides
+PAIRS = 2000  # rows in which both of two columns are seen, on average, from which more rows tell a covariance no better
+BLOCK = 256  # patterns that are solved at a time
+ALONG = -1  # number of the axis among the modes of lags
 
 
-@dataclass(frozen=True)
+@nb.njit(nogil=True, cache=True, error_model="numpy")
+def _pulls(values, seen, starts, mean, covariance, noise, out, total):
+    """``z = (S + noise)^-1 (x - m)`` among the places seen of each row, into `out`; the inverses are summed into `total`.
+
+    Rows from ``starts[g]`` to ``starts[g + 1]`` are alike in what is seen of them. The inverse is found in place by Gauss-Jordan
+    elimination, whose inner loop runs along rows.
+    """
+    width = values.shape[1]
+    at, inverse, apart = np.empty(width, np.int64), np.empty((width, width)), np.empty(width)
+    for g in range(len(starts) - 1):
+        first, last, size = starts[g], starts[g + 1], 0
+        for j in range(width):
+            if seen[first, j]:
+                at[size] = j
+                size += 1
+        for i in range(size):
+            for j in range(size):
+                inverse[i, j] = covariance[at[i], at[j]]
+            inverse[i, i] += noise
+        for k in range(size):
+            pivot = 1.0 / inverse[k, k]
+            inverse[k, k] = 1.0
+            for j in range(size):
+                inverse[k, j] *= pivot
+            for i in range(size):
+                if i != k:
+                    factor = inverse[i, k]
+                    inverse[i, k] = 0.0
+                    for j in range(size):
+                        inverse[i, j] -= factor * inverse[k, j]
+        for i in range(size):
+            for j in range(size):
+                total[at[i], at[j]] += (last - first) * inverse[i, j]
+        for row in range(first, last):
+            for j in range(size):
+                apart[j] = values[row, at[j]] - mean[at[j]]
+            for i in range(size):
+                part = 0.0
+                for j in range(size):
+                    part += inverse[i, j] * apart[j]
+                out[row, at[i]] = part
+
+
+@dataclass(frozen=True, eq=False)
 class Unfolding:
-    """Columns are the slices of `modes`, and again those `step` slices on along `mode` for every ``(mode, step)`` in `lags`."""
+    """Columns are the slices of `modes`, and again those `step` slices on along `mode` for every ``(mode, step)`` in `lags`.
+
+    Mode ``ALONG`` is the `axis`, whose modes are among the others: over midnight, from the last hour of a day to the first of the next.
+    """
 
     shape: tuple[int, ...]
     modes: tuple[int, ...]
     lags: tuple[tuple[int, int], ...] = ()
+    axis: Axis | None = None
 
     @property
     def others(self) -> tuple[int, ...]:
@@ -70,9 +119,19 @@ class Unfolding:
     def width(self) -> int:
         return self.columns * (1 + len(self.lags))
 
+    @property
+    def ways(self) -> dict[int, int]:
+        """Modes along which copies may be lagged, and their lengths."""
+        found = {mode: self.shape[mode] for mode in self.others}
+        if self.axis is not None and not set(self.axis.modes) & set(self.modes):
+            for mode in self.axis.modes if len(self.axis.modes) == 1 else ():
+                del found[mode]
+            found[ALONG] = self.axis.length
+        return found
+
     def matrix(self, array: np.ndarray) -> np.ndarray:
         """The unfolding of `array`, NaN where nothing was seen, shape ``(rows, width)``."""
-        copies = [array, *(_moved(array, *lag) for lag in self.lags)]
+        copies = [array, *(self._moved(array, *lag) for lag in self.lags)]
         return np.concatenate([np.moveaxis(a, self.others, range(len(self.others))).reshape(self.rows, -1) for a in copies], axis=1)
 
     def folded(self, matrix: np.ndarray) -> np.ndarray:
@@ -80,6 +139,25 @@ class Unfolding:
         axes = (*self.others, *self.modes)
         array = matrix[:, : self.columns].reshape([self.shape[mode] for mode in axes])
         return np.transpose(array, np.argsort(axes))
+
+    def rows_of(self, coords: np.ndarray) -> np.ndarray:
+        """The row in which each column of `coords` lies."""
+        return np.asarray(np.ravel_multi_index(tuple(coords[list(self.others)]), tuple(self.shape[mode] for mode in self.others)))
+
+    def columns_of(self, coords: np.ndarray) -> np.ndarray:
+        """The first column in which each column of `coords` lies: that without a lag."""
+        return np.asarray(np.ravel_multi_index(tuple(coords[list(self.modes)]), tuple(self.shape[mode] for mode in self.modes)))
+
+    def _moved(self, array: np.ndarray, mode: int, step: int) -> np.ndarray:
+        """What lies `step` slices on along a mode or the axis, NaN beyond the end."""
+        if mode != ALONG or self.axis is None:
+            return _moved(array, mode, step)
+        order = np.argsort(self.axis.positions, kind="stable")
+        front = np.moveaxis(array, self.axis.modes, range(len(self.axis.modes)))
+        flat = front.reshape(len(order), -1)
+        moved = np.empty_like(flat)
+        moved[order] = _moved(flat[order], 0, step)
+        return np.moveaxis(moved.reshape(front.shape), range(len(self.axis.modes)), self.axis.modes)
 
 
 def _moved(array: np.ndarray, mode: int, step: int) -> np.ndarray:
@@ -97,56 +175,69 @@ class Normal:
     With ``B = (S + NOISE)^-1`` among the places seen of a row and zero elsewhere, and ``z = B (x - m)``:
 
         E[s] = m + S z,      m' = m + S mean(z),      S' = S + S mean(z z' - B) S
+
+    Of many rows a random part tells `m` and `S`: as many as show each pair of columns `PAIRS` times.
     """
 
-    def __init__(self, matrix: np.ndarray):
+    def __init__(self, matrix: np.ndarray, workers: Workers | None = None):
         seen = ~np.isnan(matrix)
         counts = np.maximum(seen.sum(axis=0), 1)
         self._centre = np.where(seen, matrix, 0.0).sum(axis=0) / counts
         apart = np.where(seen, matrix - self._centre, 0.0)
         size = np.sqrt(np.einsum("ij,ij->j", apart, apart) / counts)
         self._scale = np.where(size > 0, size, 1.0)
-        self._values, self._seen = apart / self._scale, seen
+        self._values, self._seen, self._workers = apart / self._scale, seen, workers
         self.mean, self.covariance = np.zeros(len(counts)), np.eye(len(counts))
-        _, pattern = np.unique(np.packbits(seen, axis=1), axis=0, return_inverse=True)
-        order = np.argsort(pattern.ravel(), kind="stable")
-        rows = np.split(order, np.cumsum(np.bincount(pattern.ravel()))[:-1])  # those alike in what is seen of them
-        alike = [(own, np.flatnonzero(seen[own[0]])) for own in rows if seen[own[0]].any()]
-        self._patterns = [(own[:, None], at, self._values[own[:, None], at]) for own, at in alike]
-        self._rest = self._solved()
+        some = np.flatnonzero(seen.any(axis=1))
+        enough = int(PAIRS / max(float(seen.mean()) ** 2, 1e-12))
+        if len(some) > enough:
+            some = np.sort(np.random.default_rng(0).permutation(some)[:enough])
+        self._own = self._alike(some)
 
     @property
     def work(self) -> float:
         """Multiply-adds of a sweep."""
-        width = len(self.mean)
-        return sum(2.0 * len(at) ** 3 + len(own) * len(at) ** 2 + CALL for own, at, _ in self._patterns) + 2.0 * self._values.size * width
+        order, starts = self._own
+        sizes = self._seen[order[starts[:-1]]].sum(axis=1).astype(float)
+        return float(np.sum(sizes**3 + np.diff(starts) * sizes**2) + 2.0 * len(order) * len(self.mean) ** 2)
 
     def sweep(self) -> None:
-        z, inverse = self._rest
+        z, inverse = self._solved(*self._own)
         covariance = self.covariance
         self.mean = self.mean + covariance @ z.mean(axis=0)
         covariance = covariance + covariance @ ((z.T @ z - inverse) / len(z)) @ covariance
         self.covariance = (covariance + covariance.T) / 2
-        self._rest = self._solved()
 
-    def filled(self) -> np.ndarray:
-        """``E[s]`` of every row, in the units of the matrix."""
-        return (self.mean + self._rest[0] @ self.covariance) * self._scale + self._centre
+    def filled(self, rows: np.ndarray | None = None) -> np.ndarray:
+        """``E[s]`` of every row, or of `rows` alone, in the units of the matrix."""
+        rows = np.arange(len(self._seen)) if rows is None else rows
+        order, starts = self._alike(rows[self._seen[rows].any(axis=1)])
+        z = np.zeros((len(self._seen), len(self.mean)))
+        z[order] = self._solved(order, starts)[0]
+        return (self.mean + z[rows] @ self.covariance) * self._scale + self._centre
 
     def silent(self) -> np.ndarray:
         """Where nothing is known: nothing was seen of the row or of the column."""
         return ~np.logical_and.outer(self._seen.any(axis=1), self._seen.any(axis=0))
 
-    def _solved(self) -> tuple[np.ndarray, np.ndarray]:
-        """`z` of every row, and the sum over rows of `B`."""
-        z, inverse = np.zeros_like(self._values), np.zeros_like(self.covariance)
-        for rows, at, values in self._patterns:
-            own = self.covariance[at][:, at]
-            own.flat[:: len(at) + 1] += NOISE
-            own = np.linalg.inv(own)
-            inverse[at[:, None], at] += len(rows) * own
-            z[rows, at] = (values - self.mean[at]) @ own
-        return z, inverse
+    def _alike(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The rows in an order in which those alike in what is seen of them follow each other, and where each kind starts."""
+        _, kind = np.unique(np.packbits(self._seen[rows], axis=1), axis=0, return_inverse=True)
+        order = np.argsort(kind.ravel(), kind="stable")
+        return rows[order], np.concatenate([[0], np.cumsum(np.bincount(kind.ravel()))]).astype(np.int64)
+
+    def _solved(self, order: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`z` of the rows in `order`, and the sum over them of `B`."""
+        values, seen, z = self._values[order], self._seen[order], np.zeros((len(order), len(self.mean)))
+        blocks = [starts[at : at + BLOCK + 1] for at in range(0, len(starts) - 1, BLOCK)]
+        totals = np.zeros((len(blocks), *self.covariance.shape))
+        calls = [(values, seen, own, self.mean, self.covariance, NOISE, z, total) for own, total in zip(blocks, totals, strict=True)]
+        if self._workers is None:
+            for call in calls:
+                _pulls(*call)
+        else:
+            self._workers.run(_pulls, calls, float(np.sum(seen.sum(axis=1, dtype=float) ** 2)))
+        return z, totals.sum(axis=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,31 +248,28 @@ class Slices:
     sweeps: int
     values: np.ndarray
 
-    @classmethod
-    def of(cls, unfolding: Unfolding, sweeps: int, normal: Normal, obs: Observations) -> Slices:
-        """What `normal` says after its `sweeps`, given the entries of `obs`."""
-        silent = unfolding.folded(normal.silent())
-        for mode in range(obs.order):  # lagged copies do not stand for a slice of its own
-            silent |= (obs.counts(mode) == 0).reshape([-1 if m == mode else 1 for m in range(obs.order)])
-        return cls(unfolding, sweeps, np.where(silent, np.nan, unfolding.folded(normal.filled())))
-
     def at(self, indices: np.ndarray) -> np.ndarray:
         return self.values[tuple(indices.T)]
 
     def again(self, obs: Observations, tools: Tools) -> Slices:
         def compute() -> Arrays:
-            normal = Normal(self.unfolding.matrix(dense(obs)))
+            normal = Normal(self.unfolding.matrix(dense(obs)), tools.workers)
             for _ in range(self.sweeps):
+                tools.workers.tracker.beat()
                 normal.sweep()
-            return {"values": Slices.of(self.unfolding, self.sweeps, normal, obs).values}
+            silent = self.unfolding.folded(normal.silent())
+            for mode in range(obs.order):  # lagged copies do not stand for a slice of its own
+                silent |= (obs.counts(mode) == 0).reshape([-1 if m == mode else 1 for m in range(obs.order)])
+            return {"values": np.where(silent, np.nan, self.unfolding.folded(normal.filled()))}
 
         return replace(self, values=tools.workers.recall("slices", (obs.coords, obs.values), compute)["values"])
 
     def words(self, modes: Sequence[str]) -> str:
-        return f"slices of {' x '.join(modes[mode] for mode in self.unfolding.modes)}"
+        lags = f" with {len(self.unfolding.lags)} lagged copies" if self.unfolding.lags else ""
+        return f"slices of {' x '.join(modes[mode] for mode in self.unfolding.modes)}{lags}"
 
 
-KINDS = (Slices, Unfolding)  # that a journal may hold
+KINDS = (Slices, Unfolding, Axis)  # that a journal may hold
 
 
 def dense(obs: Observations) -> np.ndarray:
@@ -191,80 +279,76 @@ def dense(obs: Observations) -> np.ndarray:
     return array
 
 
-# --- the choice -----------------------------------------------------------------------------------
+# --- the expert -----------------------------------------------------------------------------------
+
+
+class SlicesExpert:
+    """The unfolding that helps most beside the answer so far, with the lags that help."""
+
+    name = "slices"
+
+    def cost(self, task: Task) -> float:
+        return WORK if task.train.cells <= CELLS else np.inf
+
+    def offers(self, task: Task, tools: Tools) -> Iterator[Slices]:
+        given = task.train.values, task.held.values, task.residual, task.mode
+        found = unpack(tools.workers.recall("unfolding", given, lambda: pack(choose(task, tools.workers))), KINDS)
+        if found is not None:
+            yield found
 
 
 @dataclass(frozen=True, eq=False)
 class _Trial:
-    predictor: Slices
+    predictor: Slices  # its values those at the held-out cells alone
     score: float  # of unfolding and all else in their shares
-    shares: np.ndarray  # (2, slices): of all else, of the unfolding
-    errors: np.ndarray
-    fitted: np.ndarray  # on the held-out entries
-    known: np.ndarray  # ... of which the unfolding knows something of these
 
 
-Chosen = tuple[tuple[Slices | nuclear.LowRank, ...], np.ndarray, np.ndarray]  # predictors, shares of all else and theirs, errors left
-
-
-def choose(train: Observations, held: Observations, residual: np.ndarray, gaps: Gaps, mode: int | None) -> Chosen | None:
-    """The unfolding that helps most to fill the entries held out as `gaps`, the shares and the errors then left; None where none does.
-
-    `residual` is what all else leaves at `held`; both parts are less the main effects. Slices of `mode` have noise of their own.
-    Slices along which gaps run are rows, never columns.
-    """
-    if train.order < 3 or train.cells > CELLS:
-        return None
-    array, target = dense(train), held.values
-    said = target - residual
-    judge = Judge(residual, held, gaps, mode)
+def choose(task: Task, workers: Workers) -> Slices | None:
+    """The unfolding that helps most; None where none fits. Slices along which gaps run are rows, never columns."""
+    train, held = task.train, task.held
+    array = dense(train)
+    cells = tuple(held.coords)
 
     def tried(unfolding: Unfolding) -> list[_Trial]:
         """After the sweeps of `STOPS`, until more of them do not help; none where they take too much work."""
-        normal, trials, done = Normal(unfolding.matrix(array)), [], 0
+        workers.tracker.beat()
+        normal, trials, done = Normal(unfolding.matrix(array), workers), [], 0
+        at, columns = unfolding.rows_of(held.coords), unfolding.columns_of(held.coords)
+        rows, place = np.unique(at, return_inverse=True)
+        silent = normal.silent()[at, columns]
         for stop in STOPS:
             if stop * normal.work > WORK:
                 break
             for _ in range(stop - done):
+                workers.tracker.beat()
                 normal.sweep()
-            done, predictor = stop, Slices.of(unfolding, stop, normal, train)
-            values = predictor.at(held.indices)
-            known = ~np.isnan(values)
-            fitted = np.where(known, values, said)
-            score, shares, errors = judge.joint(target, np.stack([said, fitted], axis=1))
-            trials.append(_Trial(predictor, score, shares, errors, fitted, known))
-            if len(trials) > 1 and score >= trials[-2].score:
+            done, values = stop, np.full(train.shape, np.nan)
+            values[cells] = np.where(silent, np.nan, normal.filled(rows)[place.ravel(), columns])
+            predictor = Slices(unfolding, stop, values)
+            trials.append(_Trial(predictor, task.beside(task.at_held(predictor))[0]))
+            if len(trials) > 1 and trials[-1].score >= trials[-2].score:
                 break
         return trials
 
-    bare = [min(trials, key=_score_of) for unfolding in _plain(train.shape, gaps) if (trials := tried(unfolding))]
+    axis = next((axis for axis in task.axes.axes), None)
+    bare = [min(trials, key=_score_of) for unfolding in _plain(train.shape, task.gaps, axis) if (trials := tried(unfolding))]
     if not bare:
         return None
     roomy = [trial for trial in bare if 3 * trial.predictor.unfolding.width <= WIDEST]  # a wide one may be the best by a hair, and the end
     least = min((trial.score for trial in roomy), default=np.inf)
     starts = [trial for trial in roomy if trial.score <= NEAR * least]  # one that is just behind may lead once it has lags
-    top = min([*bare, *(_lagged(start, tried) for start in starts)], key=_score_of)
-    chosen: Chosen = (top.predictor,), top.shares, top.errors
-    score = top.score
-    if gaps.run is not None and nuclear.affordable(train.shape):
-        low = nuclear.LowRank(mode, nuclear.filled(array, mode))
-        third = np.where(top.known, low.at(held.indices), said)
-        with_low, shares, errors = judge.joint(target, np.stack([said, top.fitted, third], axis=1))
-        if with_low < LAGGED * score:
-            chosen, score = ((top.predictor, low), shares, errors), with_low
-    pays = score < PAYS * judge.score(residual) and judge.gain(residual, chosen[2]) > SURE
-    return chosen if pays else None
+    return min([*bare, *(_lagged(start, tried) for start in starts)], key=_score_of).predictor
 
 
 def _score_of(trial: _Trial) -> float:
     return trial.score
 
 
-def _plain(shape: tuple[int, ...], gaps: Gaps) -> Iterator[Unfolding]:
-    candidates = [mode for mode in range(len(shape)) if mode != gaps.run]
+def _plain(shape: tuple[int, ...], gaps: Gaps | None, axis: Axis | None) -> Iterator[Unfolding]:
+    candidates = [mode for mode in range(len(shape)) if gaps is None or mode != gaps.run]
     for count in range(1, len(shape)):
         for modes in combinations(candidates, count):
-            unfolding = Unfolding(shape, modes)
+            unfolding = Unfolding(shape, modes, axis=axis)
             if _fits(unfolding):
                 yield unfolding
 
@@ -276,15 +360,17 @@ def _fits(unfolding: Unfolding) -> bool:
 
 def _lagged(top: _Trial, tried: Callable[[Unfolding], list[_Trial]]) -> _Trial:
     """`top`, or its unfolding with more and more lagged copies: along the mode where that helps most, for as long as it does."""
-    steps = dict.fromkeys(top.predictor.unfolding.others, 1)
+    steps = dict.fromkeys(top.predictor.unfolding.ways, 1)
     while True:
         found: list[tuple[float, int, _Trial]] = []
-        for mode, step in steps.items():
+        for number, (mode, step) in enumerate(steps.items()):
             unfolding = top.predictor.unfolding
+            length = unfolding.ways[mode]
             unfolding = replace(unfolding, lags=(*unfolding.lags, (mode, step), (mode, -step)))
-            if unfolding.shape[mode] > 2 * step and _fits(unfolding):
-                found += [(trial.score, mode, trial) for trial in tried(unfolding)]
-        score, mode, trial = min(found, default=(np.inf, 0, top), key=lambda each: each[:2])
+            if length > 2 * step and _fits(unfolding):
+                found += [(trial.score, number, trial) for trial in tried(unfolding)]
+        score, number, trial = min(found, default=(np.inf, 0, top), key=lambda each: each[:2])
         if score > LAGGED * top.score:
             return top
-        top, steps[mode] = trial, steps[mode] + 1
+        top = trial
+        steps[list(steps)[number]] += 1

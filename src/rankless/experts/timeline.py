@@ -19,10 +19,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from rankless.canonical import COUNTABLE
+from rankless.answer.tree import Tools
 from rankless.experts.recursions import smooth, straight
-from rankless.observations import Observations, slices_of
+from rankless.experts.task import Task
 from rankless.tensors.axes import Axes, Axis
+from rankless.tensors.canonical import COUNTABLE
+from rankless.tensors.observations import Observations, slices_of
 
 LEAST_NOISE, MOST_NOISE = 1e-14, 1e8  # variance of the noise over that of the process
 WIDE = 100.0  # prior variance of a level over that of a series, where too few series tell how levels differ
@@ -120,7 +122,9 @@ class Series:
         number, free = over(np.ones(len(counts))), over(counts - 1.0)
         within = over(left) / np.maximum(free, 1)
         middle = over(means) / np.maximum(number, 1)
-        between = over((means - middle[self.slices]) ** 2) / np.maximum(number - 1, 1) - within * over(1 / np.maximum(counts, 1)) / np.maximum(number, 1)
+        between = over((means - middle[self.slices]) ** 2) / np.maximum(number - 1, 1) - within * over(
+            1 / np.maximum(counts, 1)
+        ) / np.maximum(number, 1)
         told = (number >= SEVERAL) & (within > 0)
         return top * centre, np.where(told, np.clip(between / np.where(told, within, 1.0), 0.0, 1e4), WIDE)
 
@@ -214,17 +218,22 @@ class Timeline:
         seen = Series.of(obs, axis, mode)
         return cls(axis, mode, obs.shape, how, seen, seen.levels()[0])
 
-    def at(self, coords: np.ndarray) -> np.ndarray:
-        """Values at the columns of `coords`, shape ``(order, n)``; NaN in series of which nothing was seen.
+    def at(self, indices: np.ndarray) -> np.ndarray:
+        """Values at `indices`, shape ``(n, order)``; NaN in series of which nothing was seen.
 
         Every call runs through all entries of the series it asks for.
         """
+        coords = np.ascontiguousarray(indices.T)
         asked = self.seen.asked(coords, self.axis, self.shape)
         return asked.back(_said(self.how, self.seen, self.centres, asked))
 
-    def again(self, obs: Observations) -> Timeline:
+    def again(self, obs: Observations, tools: object = None) -> Timeline:
         """The same choices, fitted to other entries."""
         return Timeline.of(obs, self.axis.again(obs), self.mode, self.how)
+
+    def words(self, modes: Sequence[str]) -> str:
+        """What it is, in a few words."""
+        return str(self)
 
     def __str__(self) -> str:
         if self.how is None:
@@ -270,6 +279,20 @@ def offers(train: Observations, held: Observations, axes: Axes | Axis, mode: int
             yield replace(line, how=how)
 
 
+class TimelineExpert:
+    """Series by themselves, along each axis."""
+
+    name = "timeline"
+
+    def cost(self, task: Task) -> float:
+        return sum(cost(task.train, axis) for axis in task.axes.candidates)
+
+    def offers(self, task: Task, tools: Tools) -> Iterator[Timeline]:
+        for timeline in offers(task.train, task.held, task.axes, task.mode):
+            tools.workers.tracker.beat()
+            yield timeline
+
+
 @dataclass(frozen=True, eq=False)
 class Search:
     """Length and noise by the error on held-out entries.
@@ -310,7 +333,9 @@ class Search:
         )
         whole = Series.of(every, axis, mode)
         hidden = Series.of(every.with_values(np.arange(every.size) >= train.size, None), axis, mode).values > 0
-        hidden &= np.repeat(np.add.reduceat(~hidden, whole.starts[:-1]) > 0, whole.lengths)  # of a series of which nothing is left nothing is said
+        hidden &= np.repeat(
+            np.add.reduceat(~hidden, whole.starts[:-1]) > 0, whole.lengths
+        )  # of a series of which nothing is left nothing is said
         seen, asked, _ = _parted(whole, hidden)
         inside = np.diff(seen.places) > 0
         inside[seen.starts[1:-1] - 1] = False
@@ -540,10 +565,12 @@ def _stretches(seen: Series, asked: Asked) -> tuple[Series, Asked]:
     hi = np.minimum(lo + STRETCH, seen.starts[series + 1])
     # what is asked from the stretch's first entry on, up to the next one's; before the first entry of a series too
     position = np.arange(len(lo))
-    first = np.array([
-        asked.starts[s] + (0 if n == 0 else np.searchsorted(asked.places[asked.starts[s] : asked.starts[s + 1]], seen.places[a]))
-        for s, n, a in zip(series, number, lo, strict=True)
-    ])
+    first = np.array(
+        [
+            asked.starts[s] + (0 if n == 0 else np.searchsorted(asked.places[asked.starts[s] : asked.starts[s + 1]], seen.places[a]))
+            for s, n, a in zip(series, number, lo, strict=True)
+        ]
+    )
     last = np.where(np.append(series[1:], -1) == series, np.append(first[1:], 0), asked.starts[series + 1])
     # as many entries of every slice, drawn without favour
     draw = np.random.default_rng(0).permutation(len(lo))

@@ -1,6 +1,6 @@
-"""`Judge`: fits compared, and weighed against each other, by how they fill entries held out as gaps.
+"""`Judge`: predictors compared, and weighed against each other, by how they fill entries held out, as gaps or one by one.
 
-A gap held out is one observation, not as many as it has entries, and a few gaps may be wild: a sensor
+A gap held out is one observation, not as many as it has entries; a lone cell is a gap of one. A few gaps may be wild: a sensor
 gone wrong for a week. So gaps whose error is far beyond the average count by its size instead of its
 square [huber1964].
 """
@@ -14,6 +14,8 @@ from rankless.holdout.gaps import Gaps
 from rankless.tensors.observations import Observations, slices_of
 from rankless.units.error import root_weights
 
+PAYS, SURE = 0.99, 3.0  # share of the score before, and standard errors of the fall of the errors, from which something more pays
+LONE_BEND = 6.3  # of a lone cell: five standard deviations, in means of the size of normal errors
 BEND = 2.0  # error of a gap over the mean, beyond which it counts by its size
 ROUNDS = 6  # of reweighting gaps
 SPREAD = 0.1  # how far a slice's shares are believed to lie from those of the whole: a standard deviation
@@ -28,14 +30,17 @@ class Judge:
     leaves in the slice's gaps.
     """
 
-    def __init__(self, residual: np.ndarray, held: Observations, gaps: Gaps, mode: int | None):
+    def __init__(self, residual: np.ndarray, held: Observations, gaps: Gaps | None, mode: int | None):
         self._weights = root_weights(held)
         self._slices, self.count = slices_of(held.coords, held.shape, mode)
-        self._gap = np.unique(self._slices + self.count * gaps.numbers(held.coords, held.shape), return_inverse=True)[1].ravel()
+        if gaps is None:
+            self._gap = np.arange(held.size)
+        else:
+            self._gap = np.unique(self._slices + self.count * gaps.numbers(held.coords, held.shape), return_inverse=True)[1].ravel()
         self._sizes = np.bincount(self._gap)  # entries of each gap
         self._slice = np.zeros(len(self._sizes), int)
         self._slice[self._gap] = self._slices
-        self._bend = BEND * self._means(self._errors(residual))[self._slice]
+        self._bend = (LONE_BEND if gaps is None else BEND) * self._means(self._errors(residual))[self._slice]
         self._bend[self._bend == 0] = np.finfo(float).tiny
 
     def score(self, residual: np.ndarray) -> float:
@@ -51,6 +56,10 @@ class Judge:
         falls = (first - last) / np.maximum(self._means(first), tiny)[self._slice]
         logs = np.log(np.maximum(self._errors(before), tiny) / np.maximum(self._errors(after), tiny))
         return max(float(each.mean()) / max(float(each.std()), tiny) * np.sqrt(len(each)) for each in (falls, logs))
+
+    def pays(self, before: np.ndarray, after: np.ndarray) -> bool:
+        """Whether errors `after` are clearly smaller than `before`, and surely so."""
+        return self.score(after) < PAYS * self.score(before) and self.gain(before, after) > SURE
 
     def _rho(self, residual: np.ndarray) -> np.ndarray:
         errors, bend = self._errors(residual), self._bend

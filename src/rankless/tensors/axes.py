@@ -24,8 +24,8 @@ from typing import Literal
 
 import numpy as np
 
-from rankless.canonical import COUNTABLE
-from rankless.observations import Observations
+from rankless.tensors.canonical import COUNTABLE
+from rankless.tensors.observations import Observations
 from rankless.tensors.places import DAYS, Places, read, stacked
 
 Origin = Literal["asked", "labels", "numbers", "data"]

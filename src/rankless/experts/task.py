@@ -1,0 +1,56 @@
+"""What an expert is asked, and what it answers with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from rankless.answer.tree import Predictor, Tools
+from rankless.holdout.gaps import Gaps
+from rankless.holdout.judge import Judge
+from rankless.tensors.axes import Axes
+from rankless.tensors.observations import Observations
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Entries to fit and to be judged on, less the main effects, and what the answer so far leaves of the latter."""
+
+    train: Observations
+    held: Observations
+    residual: np.ndarray  # at `held`
+    judge: Judge
+    gaps: Gaps | None  # how `held` was left out, where not cell by cell
+    mode: int | None  # whose slices have noise of their own
+    axes: Axes
+
+    @property
+    def said(self) -> np.ndarray:
+        """What the answer so far says at `held`."""
+        return self.held.values - self.residual
+
+    def at_held(self, predictor: Predictor) -> np.ndarray:
+        """What `predictor` says at `held`; where it knows nothing, what the answer so far says."""
+        values = predictor.at(self.held.indices)
+        return np.where(np.isnan(values), self.said, values)
+
+    def beside(self, fitted: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """Score, shares and errors of the answer so far and of what says `fitted` at `held`, together."""
+        return self.judge.joint(self.held.values, np.stack([self.said, fitted], axis=1))
+
+
+class Expert(Protocol):
+    """A way to fill cells. A new one is a class like this in a file of its own, and an entry of `engine.EXPERTS`."""
+
+    name: str
+
+    def cost(self, task: Task) -> float:
+        """Multiply-adds of all offers, about; inf where the expert is not for these data."""
+        ...
+
+    def offers(self, task: Task, tools: Tools) -> Iterator[Predictor]:
+        """Predictors fitted to `task.train`, better and better."""
+        ...
