@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from rankless.answer.intervals import Calibration, check_coverage
-from rankless.engine import draws_of, fits_of, leaf_of
+from rankless.engine import draws_of, fits_of, known_in, leaf_of
 from rankless.experts.neighbours import Kriging
 from rankless.experts.slices import Slices
 from rankless.fitting import Fit
@@ -91,6 +91,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
     penalty_ of it, fits_ (the CPTensors of all fits in the answer, each in its share, the best one first), drawn_ (the mean of draws
     from the posterior that is also in it, a CPTensor, or None), model_ (CPTensor, the sum of these), effects_ (bool), noise_ (mode number
     or None), smooth_ (the smoothness of each mode, 0 for none), main_effects_, nearby_ (Kriging or None), unfolded_ (Slices or None),
+    unasked_ (names of experts for which the data were too large or too sparse),
     unseen_ (for each mode a mask of its slices that were never observed and are filled from main effects), value_transform_ (Transform),
     path_ (DataFrame: every fit of the search), holdout_rmse_, for other losses than squares holdout_deviance_ (mean) and
     blank_deviance_ (that of a constant), for loss="huber" bound_ (the error, in the data's units, from which on it
@@ -360,6 +361,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self.smooth_, self.between_ = (0.0,) * obs.order, [np.zeros(d, dtype=bool) for d in obs.shape]
         self.path_, self.holdout_rmse_, self.value_transform_ = pd.DataFrame(), float("nan"), Transform()
         self.nearby_ = self.unfolded_ = self.drawn_ = None
+        self.unasked_ = []
 
     def _keep(self, best: Fit, tried: list[Fit], obs: Observations) -> None:
         import pandas as pd
@@ -383,9 +385,8 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self.depth_, self.penalty_ = found.best.depth, found.best.penalty
         self.effects_, self.noise_ = found.best.frame.offset is not None, found.best.frame.mode
         self.smooth_ = found.best.smooth or (0.0,) * obs.order
-        self.between_ = [
-            mask & (tau > 0 and mode != self.noise_) for mode, (mask, tau) in enumerate(zip(self.unseen_, self.smooth_, strict=True))
-        ]
+        self.unasked_ = found.unasked
+        self.between_ = [known_in(found.tree, mode, mask, obs.shape) for mode, mask in enumerate(self.unseen_)]
         self.unseen_ = [mask & ~between for mask, between in zip(self.unseen_, self.between_, strict=True)]
         self.holdout_rmse_ = rmse_of(best.residual, found.errors.entries) * 2.0**best.data_exponent
         self.path_ = pd.concat([pd.DataFrame(fit.path()) for fit in tried], ignore_index=True)

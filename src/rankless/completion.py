@@ -205,6 +205,7 @@ class Completion:
             + ("" if est.noise_ is None else f"; slices of {obs.modes[est.noise_]} weighed by their own noise")
             + f" (found among {len(est.path_)} fits).",
             f"the answer is {self.answer}.",
+            *([f"too large or too sparse to ask: {', '.join(est.unasked_)}."] if est.unasked_ else []),
             f"error on held-out entries: {est.holdout_rmse_:.4g} (standard deviation of the data: {spread:.4g}).",
             *([] if self.given.units is None else [f"variables were fitted together, each over its standard deviation ({obs.modes[-1]})."]),
         ]

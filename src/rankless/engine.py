@@ -15,8 +15,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from rankless.answer.stack import Part, Pool, blend, total, whole
-from rankless.answer.tree import Onto, Predictor, Stack, Tools, leaves, left_by
+from rankless.answer.tree import Onto, Otherwise, Predictor, Stack, Tools, leaves, left_by
 from rankless.experts import close_cells, draws
+from rankless.experts.bridge import bridge
 from rankless.experts.components import Components
 from rankless.experts.neighbours import Neighbours
 from rankless.experts.nuclear import LowRankExpert
@@ -40,6 +41,7 @@ from rankless.units.effects import MainEffects
 from rankless.units.frame import Frame
 
 EXPERTS: tuple[Expert, ...] = (TimelineExpert(), SlicesExpert(), LowRankExpert())  # asked beside components; a new one is one entry more
+PROBED = 20  # cells of a slice that tell whether anything is known of it
 EARNED = 0.99  # a score below this share of the other's, and smoothness is worth having
 
 
@@ -159,7 +161,11 @@ def _found(search: Search, obs: Observations, train: Observations, holdout: floa
             judged = replace(made, residual=point.residual) if together else judged.with_neighbours(neighbours)
     tree, errors, unasked = made.answer, judged.errors, []
     if limits.local and limits.fits > 1 and not exact:
-        tree, errors, unasked = beside(tree, judged, judged_gaps, best.frame.mode, Axes.of(obs))
+        axes = Axes.of(obs)
+        tree, errors, unasked = beside(tree, judged, judged_gaps, best.frame.mode, axes)
+        bare = obs if best.frame.offset is None else left_by(MainEffects.fit(obs), obs)
+        if (across_times := bridge(bare, axes, best.frame.mode)) is not None:
+            tree = Otherwise(tree, across_times)
     search.tracker.stage("refitting on all entries")
     tree = _onto(best.frame.offset, tree).again(obs, Tools(search.workers, search.streams))
     return Found(tree, MainEffects.fit(obs), best, errors, made.errors, alone, held, gaps, unasked, path=search.path)
@@ -306,6 +312,17 @@ def fits_of(tree: Predictor) -> list[CPTensor]:
 def draws_of(tree: Predictor) -> CPTensor | None:
     """The mean of draws in its share, where one is in the tree."""
     return next((_shared(leaf.model, mode, share) for leaf, mode, share in leaves(tree) if isinstance(leaf, draws.Draws)), None)
+
+
+def known_in(tree: Predictor, mode: int, unseen: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """A mask of those `unseen` slices of `mode` of which more than the main effects is known, as far as some cells of each tell."""
+    answer = tree.added if isinstance(tree, Onto) and isinstance(tree.base, MainEffects) else tree
+    cells = np.stack([np.random.default_rng(0).integers(0, d, PROBED) for d in shape], axis=1)
+    known = np.zeros(shape[mode], bool)
+    for number in np.flatnonzero(unseen):
+        cells[:, mode] = number
+        known[number] = not np.isnan(answer.at(cells)).all()
+    return known
 
 
 def leaf_of(tree: Predictor, kind: type) -> Predictor | None:

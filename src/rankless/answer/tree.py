@@ -2,6 +2,7 @@
 
     Stack   y(i) = sum_m share_m[slice of i] member_m(i)
     Onto    y(i) = base(i) + added(i),          `added` fitted to the observed values less `base`
+    Otherwise    y(i) = first(i), and where that knows nothing then(i)
 
 A predictor says values at coordinates, NaN where it knows nothing, and can be fitted again to other entries with the same choices.
 Refits on all entries, calibration of intervals and scores on entries that no choice has seen are all one recursion:
@@ -95,6 +96,28 @@ class Onto:
         return f"{self.base.words(modes)} + {self.added.words(modes)}"
 
 
+@dataclass(frozen=True, eq=False)
+class Otherwise:
+    """A predictor, and where it knows nothing another one, fitted to the same entries."""
+
+    first: Predictor
+    then: Predictor
+
+    def at(self, indices: np.ndarray) -> np.ndarray:
+        values = self.first.at(indices)
+        silent = np.isnan(values)
+        if silent.any():
+            values = values.copy()
+            values[silent] = self.then.at(indices[silent])
+        return values
+
+    def again(self, obs: Observations, tools: Tools) -> Otherwise:
+        return Otherwise(self.first.again(obs, tools), self.then.again(obs, tools))
+
+    def words(self, modes: Sequence[str]) -> str:
+        return f"{self.first.words(modes)}, and where nothing at all was seen {self.then.words(modes)}"
+
+
 def left_by(base: Predictor, obs: Observations) -> Observations:
     """`obs` less what `base` says of it; where that knows nothing, all of it."""
     said = base.at(obs.indices)
@@ -126,6 +149,9 @@ def leaves(node: Predictor, mode: int | None = None, share: np.ndarray | None = 
     elif isinstance(node, Onto):
         yield from leaves(node.base, mode, share)
         yield from leaves(node.added, mode, share)
+    elif isinstance(node, Otherwise):
+        yield from leaves(node.first, mode, share)
+        yield from leaves(node.then, mode, share)
     else:
         yield node, mode, share
 

@@ -10,7 +10,7 @@ import functools
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,6 +31,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _advanced(text: str) -> Any:
+    """An option that the search finds by itself: in a group of its own, below those that people use."""
+    return typer.Option(rich_help_panel="Advanced", help=text)
+
 
 Input = Annotated[
     Path,
@@ -106,16 +112,20 @@ def complete(
     modes: Modes = None,
     value: Value = None,
     seed: Seed = 0,
-    depth: Annotated[str, typer.Option(help="auto, or a number >= 0; 0 is shallow CP.")] = "auto",
-    penalty: Annotated[str, typer.Option(help="auto, or a number > 0, for values at unit root mean square.")] = "auto",
-    max_rank: Annotated[str, typer.Option(help="auto, or the most components to allow.")] = "auto",
-    effects: Annotated[str, typer.Option(help="Additive main effects: auto, on or off.")] = "auto",
-    noise: Annotated[str, typer.Option(help="Noise that differs by slice: auto, none, or the name of a mode.")] = "auto",
-    n_fits: Annotated[str, typer.Option(help="auto, or the most fits whose weighted sum may be the answer.")] = "auto",
-    value_transform: Annotated[
-        str, typer.Option(help="Fit square roots or logarithms of counts and amounts: auto, none, sqrt or log.")
+    depth: Annotated[str, _advanced("auto, or a number >= 0; 0 is shallow CP.")] = "auto",
+    penalty: Annotated[str, _advanced("auto, or a number > 0, for values at unit root mean square.")] = "auto",
+    max_rank: Annotated[str, _advanced("auto, or the most components to allow.")] = "auto",
+    effects: Annotated[str, _advanced("Additive main effects: auto, on or off.")] = "auto",
+    noise: Annotated[str, _advanced("Noise that differs by slice: auto, none, or the name of a mode.")] = "auto",
+    n_fits: Annotated[str, _advanced("auto, or the most fits whose weighted sum may be the answer.")] = "auto",
+    value_transform: Annotated[str, _advanced("Fit square roots or logarithms of counts and amounts: auto, none, sqrt or log.")] = "auto",
+    smooth: Annotated[
+        str,
+        _advanced("Modes whose neighbouring slices are alike: auto, none, or their names, by commas."),
     ] = "auto",
-    smooth: Annotated[str, typer.Option(help="Modes whose neighbouring slices are alike: auto, none, or their names, by commas.")] = "auto",
+    local: Annotated[str, _advanced("auto, or none for components alone.")] = "auto",
+    holdout: Annotated[float, _advanced("Share of the observed entries on which choices are made.")] = 0.1,
+    n_jobs: Annotated[int | None, _advanced("Threads; all processors if left out.")] = None,
     report: Annotated[Path | None, typer.Option(help="Also write a page to look at: one .html file.")] = None,
     loss: Loss = "gaussian",
     nonnegative: Nonnegative = False,
@@ -140,7 +150,7 @@ def complete(
         "effects": _choice(effects, "effects", {"auto": "auto", "on": True, "off": False}),
     }
     if not (cells is None and model is None and dask is None):
-        others = {"--noise": noise, "--n-fits": n_fits, "--value-transform": value_transform, "--smooth": smooth}
+        others = {"--noise": noise, "--n-fits": n_fits, "--local": local, "--value-transform": value_transform, "--smooth": smooth}
         chunks.refuse(
             {name: option != "auto" for name, option in others.items()}
             | {"--report": report is not None, "--coverage": coverage is not None, "--resume": resume, "--nonnegative": nonnegative}
@@ -162,6 +172,9 @@ def complete(
         "n_fits": _number(n_fits, "n-fits", int),
         "value_transform": _choice(value_transform, "value-transform", {"auto": "auto", "none": None, "sqrt": "sqrt", "log": "log"}),
         "smooth": {"auto": "auto", "none": None}.get(smooth, _names(smooth)),
+        "local": _choice(local, "local", {"auto": "auto", "none": None}),
+        "holdout": holdout,
+        "n_jobs": n_jobs,
         "loss": loss,
         "nonnegative": nonnegative,
     }

@@ -43,7 +43,7 @@ WORK = 3e10  # multiply-adds of all sweeps of one unfolding, at most
 CELLS = 4_000_000  # of an array, and of an unfolding with its copies, at most
 LAGGED = 0.995  # score over that without a lag, above which it is not used
 NEAR = 1.01  # score over the best one's, both without lags, above which lags are not tried
-PAIRS = 2000  # rows in which both of two columns are seen, on average, from which more rows tell a covariance no better
+PAIRS = 1000  # rows in which both of two columns are seen, on average, from which more rows tell a covariance no better
 BLOCK = 256  # patterns that are solved at a time
 ALONG = -1  # number of the axis among the modes of lags
 
@@ -124,10 +124,15 @@ class Unfolding:
         """Modes along which copies may be lagged, and their lengths."""
         found = {mode: self.shape[mode] for mode in self.others}
         if self.axis is not None and not set(self.axis.modes) & set(self.modes):
-            for mode in self.axis.modes if len(self.axis.modes) == 1 else ():
-                del found[mode]
+            del found[self.axis.modes[-1]]  # its steps are those of the axis, but for its ends
             found[ALONG] = self.axis.length
         return found
+
+    @property
+    def lagged(self) -> set[int]:
+        """Modes along which copies are lagged."""
+        ways = {mode for mode, _ in self.lags}
+        return (ways - {ALONG}) | set(self.axis.modes if self.axis is not None and ALONG in ways else ())
 
     def matrix(self, array: np.ndarray) -> np.ndarray:
         """The unfolding of `array`, NaN where nothing was seen, shape ``(rows, width)``."""
@@ -257,16 +262,21 @@ class Slices:
             for _ in range(self.sweeps):
                 tools.workers.tracker.beat()
                 normal.sweep()
-            silent = self.unfolding.folded(normal.silent())
-            for mode in range(obs.order):  # lagged copies do not stand for a slice of its own
-                silent |= (obs.counts(mode) == 0).reshape([-1 if m == mode else 1 for m in range(obs.order)])
-            return {"values": np.where(silent, np.nan, self.unfolding.folded(normal.filled()))}
+            return {"values": _everywhere(self.unfolding, normal, obs)}
 
         return replace(self, values=tools.workers.recall("slices", (obs.coords, obs.values), compute)["values"])
 
     def words(self, modes: Sequence[str]) -> str:
         lags = f" with {len(self.unfolding.lags)} lagged copies" if self.unfolding.lags else ""
         return f"slices of {' x '.join(modes[mode] for mode in self.unfolding.modes)}{lags}"
+
+
+def _everywhere(unfolding: Unfolding, normal: Normal, obs: Observations) -> np.ndarray:
+    """What `normal` says of every cell, NaN where it knows nothing."""
+    silent = unfolding.folded(normal.silent())
+    for mode in set(range(obs.order)) - unfolding.lagged:  # slices never seen, but of a mode in which they lie between what was
+        silent |= (obs.counts(mode) == 0).reshape([-1 if m == mode else 1 for m in range(obs.order)])
+    return np.where(silent, np.nan, unfolding.folded(normal.filled()))
 
 
 KINDS = (Slices, Unfolding, Axis)  # that a journal may hold
@@ -299,7 +309,9 @@ class SlicesExpert:
 
 @dataclass(frozen=True, eq=False)
 class _Trial:
-    predictor: Slices  # its values those at the held-out cells alone
+    unfolding: Unfolding
+    sweeps: int
+    normal: tuple[np.ndarray, np.ndarray]  # mean and covariance after these
     score: float  # of unfolding and all else in their shares
 
 
@@ -307,25 +319,22 @@ def choose(task: Task, workers: Workers) -> Slices | None:
     """The unfolding that helps most; None where none fits. Slices along which gaps run are rows, never columns."""
     train, held = task.train, task.held
     array = dense(train)
-    cells = tuple(held.coords)
 
-    def tried(unfolding: Unfolding) -> list[_Trial]:
-        """After the sweeps of `STOPS`, until more of them do not help; none where they take too much work."""
+    def tried(unfolding: Unfolding, stops: Sequence[int] = STOPS) -> list[_Trial]:
+        """After the sweeps of `stops`, until more of them do not help; none where they take too much work."""
         workers.tracker.beat()
         normal, trials, done = Normal(unfolding.matrix(array), workers), [], 0
         at, columns = unfolding.rows_of(held.coords), unfolding.columns_of(held.coords)
         rows, place = np.unique(at, return_inverse=True)
         silent = normal.silent()[at, columns]
-        for stop in STOPS:
+        for stop in stops:
             if stop * normal.work > WORK:
                 break
             for _ in range(stop - done):
                 workers.tracker.beat()
                 normal.sweep()
-            done, values = stop, np.full(train.shape, np.nan)
-            values[cells] = np.where(silent, np.nan, normal.filled(rows)[place.ravel(), columns])
-            predictor = Slices(unfolding, stop, values)
-            trials.append(_Trial(predictor, task.beside(task.at_held(predictor))[0]))
+            done, fitted = stop, np.where(silent, task.said, normal.filled(rows)[place.ravel(), columns])
+            trials.append(_Trial(unfolding, stop, (normal.mean, normal.covariance), task.beside(fitted)[0]))
             if len(trials) > 1 and trials[-1].score >= trials[-2].score:
                 break
         return trials
@@ -334,10 +343,13 @@ def choose(task: Task, workers: Workers) -> Slices | None:
     bare = [min(trials, key=_score_of) for unfolding in _plain(train.shape, task.gaps, axis) if (trials := tried(unfolding))]
     if not bare:
         return None
-    roomy = [trial for trial in bare if 3 * trial.predictor.unfolding.width <= WIDEST]  # a wide one may be the best by a hair, and the end
+    roomy = [trial for trial in bare if 3 * trial.unfolding.width <= WIDEST]  # a wide one may be the best by a hair, and the end
     least = min((trial.score for trial in roomy), default=np.inf)
     starts = [trial for trial in roomy if trial.score <= NEAR * least]  # one that is just behind may lead once it has lags
-    return min([*bare, *(_lagged(start, tried) for start in starts)], key=_score_of).predictor
+    best = min([*bare, *(_lagged(start, tried) for start in starts)], key=_score_of)
+    normal = Normal(best.unfolding.matrix(array), workers)
+    normal.mean, normal.covariance = best.normal
+    return Slices(best.unfolding, best.sweeps, _everywhere(best.unfolding, normal, train))
 
 
 def _score_of(trial: _Trial) -> float:
@@ -358,19 +370,22 @@ def _fits(unfolding: Unfolding) -> bool:
     return unfolding.columns > 1 and unfolding.rows >= ROWS * unfolding.width and not large
 
 
-def _lagged(top: _Trial, tried: Callable[[Unfolding], list[_Trial]]) -> _Trial:
+def _lagged(top: _Trial, tried: Callable[..., list[_Trial]]) -> _Trial:
     """`top`, or its unfolding with more and more lagged copies: along the mode where that helps most, for as long as it does."""
-    steps = dict.fromkeys(top.predictor.unfolding.ways, 1)
+    steps = dict.fromkeys(top.unfolding.ways, 1)
     while True:
         found: list[tuple[float, int, _Trial]] = []
         for number, (mode, step) in enumerate(steps.items()):
-            unfolding = top.predictor.unfolding
+            unfolding = top.unfolding
             length = unfolding.ways[mode]
             unfolding = replace(unfolding, lags=(*unfolding.lags, (mode, step), (mode, -step)))
             if length > 2 * step and _fits(unfolding):
-                found += [(trial.score, number, trial) for trial in tried(unfolding)]
-        score, number, trial = min(found, default=(np.inf, 0, top), key=lambda each: each[:2])
-        if score > LAGGED * top.score:
+                found += [(trial.score, number, trial) for trial in tried(unfolding, STOPS[:1])]
+        if not found:
+            return top
+        _, number, first = min(found, key=lambda each: each[:2])
+        trial = min(tried(first.unfolding), key=_score_of)  # the others were seen to be worse after the first stop
+        if trial.score > LAGGED * top.score:
             return top
         top = trial
         steps[list(steps)[number]] += 1

@@ -69,6 +69,7 @@ class Answer:
             "best_fit_": model,
             "rank_": model.rank,
             "drawn_": None,
+            "unasked_": [],
             "nearby_": None,
             "unfolded_": None,
             "depth_": found.problem.depth,
