@@ -52,7 +52,7 @@ class Ratings:
 def make(seed: int) -> Ratings:
     rng = np.random.default_rng(seed)
     popularity = (np.arange(ITEMS) + OFFSET) ** -FALL
-    popularity /= popularity.sum()
+    popularity = np.round(popularity / popularity.sum(), 12)  # the last bit of a power differs between processors
     users = np.repeat(np.arange(USERS), _counts(rng))
     items = np.concatenate([rng.choice(ITEMS, count, replace=False, p=popularity) for count in np.bincount(users, minlength=USERS)])
     taste = np.einsum("er,er->e", rng.normal(size=(USERS, TASTES))[users], rng.normal(size=(ITEMS, TASTES))[items]) / np.sqrt(TASTES)
@@ -65,11 +65,11 @@ def make(seed: int) -> Ratings:
 
 def _counts(rng: np.random.Generator) -> np.ndarray:
     """How many items each user rates: `RATINGS` in all."""
-    drawn = np.minimum(FEWEST * (1 + rng.pareto(TAIL, USERS)), HEAVIEST)
+    drawn = np.round(np.minimum(FEWEST * (1 + rng.pareto(TAIL, USERS)), HEAVIEST), 9)
     spare = RATINGS - FEWEST * USERS
     counts = FEWEST + np.floor((drawn - FEWEST) * spare / np.sum(drawn - FEWEST)).astype(int)
     counts = np.minimum(counts, ITEMS - 1)
-    order = np.argsort(-counts)
+    order = np.argsort(-counts, kind="stable")
     for at in range(RATINGS - int(counts.sum())):  # what rounding and the limit left over
         counts[order[USERS // 2 + at % (USERS // 2)]] += 1
     return counts
