@@ -9,11 +9,13 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-from benchmarks import page, peers
-from benchmarks.measures import accuracy, data
+from campaign import data, page
+from campaign.store import Cell, Store, median, numbers
+
+from benchmarks import entries
+from benchmarks.entries import SEEDS, TABLES
+from benchmarks.measures import accuracy
 from benchmarks.measures.peers import BURN_IN, LIMIT, PEERS, SAMPLES
-from benchmarks.peers import SEEDS, TABLES
-from benchmarks.store import Cell, Store, median, numbers
 
 
 def store(**how: Any) -> Store:
@@ -51,7 +53,7 @@ def vouch() -> None:
 
 
 def write() -> None:
-    cells, theirs, today = store(aged=True), peers.entries(), store()
+    cells, theirs, today = store(aged=True), entries.entries(), store()
     head = ["data", "hidden"]
     names = [peer.name for peer in PEERS]
     tuned = [peer.name for peer in PEERS if len(peer.grid) > 1]
@@ -115,8 +117,8 @@ def _protocol() -> str:
     )
 
 
-def _ratio(ours: list[Cell], found: list[peers.Entry]) -> list[str]:
-    entry, errors = peers.best(found), numbers(ours, "nrmse")
+def _ratio(ours: list[Cell], found: list[entries.Entry]) -> list[str]:
+    entry, errors = entries.best(found), numbers(ours, "nrmse")
     peer = [entry.peer.name, f"{entry.best():.4f}"] if entry else ["-", "-"]
     if not errors:
         return ["-", "-", *peer, "-", "-", "-"]
@@ -125,7 +127,7 @@ def _ratio(ours: list[Cell], found: list[peers.Entry]) -> list[str]:
     each = " ".join(f"{float(c['nrmse']):.4f}" for c in by_seed)
     ranks = " ".join(c["parts"] for c in by_seed)
     scan = entry.scan() / median(ours, "processor") if entry else float("nan")
-    return [spread, each, *peer, page.number(peers.over_best(ours, found)), ranks, page.number(scan, 2)]
+    return [spread, each, *peer, page.number(entries.over_best(ours, found)), ranks, page.number(scan, 2)]
 
 
 def _errors(errors: list[float]) -> list[str]:

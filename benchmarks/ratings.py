@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from benchmarks import page
-from benchmarks.machine import source_stamp, version
+from campaign import page
+from campaign.machine import source_stamp, version
+from campaign.store import Cell, Store, median
+
 from benchmarks.measures import ratings
 from benchmarks.measures.ratings import CMFREC, OURS, PEERS, SMURFF
-from benchmarks.store import Cell, Store, median
 
 SEEDS = range(3)
 
@@ -20,7 +21,7 @@ def store(**how: Any) -> Store:
 
 def peers(**how: Any) -> Store:
     """The peers' cells age with the libraries, and with the ratings that they were given."""
-    made = source_stamp(("benchmarks/measures/ratings.py",), without=("ours",))
+    made = source_stamp(("benchmarks/measures/ratings.py",), without=("ours", "main_effects", "mean", "cmfrec", "smurff"))
     return Store("ratings_peers", timed=False, stamp=f"{version('cmfrec')}, {version('smurff')}, ratings {made}", **how)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from benchmarks import any_rank, growth, page, ratings, scoreboard, store
+from benchmarks import any_rank, growth, ratings, scoreboard
 from benchmarks.measures import any_rank as rank_measures
 from benchmarks.measures import growth as growth_measures
 from benchmarks.measures import ratings as rating_measures
-from benchmarks.store import Store, peers_store
+from campaign import page, store
+from campaign.store import Store, peers_store
 
 from rankless.cp_tensor import CPTensor
 

@@ -16,12 +16,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from campaign import data
 from threadpoolctl import threadpool_limits
 
-from benchmarks.measures import admm, data, unfolded
+from benchmarks.measures import admm, unfolded
 from benchmarks.measures.accuracy import STAGES, Profile, automatic, nrmse
-from rankless.effects import MainEffects
-from rankless.observations import Observations
+from rankless import Observations
 
 RANKS = (3, 10, 30)
 LIMIT = 60.0  # processor seconds for one fit of pyttb
@@ -35,6 +35,8 @@ def mean(array: np.ndarray, seed: int) -> np.ndarray:
 
 
 def main_effects(array: np.ndarray, seed: int) -> np.ndarray:
+    from rankless.effects import MainEffects
+
     fitted = MainEffects.fit(Observations.from_array(array)).at(np.argwhere(np.isnan(array)))
     filled = array.copy()
     filled[np.isnan(array)] = fitted

@@ -18,9 +18,7 @@ from functools import cache, partial
 
 import numpy as np
 
-from rankless.completer import TensorCompleter
-from rankless.effects import MainEffects
-from rankless.observations import Observations
+from rankless import Observations, TensorCompleter
 
 USERS, ITEMS, RATINGS, TESTED = 943, 1682, 100_000, 0.1
 LEAST, MOST = 1.0, 5.0
@@ -75,12 +73,12 @@ def _counts(rng: np.random.Generator) -> np.ndarray:
     return counts
 
 
-def ours(seed: int) -> dict[str, float]:
-    """`TensorCompleter` with every default."""
+def ours(seed: int, **options) -> dict[str, float]:
+    """`TensorCompleter` with every default but `options`."""
     case, start = make(seed), time.perf_counter()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*no observed entry", UserWarning)  # an item or two that nobody rated
-        fitted = TensorCompleter(random_state=seed).fit(case.training)
+        fitted = TensorCompleter(random_state=seed, **options).fit(case.training)
     seconds = time.perf_counter() - start
     return {
         "rmse": case.rmse(fitted.predict(case.asked)),
@@ -98,6 +96,8 @@ def mean(seed: int) -> dict[str, float]:
 
 
 def main_effects(seed: int) -> dict[str, float]:
+    from rankless.effects import MainEffects
+
     case, start = make(seed), time.perf_counter()
     return {"rmse": case.rmse(MainEffects.fit(case.training).at(case.asked)), "seconds": time.perf_counter() - start}
 
@@ -120,6 +120,8 @@ def smurff(seed: int, *, k: int) -> dict[str, float]:
     """Bayesian factorisation of what main effects leave (it has no biases), noise and penalties drawn."""
     import scipy.sparse
     from smurff import AdaptiveNoise, TrainSession
+
+    from rankless.effects import MainEffects
 
     case = make(seed)
     effects = MainEffects.fit(case.training)

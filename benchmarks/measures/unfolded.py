@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-
-from benchmarks.measures.data import DAYS, HOURS
+from campaign.data import DAYS, HOURS
 
 
 def unfold(array: np.ndarray) -> np.ndarray:
