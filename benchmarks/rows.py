@@ -47,7 +47,7 @@ def matches(name: str, asked: Sequence[str]) -> bool:
     return any(name == one or name.startswith(f"{one}/") for one in asked)
 
 
-def add_options(parser: argparse.ArgumentParser, seeds: Sequence[int]) -> None:
+def add_options(parser: argparse.ArgumentParser, seeds: Sequence[int], example: str = "nyc/cells/50, nyc/cells or nyc") -> None:
     """``--rows`` and ``--seeds``."""
-    parser.add_argument("--rows", nargs="+", metavar="ROW", help="such as nyc/cells/50, nyc/cells or nyc; all without it")
+    parser.add_argument("--rows", nargs="+", metavar="ROW", help=f"such as {example}; all without it")
     parser.add_argument("--seeds", nargs="+", type=int, default=list(seeds), metavar="SEED", help=f"{' '.join(map(str, seeds))} without it")
