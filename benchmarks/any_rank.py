@@ -6,10 +6,11 @@ from functools import partial
 from itertools import product
 from typing import Any
 
-from benchmarks import page
+from campaign import page
+from campaign.store import Cell, Store, median, peers_store
+
 from benchmarks.measures import any_rank
 from benchmarks.measures.any_rank import KINDS, RANK, SHARES
-from benchmarks.store import Cell, Store, median, peers_store
 
 SEEDS = range(5)
 OWN = {"rankless": any_rank.ours, "ALS told the rank": any_rank.told}

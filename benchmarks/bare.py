@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks import page
-from benchmarks.machine import source_stamp
+from campaign import page
+from campaign.machine import source_stamp
+from campaign.store import Cell, Store
+
 from benchmarks.measures import bare
-from benchmarks.store import Cell, Store
 
 
 def store(**how: Any) -> Store:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-from benchmarks import page, peers
-from benchmarks.measures import accuracy, data
+from campaign import data, page
+from campaign.store import Cell, Store, median, numbers
+
+from benchmarks import entries
+from benchmarks.entries import SEEDS, TABLES
+from benchmarks.measures import accuracy
 from benchmarks.measures.peers import BURN_IN, LIMIT, PEERS, SAMPLES
-from benchmarks.peers import SEEDS, TABLES
-from benchmarks.store import Cell, Store, median, numbers
 
 
 def store(**how: Any) -> Store:
@@ -51,7 +53,7 @@ def vouch() -> None:
 
 
 def write() -> None:
-    cells, theirs, today = store(aged=True), peers.entries(), store()
+    cells, theirs, today = store(aged=True), entries.entries(), store()
     head = ["data", "hidden"]
     names = [peer.name for peer in PEERS]
     tuned = [peer.name for peer in PEERS if len(peer.grid) > 1]
@@ -105,7 +107,8 @@ def _protocol() -> str:
         "(`numpy.random.RandomState(seed).rand(*shape) < share`); *fibres*, whole days of a car park (Birmingham), of an airport and "
         "variable (New York), whole years of a station and variable (Met Office); *blocks*, the same in runs of "
         f"{runs['birmingham_parking']} days, {runs['nyc_airport_weather']} days and {runs['metoffice_2001_2020']} years. "
-        "\n\nPeers: mean; main effects; tensorly `parafac(mask)`, pyttb `gcp_opt` and SMURFF, CP at ranks 3, 10 and 30; HaLRTC, and "
+        "\n\nPeers: mean; main effects; straight lines in time, over midnight and the turn of the year; "
+        "tensorly `parafac(mask)`, pyttb `gcp_opt` and SMURFF, CP at ranks 3, 10 and 30; HaLRTC, and "
         "LRTC-TNN at rates 0.05 to 0.3, written from their papers; on the matrix of times by sensors (with variables), cmfrec at ranks 3, "
         "10 and 30 with penalties 10 (its default) and 1, scikit-learn's IterativeImputer (from all columns, its default, and from the 10 "
         f"nearest) and KNNImputer (3, 5, 10 neighbours). SMURFF's chain has {BURN_IN} + {SAMPLES} steps, its noise is fixed at the "
@@ -115,8 +118,8 @@ def _protocol() -> str:
     )
 
 
-def _ratio(ours: list[Cell], found: list[peers.Entry]) -> list[str]:
-    entry, errors = peers.best(found), numbers(ours, "nrmse")
+def _ratio(ours: list[Cell], found: list[entries.Entry]) -> list[str]:
+    entry, errors = entries.best(found), numbers(ours, "nrmse")
     peer = [entry.peer.name, f"{entry.best():.4f}"] if entry else ["-", "-"]
     if not errors:
         return ["-", "-", *peer, "-", "-", "-"]
@@ -125,7 +128,7 @@ def _ratio(ours: list[Cell], found: list[peers.Entry]) -> list[str]:
     each = " ".join(f"{float(c['nrmse']):.4f}" for c in by_seed)
     ranks = " ".join(c["parts"] for c in by_seed)
     scan = entry.scan() / median(ours, "processor") if entry else float("nan")
-    return [spread, each, *peer, page.number(peers.over_best(ours, found)), ranks, page.number(scan, 2)]
+    return [spread, each, *peer, page.number(entries.over_best(ours, found)), ranks, page.number(scan, 2)]
 
 
 def _errors(errors: list[float]) -> list[str]:

@@ -7,10 +7,11 @@ import math
 import statistics
 from typing import Any
 
-from benchmarks import page
-from benchmarks.machine import source_stamp
+from campaign import page
+from campaign.machine import source_stamp
+from campaign.store import Cell, Store
+
 from benchmarks.measures import dynamics
-from benchmarks.store import Cell, Store
 
 SEEDS = (0, 1, 2)
 DEPTHS, SIZES = (0, 1, 2, 4), (20, 100, 500)

@@ -8,11 +8,12 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from benchmarks import page
-from benchmarks.machine import ROOT
-from benchmarks.measures import data, growth
+from campaign import data, page
+from campaign.machine import ROOT
+from campaign.store import Cell, Store, median, peers_store
+
+from benchmarks.measures import growth
 from benchmarks.measures.growth import ALLOWED, DEPTHS, HIDDEN, PEERS, SETTING, TABLES
-from benchmarks.store import Cell, Store, median, peers_store
 
 SEEDS = range(3)
 PICTURE = ROOT / "docs" / "images" / "growth.png"

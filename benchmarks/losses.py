@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from benchmarks import page
-from benchmarks.machine import source_stamp
+from campaign import page
+from campaign.machine import source_stamp
+from campaign.store import Cell, Store, median, numbers
+
 from benchmarks.measures import losses
 from benchmarks.measures.losses import SETTINGS, Setting
-from benchmarks.store import Cell, Store, median, numbers
 
 SEEDS = range(5)
 SOURCES = tuple(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from benchmarks import page
+from campaign import page
+from campaign.store import Store, median, numbers
+
 from benchmarks.measures import planted
 from benchmarks.measures.planted import SETTINGS, Setting
-from benchmarks.store import Store, median, numbers
 
 SEEDS = range(50)
 

@@ -6,10 +6,11 @@ import statistics
 from functools import partial
 from typing import Any
 
-from benchmarks import page
-from benchmarks.measures import data, peers
+from campaign import data, page
+from campaign.store import Store, median, numbers
+
+from benchmarks.measures import peers
 from benchmarks.measures.accuracy import STAGES
-from benchmarks.store import Store, median, numbers
 
 SHARES = (0.5, 0.8)
 SEEDS = (0, 1, 2)  # a seed is a repetition

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 from typing import Any
 
+from campaign import page
+from campaign.machine import ROOT, source_stamp
+from campaign.store import Cell, Store
 from PIL import Image
 
-from benchmarks import page
-from benchmarks.machine import ROOT, source_stamp
 from benchmarks.measures import reproduce
-from benchmarks.store import Cell, Store
 from rankless.figures import NAMES
 
 OUT = ROOT / "out"

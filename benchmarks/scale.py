@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
-import os
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
+from campaign import alone as processes
+from campaign import page
+from campaign.machine import LARGE, SWEEPS, cores, source_stamp
+from campaign.store import Cell, Store
 
-from benchmarks import page
-from benchmarks.machine import LARGE, ROOT, SWEEPS, cores, source_stamp
 from benchmarks.measures import scale, scale_peers
-from benchmarks.store import Cell, Store
 from rankless.als.modes import packing
 
 SHAPE = scale.SHAPE
@@ -53,15 +50,7 @@ def answers(**how: Any) -> Store:
 
 def alone(function: str, *args: object, module: str = "scale") -> dict[str, Any]:
     """A measure in a process of its own, whose peak of memory is its own."""
-    code = f"import json; from benchmarks.measures import {module}; print(json.dumps({module}.{function}(*{args!r})))"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])}
-    run = subprocess.run(
-        [sys.executable, "-c", f"if __name__ == '__main__':\n    {code}"], env=environment, capture_output=True, text=True, cwd=ROOT
-    )
-    if run.returncode:
-        said = run.stderr.strip().splitlines()[-1]
-        raise ImportError(said) if said.startswith(("ImportError", "ModuleNotFoundError")) else RuntimeError(run.stderr)
-    return json.loads(run.stdout.splitlines()[-1])
+    return processes.alone(f"benchmarks.measures.{module}", function, *args)
 
 
 def dense(count: int) -> tuple[int, int, int]:

@@ -1,7 +1,7 @@
-"""``python -m benchmarks.scoreboard [--quick | --stored] [--fresh]``: every figure that is claimed, against its bound.
+"""``python -m benchmarks.scoreboard [--quick | --stored | --release] [--fresh]``: every figure that is claimed, against its bound.
 
 Measures what is not measured yet with today's code, page by page (it may be cut short and started
-again), then writes docs/scoreboard.md. ``--quick`` measures the quick pages only, ``--stored`` none;
+again), then writes docs/scoreboard.md. ``--quick`` measures the quick page only, ``--stored`` none, ``--release`` also those of releases;
 figures of the other pages are read from their finished cells.
 """
 
@@ -13,31 +13,29 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from campaign import data, page
+from campaign.machine import ROOT, machine
+from campaign.store import Cell, median, numbers
+
 from benchmarks import (
     any_rank,
     bare,
     completion,
     dynamics,
+    entries,
     growth,
-    kernel,
-    matrix,
-    page,
-    peers,
     planted,
     race,
     ratings,
     reproduce,
     scale,
-    startup,
+    speed,
 )
-from benchmarks.__main__ import LONG, QUICK
-from benchmarks.machine import ROOT, machine
-from benchmarks.measures import data
+from benchmarks.__main__ import LONG, PAGES, QUICK
 from benchmarks.measures.dynamics import ALS, PAPER, SAME
 from benchmarks.measures.peers import RANKS
 from benchmarks.measures.planted import SETTINGS, SLACK
 from benchmarks.measures.scale import COUNTS
-from benchmarks.store import Cell, median, numbers
 
 ACCURACY = {
     ("metoffice_2001_2020", 0.5): 0.37,
@@ -96,21 +94,21 @@ def real_data(**how: bool) -> Iterator[Figure]:
     cells = completion.store(**how)
     for (name, share), bound in ACCURACY.items():
         found = completion.of(cells, name, "cells", share)
-        missing = f" ({len(found)} of {len(peers.SEEDS)} seeds)" if len(found) < len(peers.SEEDS) else ""
+        missing = f" ({len(found)} of {len(entries.SEEDS)} seeds)" if len(found) < len(entries.SEEDS) else ""
         yield at_most(
             f"NRMSE, {name}, {share:.0%} hidden", bound, median(found, "nrmse"), found, enough=not missing, note=missing, digits=4
         )
-    given = peers.entries()
+    given = entries.entries()
     for pattern in data.PATTERNS:
         tables = {table: (completion.of(cells, *table), theirs) for table, theirs in given.items() if table[1] == pattern}
         yield _over_peers(pattern, list(tables.values()))
 
 
-def _over_peers(pattern: str, tables: list[tuple[list[Cell], list[peers.Entry]]]) -> Figure:
+def _over_peers(pattern: str, tables: list[tuple[list[Cell], list[entries.Entry]]]) -> Figure:
     """The worst table of one pattern."""
-    ratios = [peers.over_best(ours, theirs) for ours, theirs in tables]
+    ratios = [entries.over_best(ours, theirs) for ours, theirs in tables]
     worst = max((r for r in ratios if r == r), default=math.nan)
-    lacking = sum(len(peers.SEEDS) - len(ours) for ours, _ in tables)
+    lacking = sum(len(entries.SEEDS) - len(ours) for ours, _ in tables)
     missing = sum(entry.missing() for _, theirs in tables for entry in theirs)
     notes = [f"worst of {sum(r == r for r in ratios)} tables"]
     notes += [f"{lacking} of our fits not measured"] * bool(lacking) + [f"{missing} fits of peers not measured"] * bool(missing)
@@ -173,19 +171,19 @@ def recommender(**how: bool) -> Iterator[Figure]:
         yield at_most(what, 1.0, ratings.over(cells, given, methods), found, enough=not short, digits=4)
 
 
-def speed(**how: bool) -> Iterator[Figure]:
-    cells = kernel.store(**how)
+def speeds(**how: bool) -> Iterator[Figure]:
+    cells = speed.of_kernel(**how)
     for rank, bound in KERNEL.items():
         found = cells.current(what="rows", rank=rank)
         both = median(found, "ratio"), median(found, "one_thread_ratio")  # on a busy machine the first alone is luck
         text = f"{both[0]:.2f} on all cores, {both[1]:.2f} on one thread" if found else "not measured"
         holds = min(both) >= bound if found and bound is not None else None
         yield Figure(f"row kernel over dgemm, float64, rank {rank}", "-" if bound is None else f"≥ {bound:g}", text, holds, found)
-    found = matrix.store(**how).current()
-    peer = matrix.fastest_peer(found) if found else None
+    found = speed.of_matrix(**how).current()
+    peer = speed.fastest_peer(found) if found else None
     name = peer or "the fastest peer"
-    yield at_most(f"matrix, 4 M entries, 10 sweeps: time over {name}", 0.5, matrix.ratio(found, peer) if peer else float("nan"), found)
-    error = matrix.ratio(found, peer, what="rmse") if peer else float("nan")
+    yield at_most(f"matrix, 4 M entries, 10 sweeps: time over {name}", 0.5, speed.ratio(found, peer) if peer else float("nan"), found)
+    error = speed.ratio(found, peer, what="rmse") if peer else float("nan")
     yield at_most(f"the same: RMSE over {name}", 1.01, error, found, digits=4)
     given = race.store(**how)
     for data_set in data.NAMES:
@@ -229,7 +227,7 @@ def science(**how: bool) -> Iterator[Figure]:
 
 
 def memory(**how: bool) -> Iterator[Figure]:
-    found = kernel.store(**how).current(what="memory")
+    found = speed.of_kernel(**how).current(what="memory")
     yield at_most("bytes an entry, order 3, float64, input included: held", 64, median(found, "held"), found)
     yield at_most("the same: peak while sorting", 64, median(found, "peak"), found)
     cells = scale.store(**how)
@@ -252,7 +250,7 @@ def many(**how: bool) -> Iterator[Figure]:
 
 
 def start_up(**how: bool) -> Iterator[Figure]:
-    found = startup.store(**how).current()
+    found = speed.of_startup(**how).current()
     for name, (what, bound) in START_UP.items():
         yield at_most(what, bound, median(found, name), found)
 
@@ -264,7 +262,7 @@ GROUPS: dict[str, Callable[..., Iterator[Figure]]] = {
     "Rank must not matter, nothing chosen": rank_free,
     "Error as the allowed components grow": grown,
     "Ratings, nothing chosen": recommender,
-    "Speed": speed,
+    "Speed": speeds,
     "Memory": memory,
     "Entries by the million": many,
     "Start-up": start_up,
@@ -311,10 +309,11 @@ def _line(figure: Figure, letters: dict[str, str]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scoreboard", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="measure the quick pages only")
+    parser.add_argument("--release", action="store_true", help="measure also the pages that are measured at releases")
     parser.add_argument("--stored", action="store_true", help="measure nothing")
     parser.add_argument("--fresh", action="store_true", help="measure finished cells again")
     options = parser.parse_args()
-    for name in () if options.stored else QUICK if options.quick else (*QUICK, *LONG):
+    for name in () if options.stored else QUICK if options.quick else PAGES if options.release else (*QUICK, *LONG):
         importlib.import_module(f"benchmarks.{name}").run(fresh=options.fresh)
         write()  # what is finished is on the board even if the next page is cut short
     for figure in write():

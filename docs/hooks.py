@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.measures.data import Absent, path
+from campaign.data import Absent, path
 
 ROOT = Path(__file__).resolve().parent.parent
 BIB = ROOT / "docs" / "references.bib"

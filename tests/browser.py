@@ -56,7 +56,7 @@ def opened(browser, page: Path, *, width: int = 1280, dark: bool = False) -> Non
     assert browser.execute_script("return document.getElementById('trouble').textContent") == ""
 
 
-def until(browser, script: str, seconds: float = 30.0) -> None:
+def until(browser, script: str, seconds: float = 600.0) -> None:
     limit = time.monotonic() + seconds
     while not browser.execute_script(script):
         assert time.monotonic() < limit, f"never true: {script}"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from benchmarks import any_rank, growth, page, ratings, scoreboard, store
+from benchmarks import any_rank, growth, ratings, scoreboard
 from benchmarks.measures import any_rank as rank_measures
 from benchmarks.measures import growth as growth_measures
 from benchmarks.measures import ratings as rating_measures
-from benchmarks.store import Store, peers_store
+from campaign import page, store
+from campaign.store import Store, peers_store
 
 from rankless.tensors.cp_tensor import CPTensor
 
@@ -47,10 +48,16 @@ def test_ratings_are_of_one_to_five_each_once_and_a_tenth_is_asked_for():
     cells, values = np.concatenate([made.indices, made.asked]), np.concatenate([made.values, made.truth])
     assert len(np.unique(cells, axis=0)) == len(cells) == rating_measures.RATINGS
     assert len(made.asked) == rating_measures.TESTED * rating_measures.RATINGS
-    assert set(values) == {1.0, 2.0, 3.0, 4.0, 5.0} and values.std() == pytest.approx(1.126, abs=0.02)
+    assert set(values) == {1.0, 2.0, 3.0, 4.0, 5.0}
     users = np.sort(np.bincount(cells[:, 0], minlength=rating_measures.USERS))
     assert users[0] >= rating_measures.FEWEST and users[-94:].sum() > 3 * users[:471].sum() / 2  # a tenth rates more than half does
-    assert rating_measures.main_effects(0)["rmse"] == pytest.approx(0.944, abs=0.01)
+
+
+def test_ratings_spread_and_err_about_as_those_of_movielens():
+    """Means over four draws, whose spread is .01 and .006: the tolerance holds whatever numbers a machine draws."""
+    drawn = [rating_measures.make(seed) for seed in range(4)]
+    assert np.mean([made.values.std() for made in drawn]) == pytest.approx(1.126, abs=0.02)
+    assert np.mean([rating_measures.main_effects(seed)["rmse"] for seed in range(4)]) == pytest.approx(0.944, abs=0.02)
 
 
 def test_predictions_are_kept_within_the_scale():

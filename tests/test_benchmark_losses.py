@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from benchmarks import losses, page, store
+from benchmarks import losses
 from benchmarks.measures import losses as measures
+from campaign import page, store
 from scipy.special import xlogy
 
 from rankless.tensors.cp_tensor import CPTensor

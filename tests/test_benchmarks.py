@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from benchmarks import completion, peers
-from benchmarks.measures import accuracy, admm, data, kernel, planted, unfolded
+from benchmarks import completion, entries, peers
+from benchmarks.measures import accuracy, admm, kernel, planted, unfolded
 from benchmarks.measures import peers as measures
 from benchmarks.measures.planted import SETTINGS, Setting
-from benchmarks.store import Store
+from campaign import data
+from campaign.store import Store
 
 
 def test_a_finished_cell_is_not_measured_again(tmp_path):
@@ -167,7 +168,7 @@ def test_a_finished_fit_of_a_peer_is_not_run_again(tmp_path, monkeypatch):
         return {"nrmse": 0.5, "seconds": 1.0, "processor": 1.0}
 
     few = measures.PEERS[:3]
-    stores = {peer.name: peers.Store("peers", timed=False, stamp=f"{peer.name} 1", folder=tmp_path) for peer in few}
+    stores = {peer.name: Store("peers", timed=False, stamp=f"{peer.name} 1", folder=tmp_path) for peer in few}
     for name, value in {"PEERS": few, "SEEDS": (0, 1), "store": lambda peer, **how: stores[peer.name]}.items():
         monkeypatch.setattr(peers, name, value)
     monkeypatch.setattr(data, "available", lambda: ["a"])
@@ -190,13 +191,13 @@ def test_best_is_chosen_seed_by_seed_where_the_grid_is_whole():
         return {"seed": str(seed), "method": f"tensorly R={rank}", "nrmse": str(error), "processor": "2"}
 
     cells = [cell(0, 3, 0.5), cell(0, 10, 0.4), cell(0, 30, "nan"), cell(1, 3, 0.2), cell(1, 10, 0.6), cell(1, 30, 0.9), cell(2, 10, 0.1)]
-    entry = peers.Entry(peer, cells)
+    entry = entries.Entry(peer, cells)
     assert entry.best() == pytest.approx(0.3)
     assert entry.untuned() == pytest.approx(0.4)
     assert entry.scan() == pytest.approx(6.0)
-    assert entry.missing() == len(peers.SEEDS) * 3 - 7
+    assert entry.missing() == len(entries.SEEDS) * 3 - 7
     ours = [{"seed": str(seed), "nrmse": str(error)} for seed, error in ((0, 0.2), (1, 0.1), (7, 9.0))]
-    assert peers.over_best(ours, [entry, peers.Entry(peer, [])]) == pytest.approx(0.15 / 0.3)
+    assert entries.over_best(ours, [entry, entries.Entry(peer, [])]) == pytest.approx(0.15 / 0.3)
 
 
 def test_scattered_coordinates_are_distinct():

@@ -39,7 +39,7 @@ def fresh_rankless(*arguments: object, cwd: Path) -> subprocess.CompletedProcess
         env={**os.environ, "PYTHONPATH": str(SOURCE), "COLUMNS": "200"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
 
 

@@ -79,7 +79,7 @@ from rankless.runtime.files import {how}
 with {how}(sys.argv[1]) as new:
     {begin}
     print("begun", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 BEGIN = {"write_beside": "new.write_text('half')", "folder_beside": "new.mkdir(); (new / 'part').write_text('half')"}
 

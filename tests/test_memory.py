@@ -79,7 +79,7 @@ def test_the_limit_of_a_container_is_found(tmp_path, groups, files, limit):
 
 def child(code: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(Path(_memory.__file__).parents[2])}
-    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=600)
 
 
 SETUP = """

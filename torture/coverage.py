@@ -12,9 +12,9 @@ import statistics
 from collections.abc import Sequence
 
 import numpy as np
-from benchmarks.measures import data
-from benchmarks.page import table
-from benchmarks.store import Cell
+from campaign import data
+from campaign.page import table
+from campaign.store import Cell
 
 from torture import record
 

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from benchmarks.machine import ROOT
+from campaign.machine import ROOT
 
 from torture import fuzzer, record
 from torture.seeds import MODEL, seeds

@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from benchmarks.machine import ROOT
-from benchmarks.measures import data
+from campaign import data
+from campaign.machine import ROOT
 
 from torture import record
 

@@ -6,9 +6,9 @@ import importlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from benchmarks.machine import ROOT
-from benchmarks.page import footer, table
-from benchmarks.store import Cell, Store
+from campaign.machine import ROOT
+from campaign.page import footer, table
+from campaign.store import Cell, Store
 
 from torture import CAMPAIGNS
 

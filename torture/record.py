@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from benchmarks.machine import ROOT, source_stamp
-from benchmarks.store import Store
+from campaign.machine import ROOT, source_stamp
+from campaign.store import Store
 
 FOLDER = ROOT / "docs" / "reliability"
 

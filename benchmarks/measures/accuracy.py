@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 import warnings
 from collections import defaultdict
+from typing import TYPE_CHECKING
 
 import numpy as np
+from campaign import data
 from threadpoolctl import threadpool_limits
 
-from benchmarks.measures import data
-from rankless.completion import complete
-from rankless.runtime.progress import Progress
+from rankless import complete
+
+if TYPE_CHECKING:
+    from rankless.completion import Completion
 
 STAGES = ("growing", "pruning", "refining", "drawing", "refitting")  # what the search says first of each stage that takes long
 
@@ -28,14 +31,14 @@ class Profile:
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self._last = ("", 0.0)
 
-    def __call__(self, now: Progress) -> None:
+    def __call__(self, now) -> None:  # a rankless progress
         stage, began = self._last
         self.seconds[stage] += now.seconds - began
         self._last = (now.stage.split()[0], now.seconds)
 
 
-def automatic(array: np.ndarray, hidden: np.ndarray, seed: int, **options) -> dict[str, float | str]:
-    """`rankless.complete`, every default but `options`, on `array` without its `hidden` cells: NRMSE there, seconds, what it chose.
+def fill(array: np.ndarray, hidden: np.ndarray, seed: int, **options) -> tuple[Completion, dict[str, float]]:
+    """`rankless.complete`, every default but `options`, on `array` without its `hidden` cells, and NRMSE there, seconds and rank.
 
     `seconds` are by the wall clock, `processor` of processor time.
     """
@@ -46,11 +49,13 @@ def automatic(array: np.ndarray, hidden: np.ndarray, seed: int, **options) -> di
         done = complete(seen, random_state=seed, **options)
     prediction = done.predict(np.argwhere(hidden))
     seconds, processor = time.perf_counter() - start, time.process_time() - worked
-    return {
-        "nrmse": nrmse(array[hidden], prediction),
-        "seconds": seconds,
-        "processor": processor,
-        "rank": done.rank,
+    return done, {"nrmse": nrmse(array[hidden], prediction), "seconds": seconds, "processor": processor, "rank": done.rank}
+
+
+def automatic(array: np.ndarray, hidden: np.ndarray, seed: int, **options) -> dict[str, float | str]:
+    """What `fill` gives, and what the fit chose."""
+    done, found = fill(array, hidden, seed, **options)
+    return found | {
         "depth": done.depth,
         "penalty": float(done.penalty),
         "parts": "+".join(str(fit.rank) for fit in done.fits),

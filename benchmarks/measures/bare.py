@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 
-from benchmarks.machine import ROOT
+from campaign.machine import ROOT
 
 
 def bare_machine() -> dict[str, float]:

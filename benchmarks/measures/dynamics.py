@@ -9,8 +9,8 @@ import sys
 import time
 
 import numpy as np
+from campaign.machine import ROOT
 
-from benchmarks.machine import ROOT
 from rankless.figures.planted import Planted, planted
 
 SHAPE, RANK, OBSERVED, NOISE, COMPONENTS, DEPTH = (20, 20, 20), 5, 1600, 0.1, 40, 2

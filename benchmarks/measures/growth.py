@@ -7,11 +7,12 @@ import warnings
 from functools import cache
 
 import numpy as np
+from campaign import data
 
-from benchmarks.measures import data, peers, planted
+from benchmarks.measures import peers, planted
 from benchmarks.measures.accuracy import nrmse
 from benchmarks.measures.planted import Setting
-from rankless.completer import TensorCompleter
+from rankless import TensorCompleter
 
 SETTING = Setting(50, 3, 10, 0.10)
 REAL, HIDDEN = "metoffice_2001_2020", 0.8
@@ -32,13 +33,13 @@ def case(table: str, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return seen, hidden, array[hidden]
 
 
-def ours(table: str, seed: int, depth: float, allowed: int) -> dict[str, float]:
-    """One fit at a depth with at most `allowed` components, every other default."""
+def ours(table: str, seed: int, depth: float, allowed: int, **options) -> dict[str, float]:
+    """One fit at a depth with at most `allowed` components, every other default but `options`."""
     seen, asked, truth = case(table, seed)
     start = time.perf_counter()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*no observed entry", UserWarning)  # slices hidden as a whole
-        fitted = TensorCompleter(depth=depth, max_rank=allowed, n_fits=1, random_state=seed).fit(seen)
+        fitted = TensorCompleter(depth=depth, max_rank=allowed, n_fits=1, random_state=seed, **options).fit(seen)
     found = nrmse(truth, fitted.predict(np.argwhere(asked)))
     return {"nrmse": found, "rank": fitted.rank_, "seconds": time.perf_counter() - start}
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+from campaign.machine import cores
 
-from benchmarks.machine import cores
 from benchmarks.measures.kernel import MATRIX, scattered
 from rankless.als.annealing import empty, with_random
 from rankless.als.entries import Entries

@@ -16,12 +16,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from campaign import data
 from threadpoolctl import threadpool_limits
 
-from benchmarks.measures import admm, data, unfolded
+from benchmarks.measures import admm, unfolded
 from benchmarks.measures.accuracy import STAGES, Profile, automatic, nrmse
-from rankless.tensors.observations import Observations
-from rankless.units.effects import MainEffects
+from rankless import Observations
 
 RANKS = (3, 10, 30)
 LIMIT = 60.0  # processor seconds for one fit of pyttb
@@ -35,6 +35,8 @@ def mean(array: np.ndarray, seed: int) -> np.ndarray:
 
 
 def main_effects(array: np.ndarray, seed: int) -> np.ndarray:
+    from rankless.units.effects import MainEffects
+
     fitted = MainEffects.fit(Observations.from_array(array)).at(np.argwhere(np.isnan(array)))
     filled = array.copy()
     filled[np.isnan(array)] = fitted
@@ -105,7 +107,7 @@ class Peer:
     untuned: str
 
 
-def _peer(name: str, maker: str | tuple[str, ...], fill: Callable[..., np.ndarray], grid: Mapping[str, Mapping], untuned: str = "") -> Peer:
+def made(name: str, maker: str | tuple[str, ...], fill: Callable[..., np.ndarray], grid: Mapping[str, Mapping], untuned: str = "") -> Peer:
     methods = {f"{name} {setting}".strip(): partial(fill, **options) for setting, options in grid.items()}
     return Peer(name, maker, methods, f"{name} {untuned}".strip())
 
@@ -118,28 +120,29 @@ _NOISES = {  # SMURFF's default; its other one, as it is, and free to fall where
 }
 _ADMM = ("benchmarks/measures/admm.py",)
 PEERS = (  # the cheap ones first
-    _peer("mean", "numpy", mean, {"": {}}),
-    _peer("main effects", ("src/rankless/units/effects.py",), main_effects, {"": {}}),
-    _peer("tensorly", "tensorly", tensorly, _BY_RANK, "R=10"),
-    _peer(
+    made("mean", "numpy", mean, {"": {}}),
+    made("main effects", ("src/rankless/units/effects.py",), main_effects, {"": {}}),
+    made("straight line", ("benchmarks/measures/along.py",), unfolded.line, {"": {}}),
+    made("tensorly", "tensorly", tensorly, _BY_RANK, "R=10"),
+    made(
         "cmfrec",
         "cmfrec",
         unfolded.cmfrec,
         {f"R={rank} penalty={penalty:g}": {"rank": rank, "penalty": penalty} for penalty in (10.0, 1.0) for rank in RANKS},
         "R=10 penalty=10",
     ),
-    _peer("HaLRTC", _ADMM, admm.halrtc, {"": {}}),
-    _peer("pyttb", "pyttb", pyttb, _BY_RANK, "R=10"),
-    _peer("IterativeImputer", "scikit-learn", unfolded.iterative, {"": {}, "nearest=10": {"nearest": 10}}),
-    _peer("LRTC-TNN", _ADMM, admm.lrtc_tnn, {f"theta={theta}": {"theta": theta} for theta in (0.05, 0.1, 0.2, 0.3)}, "theta=0.1"),
-    _peer(
+    made("HaLRTC", _ADMM, admm.halrtc, {"": {}}),
+    made("pyttb", "pyttb", pyttb, _BY_RANK, "R=10"),
+    made("IterativeImputer", "scikit-learn", unfolded.iterative, {"": {}, "nearest=10": {"nearest": 10}}),
+    made("LRTC-TNN", _ADMM, admm.lrtc_tnn, {f"theta={theta}": {"theta": theta} for theta in (0.05, 0.1, 0.2, 0.3)}, "theta=0.1"),
+    made(
         "SMURFF",
         "smurff",
         smurff,
         {f"R={rank}{label}": {"rank": rank, "noise": noise} for label, noise in _NOISES.items() for rank in RANKS},
         "R=10",
     ),
-    _peer("KNNImputer", "scikit-learn", unfolded.neighbours, {f"k={count}": {"count": count} for count in (3, 5, 10)}, "k=5"),
+    made("KNNImputer", "scikit-learn", unfolded.neighbours, {f"k={count}": {"count": count} for count in (3, 5, 10)}, "k=5"),
 )
 METHODS: dict[str, Fill] = {method: fill for peer in PEERS for method, fill in peer.grid.items()}
 

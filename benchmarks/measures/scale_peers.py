@@ -10,8 +10,8 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from campaign.machine import cores
 
-from benchmarks.machine import cores
 from benchmarks.measures.scale import NOISE, RANK, Ratings, made, truth
 from rankless.als.annealing import empty, with_random
 from rankless.als.entries import Chunks, Entries

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from benchmarks.machine import ROOT
+from campaign.machine import ROOT
 
 IMPORT = "import rankless"
 DOOR = "import rankless; rankless.complete"  # what the lazy import leaves for the first use

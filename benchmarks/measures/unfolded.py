@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from campaign.data import DAYS, HOURS
 
-from benchmarks.measures.data import DAYS, HOURS
+from benchmarks.measures import along
 
 
 def unfold(array: np.ndarray) -> np.ndarray:
@@ -24,6 +25,9 @@ def fold(matrix: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def on_unfolding(fill: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
     """The filler of a matrix as one of arrays."""
     return lambda array, seed, **options: fold(fill(unfold(array), seed, **options), array.shape)
+
+
+line = on_unfolding(along.line)
 
 
 @on_unfolding

@@ -123,7 +123,7 @@ def test_a_worker_killed_in_the_middle_of_a_fit_changes_nothing(client, reading)
         assert_same_fit(here, there)
     finally:
         timer.join()
-        client.wait_for_workers(2, timeout=60)
+        client.wait_for_workers(2, timeout=600)
 
 
 def test_only_what_changed_is_sent(client):

@@ -76,7 +76,7 @@ def test_every_call_is_made_once(n_jobs):
 
 
 def test_threads_work_at_the_same_time_and_only_where_it_pays():
-    meeting = threading.Barrier(2, timeout=10)
+    meeting = threading.Barrier(2, timeout=600)
     names = set()
     with Workers(2) as workers:
         workers.run(meeting.wait, [(), ()], work=1e9)  # would break, were both calls made by one thread

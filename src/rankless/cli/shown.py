@@ -67,7 +67,7 @@ def print_slices(score: Score, mode: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    slices = score.by_slice(mode).sort_values("rmse", ascending=False, na_position="last")
+    slices = score.by_slice(mode).sort_values("rmse", ascending=False, na_position="last", kind="stable")
     table = Table(title=f"{score.name}, by {slices.index.name}, the worst first")
     for name in (str(slices.index.name), "hidden entries", "NRMSE", "RMSE"):
         table.add_column(name, justify="right")

@@ -49,7 +49,7 @@ def run(quick: bool, progress: Progress) -> Outcome:
         ts = np.union1d(np.linspace(0, LATEST, 2 * RECORDS), np.geomspace(1e-4 * LATEST, LATEST, RECORDS))
         path = dyn.solve(problem, start, dyn.GradientFlow(rtol=1e-6, stop_loss=stop), ts=ts, probes=probes)
         norms = path.probes["norms"]
-        order = np.argsort(-norms[-1])[: RANK + 5]
+        order = np.argsort(-norms[-1], kind="stable")[: RANK + 5]
         jumps.append(separated(path.ts, norms))
         alive.append(int(live(norms)[-1]))
         errors.append(float(path.probes["error"][-1]))

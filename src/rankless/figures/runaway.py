@@ -54,7 +54,7 @@ def by_flow(seed: int, data: Planted) -> tuple[dict, Table]:
     path = dyn.solve(dyn.Problem(data.seen), start, flow, ts=np.geomspace(0.1, 300, RECORDS), probes=probes)
     norms, n = path.probes["norms"], len(path.ts)
     lines = {"seed": np.full(n, seed), "t": path.ts, "error": path.probes["error"]}
-    for at, r in enumerate(np.argsort(-norms[-1])[:DRAWN]):
+    for at, r in enumerate(np.argsort(-norms[-1], kind="stable")[:DRAWN]):
         lines |= {f"norm_{at + 1}": norms[:, r], f"energy_{at + 1}": path.probes["energy"][:, r]}
     return end_row("flow", seed, path.final, data), lines
 

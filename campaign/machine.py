@@ -19,7 +19,7 @@ _SOURCES = (
     "src/rankless/engine.py",
     "src/rankless/fitting.py",
     *(f"src/rankless/{folder}/*.py" for folder in ("als", "answer", "experts", "holdout", "search", "units")),
-    *(f"src/rankless/tensors/{name}.py" for name in ("canonical", "cp_tensor", "observations")),
+    "src/rankless/tensors/*.py",
 )
 _SWEEP = ("annealing", "cluster", "entries", "kernels", "modes", "normal", "rows", "settle", "solver", "sorting", "vectors")
 SWEEPS = (
@@ -73,10 +73,10 @@ def version(library: str) -> str:
 
 
 @cache
-def source_stamp(patterns: tuple[str, ...] = _SOURCES, *, without: tuple[str, ...] = ()) -> str:
-    """A short hash of code, by default that which makes the numbers; comments, docstrings and functions `without` left out."""
+def source_stamp(patterns: tuple[str, ...] = _SOURCES, *, without: tuple[str, ...] = (), root: Path = ROOT) -> str:
+    """A short hash of code under `root`, by default that which makes the numbers; comments, docstrings and functions `without` left out."""
     digest = hashlib.sha256()
-    for path in sorted(p for pattern in patterns for p in ROOT.glob(pattern)):
+    for path in sorted(p for pattern in patterns for p in root.glob(pattern)):
         tree = ast.parse(path.read_text())
         for node in ast.walk(tree):
             body = getattr(node, "body", None)

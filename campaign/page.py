@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from benchmarks.machine import machine, source_stamp, today, versions
-from benchmarks.store import FOLDER
+from campaign.machine import machine, source_stamp, today, versions
+from campaign.store import FOLDER
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

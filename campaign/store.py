@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import ROOT, machine, source_stamp, today, version
+from campaign.machine import ROOT, machine, source_stamp, today, version
 
 EFFORT = ("seconds", "processor", "fits")  # columns that differ from run to run, or with what is tried besides
 FOLDER = ROOT / "docs" / "benchmarks"

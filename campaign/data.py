@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.machine import ROOT
+from campaign.machine import ROOT
 
 NAMES = ("metoffice_2001_2020", "birmingham_parking", "nyc_airport_weather")
 PATTERNS = {"cells": (0.5, 0.8, 0.95), "fibres": (0.3, 0.6), "blocks": (0.3, 0.6)}  # and the shares hidden
