@@ -179,7 +179,7 @@ def test_a_finished_fit_of_a_peer_is_not_run_again(tmp_path, monkeypatch):
     assert len(calls) == len(set(calls)) == grids * 2 * len(peers.TABLES)
     peers.run()
     assert len(calls) == grids * 2 * len(peers.TABLES)
-    stores["tensorly"].stamp = "tensorly 2"
+    stores[few[2].name].stamp = "another version"
     peers.run()
     assert [c[0] for c in calls[grids * 2 * len(peers.TABLES) :]] == list(few[2].grid) * 2 * len(peers.TABLES)
 

@@ -276,7 +276,7 @@ class Across:
 
         All starts are fresh: components that had once seen these entries would remember them.
         """
-        mask = gaps.mask(obs, share, rng)
+        mask = gaps.mask(obs, gaps.share(obs, share), rng)
         if not mask.any():
             return None
         rest, over = obs.subset(~mask), obs.subset(mask)

@@ -22,6 +22,7 @@ from rankless.tensors.observations import Observations
 
 MOST = 0.5  # share of the missing cells, beyond chance, that come as fibres or runs
 FEWEST = 10  # missing fibres or cells below which a pattern is none
+ENOUGH, MOST_HELD = 20, 0.3  # gaps that are to be held out, and share of all entries that may be for it
 MOST_CELLS = 50_000_000  # cells of an array whose pattern is looked at
 
 
@@ -70,6 +71,11 @@ class Gaps:
         if self.run is not None:
             places[self.run] = places[self.run] // self.length
         return np.asarray(np.ravel_multi_index(places, tuple(shape)))
+
+    def share(self, obs: Observations, share: float) -> float:
+        """`share` of the entries, or of long gaps as many as make `ENOUGH` gaps, up to `MOST_HELD`: a handful decides nothing."""
+        entries = obs.share * self.length * float(np.prod([obs.shape[mode] for mode in self.whole]))
+        return max(share, min(ENOUGH * entries / obs.size, MOST_HELD))
 
     def mask(self, obs: Observations, share: float, rng: np.random.Generator) -> np.ndarray:
         """Which entries to hold out: whole fibres, in runs, about `share` of all; no slice is left without an entry."""
