@@ -277,3 +277,17 @@ def test_a_fit_cut_short_goes_on_to_the_same_bits(tmp_path):
         again = TensorCompleter(**options).fit(seen, checkpoint=journal)
         assert journal.handed_back > 2
     assert again.model_.factors[1].tobytes() == whole.model_.factors[1].tobytes()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_where_whole_fibres_are_missing_error_and_intervals_are_those_of_whole_fibres(seed):
+    """Each day of a site has a level of its own, which single cells tell and a missing day does not."""
+    rng = np.random.default_rng(seed)
+    level = rng.normal(size=(30, 25, 1)) + np.log(20) + 0.3 * rng.normal(size=(1, 1, 8))
+    truth = rng.poisson(np.exp(level)).astype(float)
+    gone = np.broadcast_to(rng.random((30, 25, 1)) < 0.3, truth.shape)
+    done = complete(np.where(gone, np.nan, truth), loss="poisson", random_state=0)
+    wrong = np.sqrt(np.mean((done.filled[gone] - truth[gone]) ** 2))
+    assert done.estimator.holdout_rmse_ == pytest.approx(wrong, rel=0.5), "single cells err a tenth of that"
+    lower, upper = done.interval(0.9)
+    assert np.mean((lower[gone] <= truth[gone]) & (truth[gone] <= upper[gone])) > 0.8, "intervals of single cells hold a fifth"

@@ -274,3 +274,9 @@ def test_a_sample_holds_whole_slices_but_for_what_lies_in_poor_ones(monkeypatch,
     np.testing.assert_array_equal(np.sort(sample.obs.values), np.sort(obs.values[inside]))
     numbers = np.stack([known[c] for known, c in zip(sample.slices, sample.obs.coords, strict=True)])
     assert {*map(tuple, numbers.T.tolist())} == {*map(tuple, obs.coords[:, inside].T.tolist())}
+
+
+@pytest.mark.parametrize("option", [{"loss": "poisson"}, {"nonnegative": True}, {"n_fits": 1}])
+def test_what_a_large_fit_does_not_know_is_refused_and_not_forgotten(path, option):
+    with pytest.raises(ValueError, match="is not known to fits of large files, which know depth, penalty, max_rank, effects"):
+        large.complete(path, **option)

@@ -33,6 +33,7 @@ SEARCHED = 300_000  # entries that are searched
 _HELD, _HELD_MOST = 0.01, 200_000  # share of the entries that are held out to be scored on, and their number, at most
 _REFIT = Problem(0.0, 1.0, tol=1e-4, max_sweeps=40, forgiving=True)
 _OFFERS = 2  # times, at most, that components are offered to the refit
+KNOWN = ("depth", "penalty", "max_rank", "effects")  # options that may be passed
 _PLAIN: dict[str, Any] = {"noise": None, "n_fits": 1, "local": None, "value_transform": None, "smooth": None}
 
 
@@ -63,8 +64,15 @@ def complete(
     client : a Dask client: its workers read the file, each a part of it, and none holds it all. The numbers are the same.
     options : `depth`, `penalty`, `max_rank` or `effects` of `TensorCompleter`, where they are known.
 
-    Raises ValueError for what isn't such a file, a coordinate that stands twice, and what would not fit in memory.
+    Raises ValueError for what isn't such a file, a coordinate that stands twice, what would not fit in memory, and an option that only
+    `rankless.complete` knows: what is refitted on all entries are squares, without signs.
     """
+    for name in options:
+        if name not in KNOWN:
+            raise ValueError(
+                f"{name}={options[name]!r} is not known to fits of large files, which know {', '.join(KNOWN)}; "
+                "pass the data to rankless.complete where they fit in memory"
+            )
     with shown(verbose) as bar, Workers(n_jobs, tracker=Tracker(bar, callback)) as workers:
         tracker = workers.tracker
         how: dict[str, Any] = {"modes": modes, "value": value, "index_base": index_base, "rows": rows, "tracker": tracker}

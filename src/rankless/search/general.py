@@ -17,10 +17,11 @@ from time import perf_counter
 
 import numpy as np
 
-from rankless.als.annealing import anneal, empty
+from rankless.als.annealing import anneal, deepen, empty, with_random
 from rankless.als.losses import Bernoulli, Huber, Loss, Poisson, PoissonParts, loss_of
 from rankless.als.majorise import Target, settle
 from rankless.als.solver import Problem, State
+from rankless.holdout.gaps import Gaps
 from rankless.holdout.split import held_out, streams_of
 from rankless.runtime.progress import Ended
 from rankless.runtime.workers import Workers
@@ -62,6 +63,9 @@ class Found:
     deviance: float  # mean, on the held-out entries
     blank: float  # ... of a constant
     rmse: float  # of the means, on the held-out entries
+    gaps: Gaps | None = (
+        None  # how missing cells come, where not one by one: `deviance` and `rmse` are then those at entries left out like them
+    )
     unfinished: bool = False
     path: list[dict] = field(default_factory=list)
 
@@ -74,10 +78,15 @@ class Found:
     def offset(self) -> MainEffects:
         return self.units.offset.times(self.units.scale)
 
-    def refitted(self, obs: Observations, workers: Workers) -> Found:
-        """The same choices, fitted to `obs`."""
+    def refitted(self, obs: Observations, workers: Workers, afresh: np.random.Generator | None = None) -> Found:
+        """The same choices, fitted to `obs`; with a stream, `afresh`, from random components that remember no entry left out."""
         units, state = self.units.again(obs), self.state.copy()
-        settle(units.target(obs), state, self.problem, workers)
+        target = units.target(obs)
+        if afresh is None or not state.rank:
+            settle(target, state, self.problem, workers)
+        else:
+            state = with_random(target, empty(target), state.rank, afresh)
+            deepen(target, state, self.problem, workers, settle=settle)
         return replace(self, units=units, state=state)
 
     def means(self, indices: np.ndarray) -> np.ndarray:
@@ -168,13 +177,14 @@ def search(obs: Observations, loss: str, nonnegative: tuple[bool, ...], limits: 
     ctrl-C ends the search within a sweep: what is returned is then the best fit so far, if there is one; where a
     callback of `workers` ends it, this is refitted on all of `obs`.
     """
-    streams = streams_of(seed)[0]
+    streams, _, across = streams_of(seed)
     train, held = held_out(obs, holdout, next(streams))
     hunt = _Hunt(train, held, limits, streams, workers)
     try:
         hunt.best = _chosen(hunt, loss_of(loss, nonnegative), nonnegative)
         workers.tracker.stage("refitting on all entries")
-        return _found(hunt, hunt.best).refitted(obs, workers)
+        found = _found(hunt, hunt.best)
+        return _as_gaps_come(found, hunt, obs, holdout, across).refitted(obs, workers)
     except (Ended, KeyboardInterrupt) as stop:
         if hunt.best is None:
             raise
@@ -198,6 +208,20 @@ def _found(hunt: _Hunt, best: Point) -> Found:
     said, blank = units.said(best.state, held.indices), np.full(held.size, units.level(hunt.train))
     problem = replace(FINAL, depth=best.problem.depth, penalty=best.problem.penalty, guard=best.problem.guard)
     return Found(units, problem, best.state, held, best.score, units.deviance(blank, held), rmse(units.mean(said), held), path=hunt.path)
+
+
+def _as_gaps_come(found: Found, hunt: _Hunt, obs: Observations, share: float, rng: np.random.Generator) -> Found:
+    """`found` with its errors at entries left out as the missing ones come, where these come in fibres or runs."""
+    gaps = Gaps.of(obs)
+    mask = np.zeros(obs.size, bool) if gaps is None else gaps.mask(obs, gaps.share(obs, share), rng)
+    if gaps is None or not mask.any():
+        return found
+    rest, over = obs.subset(~mask), obs.subset(mask)
+    hunt.workers.tracker.stage(f"leaving out {over.size} entries as gaps come")
+    again = found.refitted(rest, hunt.workers, rng)
+    said, blank = again.units.said(again.state, over.indices), np.full(over.size, again.units.level(rest))
+    deviances = [again.units.deviance(part, over) for part in (said, blank)]
+    return replace(found, held=over, deviance=deviances[0], blank=deviances[1], rmse=rmse(again.units.mean(said), over), gaps=gaps)
 
 
 def _chosen(hunt: _Hunt, loss: Loss, nonnegative: tuple[bool, ...]) -> Point:

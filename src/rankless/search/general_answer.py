@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from rankless.als.losses import Bernoulli, Huber, Poisson
-from rankless.answer.intervals import quantile, turns
+from rankless.answer.intervals import quantile, spared, turns
 from rankless.holdout.split import streams_of
 from rankless.runtime.progress import Tracker, shown
 from rankless.runtime.workers import Workers
@@ -92,9 +92,10 @@ class Answer:
         if self._calibrated is None:
             means, seen = np.zeros(self.obs.size), np.zeros(self.obs.size, dtype=bool)
             with shown(verbose) as bar, Workers(n_jobs, tracker=Tracker(bar)) as workers:
-                for part in turns(self.obs, streams_of(seed)[1], ENOUGH):
+                stream, gaps = streams_of(seed)[1], self.found.gaps
+                for part in turns(self.obs, stream, ENOUGH) if gaps is None else [spared(self.obs, stream, gaps)]:
                     workers.tracker.stage(f"calibrating on {part.sum()} entries")
-                    again = self.found.refitted(self.obs.subset(~part), workers)
+                    again = self.found.refitted(self.obs.subset(~part), workers, None if gaps is None else stream)
                     means[part] = again.means(self.obs.indices[part])
                     seen |= part
             entries, means = self.obs.subset(seen), np.minimum(means[seen], self.transform.top)
