@@ -16,7 +16,7 @@ class Known:
     """Stands for a fitted estimator: what it predicts is `answer` at the coordinates, shape ``(n, order)``."""
 
     def __init__(self, answer: Callable[[np.ndarray], np.ndarray]):
-        self.predict = self._values_at = answer
+        self.predict = self.values_at = answer
 
 
 def sums(indices: np.ndarray) -> np.ndarray:

@@ -20,9 +20,10 @@ FILES = sorted(SOURCE.rglob("*.py"))
 ROOMS = [
     ("runtime", "depth"),
     ("tensors",),
-    ("als", "dynamics", "trust", "kinds"),
-    ("units", "views"),
-    ("holdout", "report", "plots"),
+    ("als", "dynamics", "kinds"),
+    ("trust", "units"),
+    ("views", "holdout"),
+    ("report", "plots"),
     ("answer",),
     ("search",),
     ("experts",),

@@ -123,7 +123,7 @@ def read_csv(tmp_path, text: str, **options):
 
 def test_labels_that_only_look_like_numbers_or_gaps_stay_as_they_are(tmp_path):
     obs = read_csv(tmp_path, "a,b,v\n007,NA,1\n7,FR,2\n10,NA,3\n")
-    assert [obs.label(0, i) for i in range(obs.shape[0])] == ["007", "10", "7"]
+    assert [obs.label(0, i) for i in range(obs.shape[0])] == ["007", "7", "10"], "as numbers, but two"
     assert [obs.label(1, i) for i in range(obs.shape[1])] == ["FR", "NA"]
 
 
@@ -255,7 +255,7 @@ def test_files_that_are_not_what_they_say(tmp_path, name, write, message):
         ("a,b,v\n1,1,1\n1,,2\n", {}, r"row 2 after the header of .*t\.csv has no 'b'; fill it in or delete the row"),
         ("a,b,v\n1,1,1\n1,2,wet\n", {}, r"row 2 after the header of .*t\.csv has 'wet' for 'v', which is no number; leave the cell empty"),
         ("a,b,v\n1,1,inf\n1,2,3\n", {}, r"t\.csv: 1 infinite value"),
-        ("a,b,v\n1,1,1\n1,1,2\n", {}, r"t\.csv: coordinates \(0, 0\) are given twice \(rows 0 and 1\); pass duplicates='mean'"),
+        ("a,b,v\n1,1,1\n1,1,2\n", {}, r"t\.csv: a 1, b 1 is given twice \(rows 0 and 1\); pass duplicates='mean'"),
         ("a,b,v\n", {}, r"t\.csv: no observed entry"),
         ('a,b,v\n1,1,1\n"1,1,2\n', {}, BROKEN.format(suffix=r"\.csv")),
         ("a;b;v\n1;1;1\n", {}, r"no column 'a' in .*t\.csv; it has 'a;b;v'\. Columns .* pandas\.read_csv\(path, sep=';'\)"),

@@ -186,8 +186,8 @@ def test_columns_that_are_no_numbers_or_no_labels_are_refused_as_they_are_as_a_w
     path, days = tmp_path / "t.parquet", pd.date_range("2020-01-01", periods=3)
     good = {"a": [1, 2, 3], "b": list("xyz"), "v": [1.0, 2.0, 3.0]}
     for name, column, message in [
-        ("v", days, r"column 'v' has dtype datetime64"),
-        ("v", pd.to_timedelta([1, 2, 3], unit="s"), r"column 'v' has dtype timedelta64"),
+        ("v", days, r"column 'v' holds dates; pass numbers, NaT as NaN"),
+        ("v", pd.to_timedelta([1, 2, 3], unit="s"), r"column 'v' holds durations; pass them as numbers, NaT as NaN"),
         ("v", ["1", "2", "3"], r"column 'v' has dtype"),
         ("b", [[1], [2], [3]], r"column 'b' .*holds no labels"),
         ("b", [{"x": 1}, {"x": 2}, {"x": 3}], r"column 'b' .*holds no labels"),
@@ -223,7 +223,7 @@ def test_variables_that_are_no_numbers_or_hold_a_mark_are_refused_in_blocks_too(
     for field, message in [
         (np.where(values == 5, 9.969209968386869e36, values), r"holds 9\.97e\+36, NetCDF's mark of what was never written"),
         (np.where(values == 5, 2**53 + 1, values.astype(np.int64)), r"whole numbers beyond 2\*\*53"),
-        (values.astype("datetime64[ns]"), r"has dtype datetime64\[ns\]; pass real numbers"),
+        (values.astype("datetime64[ns]"), r"variable 'v' holds dates; pass numbers, NaT as NaN"),
     ]:
         if suffix == ".zarr" and "never" in message:
             continue  # it names what was never written itself

@@ -321,7 +321,7 @@ def test_bad_arrays(array, message):
         ([[0, 1]], [[1.0]], {}, r"values have shape \(1, 1\); pass a flat array"),
         ([[0, 1], [2, 2], [0, 1]], [1.0, 2.0, 3.0], {}, r"\(0, 1\) are given twice \(rows 0 and 2\); pass duplicates='mean'"),
         ([[0, 1]], [1.0], {"duplicates": "first"}, r"duplicates='first' is not known; pass 'error', 'mean' or 'last'"),
-        ([[0, 1]], [1.0], {"weights": [0.0]}, r"weights\[0\] = 0.0 is not a positive number"),
+        ([[0, 1]], [1.0], {"weights": [0.0]}, r"weights\[0\] = 0 is not allowed; weights are finite numbers above 0"),
         ([[0, 1]], [1.0], {"weights": [1.0, 2.0]}, r"weights have shape \(2,\)"),
         ([[0, 1]], [1.0], {"modes": ["a", "a"]}, r"modes=\('a', 'a'\) do not name 2 modes"),
         ([[0, 1]], [1.0], {"labels": [["x"], ["y"]]}, r"labels of lengths \(1, 1\) do not fit shape \(1, 2\)"),

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pages import DAYS, HOSTILE, finished, observations
+from rankless.kinds.given import Dense
 from rankless.tensors.cp_tensor import CPTensor
 from rankless.tensors.observations import Observations
 from rankless.views.axes import axes_of, axis_of, longest
@@ -259,7 +260,7 @@ def stand_in(obs: Observations, model: CPTensor, rmse: float = 0.1, held: Observ
     return SimpleNamespace(
         estimator=estimator,
         observations=obs,
-        given=SimpleNamespace(fitted=obs, units=None),
+        given=Dense(obs),
         fits=[model],
         transform=SimpleNamespace(name="none"),
         rank=model.rank,
@@ -291,7 +292,7 @@ def test_long_gaps_thin_and_poor_slices_are_warned_of():
     array = rng.normal(size=(12, 400)) + 10 * np.sin(np.arange(400) / 7)
     array[:, 100:250] = np.nan
     array[3, 5:] = np.nan
-    array[7] /= 100  # of no more variance than its errors
+    array[7] *= 1.06 / np.nanstd(array[7])  # of hardly more variance than its errors
     obs = Observations.from_array(array)
     held = obs.subset(rng.random(obs.size) < 0.2)
     done = stand_in(obs, CPTensor([np.ones((12, 1)), np.ones((400, 1))]), rmse=1.0, held=held)

@@ -217,6 +217,11 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         """Whether the fit was of another loss than plain squares."""
         return self._general is not None
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether errors at entries that no choice has seen are known already: to ask for them fits once more."""
+        return self._calibration is not None or (self._general is not None and self._general.calibrated_already)
+
     def answer_in_words(self, modes: Sequence[str]) -> str:
         """What the answer is made of."""
         if self._answer is not None:
@@ -244,6 +249,15 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         values, said = (np.ldexp(z, self._answer.exponent) for z in (found.entries.values, found.entries.values - found.errors))
         truth = replace(self.value_transform_, factor=1.0, top=np.inf).inverse(values)
         return found.entries.with_values(truth), truth - self.value_transform_.inverse(said)
+
+    def held_out_errors(self) -> tuple[Observations, np.ndarray]:
+        """The entries on which the search chose, and its errors there, both in the data's units; of squares only."""
+        assert self._answer is not None
+        errors = self._answer.found.errors
+        held = errors.entries
+        values, said = (np.ldexp(z, self._answer.exponent) for z in (held.values, held.values - errors.residual))
+        truth = replace(self.value_transform_, factor=1.0, top=np.inf).inverse(values)
+        return held.with_values(truth), truth - self.value_transform_.inverse(said)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -330,6 +344,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
             weights = np.ones(len(y)) if self.duplicates == "mean" else None  # two values' mean is as heavy as two
         else:
             weights = np.asarray(sample_weight)
+            _check_sample_weight(weights)
             seen = weights != 0
             if weights.shape == y.shape and not seen.all():
                 if not seen.any():
@@ -392,8 +407,25 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self.path_ = pd.concat([pd.DataFrame(fit.path()) for fit in tried], ignore_index=True)
 
 
+def _check_sample_weight(weights: np.ndarray) -> None:
+    """Raise ValueError over a weight that is no finite number from 0 on."""
+    if weights.dtype.kind not in "iufb":
+        raise ValueError(f"sample_weight has dtype {weights.dtype}; pass a finite number above 0 for each row, or 0 to leave the row out")
+    bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if len(bad):
+        raise ValueError(
+            f"sample_weight[{bad[0]}] = {weights.ravel()[bad[0]]:g} is not allowed; "
+            "pass a finite number above 0 for each row, or 0 to leave the row out"
+        )
+
+
 def _seed(random_state) -> Any:
     """What `numpy.random.default_rng` takes, and gives the same numbers each time; what has a state is drawn from once."""
+    whole = isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool) and random_state >= 0
+    several = isinstance(random_state, (list, tuple, np.ndarray)) and np.asarray(random_state).dtype.kind in "iu"
+    known = (np.random.RandomState, np.random.Generator, np.random.BitGenerator, np.random.SeedSequence)
+    if not (random_state is None or whole or several or isinstance(random_state, known)):
+        raise ValueError(f"random_state={random_state!r} is no seed; pass a whole number from 0 on, None, or a NumPy generator")
     if random_state is None:
         return np.random.SeedSequence().entropy
     if isinstance(random_state, np.random.RandomState):
@@ -422,7 +454,13 @@ def _warn_unseen(obs: Observations, estimator: TensorCompleter) -> None:
 def unseen_texts(obs: Observations, estimator: TensorCompleter) -> list[str]:
     """A line for each mode with slices never observed, on what they are filled from."""
     known = [(estimator.unseen_, "main effects"), (estimator.between_, "their neighbours")]
-    return [_unseen_text(obs, mode, mask, source) for masks, source in known for mode, mask in enumerate(masks) if mask.any()]
+    there = [obs.cells_of(mode) > 0 for mode in range(obs.order)]  # a slice without a cell is not filled
+    return [
+        _unseen_text(obs, mode, mask & there[mode], source)
+        for masks, source in known
+        for mode, mask in enumerate(masks)
+        if (mask & there[mode]).any()
+    ]
 
 
 def _unseen_text(obs: Observations, mode: int, mask: np.ndarray, source: str) -> str:

@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from rankless.answer.intervals import TooFew
+from rankless.answer.intervals import TooFew, check_coverage
 from rankless.completer import TensorCompleter, unseen_texts
 from rankless.kinds import Given, Roles, understand
+from rankless.kinds.cells import cells_of
+from rankless.kinds.given import in_dtype
 from rankless.runtime.journal import Journal
 from rankless.runtime.memory import check_fits
-from rankless.runtime.progress import Callback
+from rankless.runtime.progress import Callback, Tracker, shown
 from rankless.tensors.canonical import check_indices
 from rankless.tensors.cp_tensor import CPTensor
-from rankless.tensors.observations import Observations
-from rankless.trust import diagnostics
+from rankless.tensors.observations import Marks, Observations
+from rankless.trust import diagnostics, inspection
 from rankless.trust.errors import table_of
 from rankless.units.effects import MainEffects
 from rankless.units.transform import Transform
@@ -34,9 +36,10 @@ _CELLS_AT_ONCE = 1_000_000
 class Completion:
     """What `complete` found: the filled data, the model behind it, and how it was chosen."""
 
-    def __init__(self, estimator: TensorCompleter, given: Given):
+    def __init__(self, estimator: TensorCompleter, given: Given, callback: Callback | None = None):
         self.estimator = estimator
         self.given = given
+        self.callback = callback  # is told how far long work is, as in `TensorCompleter.fit`
 
     @property
     def observations(self) -> Observations:
@@ -110,30 +113,53 @@ class Completion:
         """
         return self.given.back(self)
 
-    def predict(self, indices) -> np.ndarray:
-        """Values at coordinates, shape ``(n, order)``."""
-        return self.given.from_fitted(self.estimator.values_at(check_indices(indices, self.observations.shape)), indices)
+    def predict(self, cells) -> np.ndarray:
+        """Values at cells: coordinates ``(n, order)`` in the data, or their labels.
+
+        Labels come as rows, ``[("ST12", "2020-01"), ...]``, or as a table or a dictionary with a column for each mode.
+        """
+        return self.at(self._inside(cells))
+
+    def at(self, indices: np.ndarray) -> np.ndarray:
+        """Values at coordinates ``(n, order)`` in `observations`, where slices are in the order of their labels; NaN where no cell is."""
+        return self._but_nowhere(self.given.from_fitted(self.estimator.values_at(indices), indices), indices)
 
     def array(self) -> np.ndarray:
-        """The filled array, observed cells as they came, in the dtype of the data."""
-        return self._at_all_cells(lambda indices: (self.predict(indices),), 1)[0]
+        """The filled array in the order of the data, observed cells as they came; NaN where there is no cell."""
+        return self.given.outward(self._array())
 
     def interval(self, coverage: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper ends, arrays of the data's shape: each filled cell lies between with probability `coverage`.
 
         Observed cells are their own ends. What is promised, and for which cells, is said in `TensorCompleter.predict_interval`.
         """
-        lower, upper = self._at_all_cells(lambda indices: self.predict_interval(indices, coverage), 2)
-        return lower, upper
+        check_coverage(coverage)
+        lower, upper = self._at_all_cells(lambda indices: self._with_ends(indices, coverage)[1:], 2, "intervals")
+        return self.given.outward(lower), self.given.outward(upper)
+
+    def _array(self) -> np.ndarray:
+        """The filled array in the order of `observations`."""
+        return self._at_all_cells(lambda indices: (self.at(indices),), 1, "filled cells")[0]
+
+    def _inside(self, cells: Any) -> np.ndarray:
+        """Coordinates in `observations` of cells given by label, or by coordinates in the data."""
+        labelled = cells_of(cells, self.observations)
+        if labelled is not None:
+            return labelled
+        return self.given.inward(check_indices(cells, self.observations.shape))
+
+    def _but_nowhere(self, values: np.ndarray, indices: np.ndarray) -> np.ndarray:
+        where = self.observations.where
+        return values if where is None else np.where(where[tuple(np.asarray(indices).T)], values, np.nan)
 
     def _with_ends(self, indices: np.ndarray, coverage: float) -> tuple[np.ndarray, ...]:
         """Values at checked coordinates, and the ends of their intervals, in the units of the data."""
-        return tuple(self.given.from_fitted(part, indices) for part in self.estimator.filled_at(indices, coverage))
+        parts = (self.given.from_fitted(part, indices) for part in self.estimator.filled_at(indices, coverage))
+        return tuple(self._but_nowhere(part, indices) for part in parts)
 
-    def predict_interval(self, indices, coverage: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper ends at coordinates, shape ``(n, order)``: the same for a few cells."""
-        checked = check_indices(indices, self.observations.shape)
-        _, lower, upper = self._with_ends(checked, coverage)
+    def predict_interval(self, cells, coverage: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper ends at cells, which `predict` takes: the same for a few cells."""
+        _, lower, upper = self._with_ends(self._inside(cells), coverage)
         return lower, upper
 
     def score(self, by: str | int | None = None) -> pd.DataFrame:
@@ -157,35 +183,41 @@ class Completion:
         obs = self.observations
         check_fits(obs.shape, 8 * (obs.order + 1))
         cells = np.indices(obs.shape).reshape(obs.order, -1)
+        there = slice(None) if obs.where is None else obs.where.reshape(-1)
+        cells = cells[:, there]
         columns: dict[str, Any] = {}
         for name, coordinate, label in zip(obs.modes, cells, obs.labels, strict=True):
             columns[name] = coordinate if label is None else label[coordinate]
-        filled, *ends = [self.array()] if coverage is None else self._array_with_ends(coverage)
-        columns[obs.value_name] = filled.reshape(-1)
+        filled, *ends = [self._array()] if coverage is None else self._array_with_ends(coverage)
+        columns[obs.value_name] = filled.reshape(-1)[there]
         for name, end in zip(("lower", "upper"), ends, strict=False):
-            columns[_free(name, columns)] = end.reshape(-1)
-        columns["observed" if "observed" not in columns else "was_observed"] = obs.observed().reshape(-1)
+            columns[_free(name, columns)] = end.reshape(-1)[there]
+        columns["observed" if "observed" not in columns else "was_observed"] = obs.observed().reshape(-1)[there]
         return pd.DataFrame(columns)
 
     def _array_with_ends(self, coverage: float) -> list[np.ndarray]:
         """The filled array and the ends of its intervals; NaN, with a warning, where there are too few entries to promise any."""
         try:
-            return self._at_all_cells(lambda indices: self._with_ends(indices, coverage), 3)
+            return self._at_all_cells(lambda indices: self._with_ends(indices, coverage), 3, "filled cells and their intervals")
         except TooFew as problem:
             warnings.warn(f"no intervals: {problem}", UserWarning, stacklevel=3)
             nothing = np.full(self.observations.shape, np.nan)
-            return [self.array(), nothing, nothing]
+            return [self._array(), nothing, nothing]
 
-    def _at_all_cells(self, of: Callable[[np.ndarray], tuple[np.ndarray, ...]], count: int) -> list[np.ndarray]:
-        """`count` arrays of the data's shape, what `of` says of each block of indices; observed cells as they came."""
+    def _at_all_cells(self, of: Callable[[np.ndarray], tuple[np.ndarray, ...]], count: int, what: str) -> list[np.ndarray]:
+        """`count` arrays of the shape of `observations`, what `of` says of each block of indices; observed cells as they came."""
         obs = self.observations
         check_fits(obs.shape, count * obs.values.dtype.itemsize)
         arrays = [np.empty(obs.shape, dtype=obs.values.dtype) for _ in range(count)]
         size = arrays[0].size
-        for start in range(0, size, _CELLS_AT_ONCE):
-            cells = np.arange(start, min(start + _CELLS_AT_ONCE, size))
-            for array, values in zip(arrays, of(np.stack(np.unravel_index(cells, obs.shape), axis=1)), strict=True):
-                array.reshape(-1)[cells] = values
+        with shown(size > _CELLS_AT_ONCE and bool(getattr(self.estimator, "verbose", False))) as bar:
+            tracker = Tracker(bar, self.callback)
+            for start in range(0, size, _CELLS_AT_ONCE):
+                if size > _CELLS_AT_ONCE:
+                    tracker.stage(f"{what} of {size:,}", start / size)
+                cells = np.arange(start, min(start + _CELLS_AT_ONCE, size))
+                for array, values in zip(arrays, of(np.stack(np.unravel_index(cells, obs.shape), axis=1)), strict=True):
+                    array.reshape(-1)[cells] = in_dtype(values, array.dtype)
         for array in arrays:
             array[tuple(obs.coords)] = obs.values
         return arrays
@@ -215,23 +247,47 @@ class Completion:
             )
         if any(est.smooth_):
             lines.append(f"smooth along {', '.join(obs.modes[mode] for mode, tau in enumerate(est.smooth_) if tau)}.")
+        lines += self.given.notes
         return "\n".join([*lines, *self.cautions()])
 
     def cautions(self) -> list[str]:
         """What to beware of, a line each; none where nothing was noticed."""
         obs, fitted, est = self.observations, self.given.fitted, self.estimator
+        odd = alarms_of(self.given)
         if est.path_.empty:
-            return []
+            return odd
         if not est.general:
             poor, what = est.holdout_rmse_ >= diagnostics.spread(fitted.values), "that of the mean of the data"
         else:
             poor, what = est.holdout_deviance_ >= est.blank_deviance_, "that of a constant"
+        never = inspection.never_seen(obs)
+        wild = est.value_transform_.name == "none" and not inspection.marks(obs)
         return [
             *([f"the held-out error is no better than {what}: don't trust what was filled."] if poor else []),
+            *odd,
             *unseen_texts(obs, est),
-            *(diagnostics.of_values(fitted) if est.value_transform_.name == "none" else []),
+            *([] if never is None else [f"{never.in_words(obs)}."]),
+            *(diagnostics.of_values(fitted) if wild else []),
             *diagnostics.in_words([est.best_fit_], self._in_fitted_units()),
+            *([] if poor else self._poor_slices()),
         ]
+
+    def _poor_slices(self) -> list[str]:
+        """A line for each mode in some of whose slices hidden entries are found no better than by the slice's own mean."""
+        hidden = self._hidden()
+        return [] if hidden is None else [diagnostics.of_poor(hidden[0], mode, slices) for mode, slices in diagnostics.poor_slices(*hidden)]
+
+    def _hidden(self) -> tuple[Observations, np.ndarray] | None:
+        """Entries that calibrate, where they have been looked at already, else those held out by the search; errors there."""
+        est, obs = self.estimator, self.observations
+        if est.calibrated:
+            entries, errors = est.calibration_errors()
+        elif est._answer is not None:
+            entries, errors = est.held_out_errors()
+        else:
+            return None
+        values, said = (self.given.from_fitted(v, entries.indices) for v in (entries.values, entries.values - errors))
+        return replace(entries, values=values, modes=obs.modes, labels=obs.labels), values - said
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the model as .npz: the components and the main effects, as one CP tensor, and the transform where there is one.
@@ -276,10 +332,12 @@ class Completion:
 def complete(
     data: Any,
     *,
-    modes: Sequence[str] | None = None,
+    modes: Sequence[str] | str | None = None,
     value: str | Sequence[str] | None = None,
     wide: bool = False,
     absent: Literal["missing"] | None = None,
+    missing: Marks = (),
+    where: Any = None,
     callback: Callback | None = None,
     checkpoint: Journal | str | os.PathLike | None = None,
     **options,
@@ -291,9 +349,11 @@ def complete(
     or Observations. A long table has a row an entry: name the columns that are its `modes` and its `value`, and say
     ``duplicates="mean"`` or ``"last"`` if a cell may stand there twice. A pandas Series is one, its modes the levels of its
     MultiIndex. A wide table has a mode in its rows and one in its columns: ``wide=True``, and `modes` names the columns that
-    label its rows, if any do. Of a sparse array say ``absent="missing"``. `callback`, which is told how far the search is and
-    may end it, and `checkpoint`, a file from which a fit that was cut short goes on, are those of `TensorCompleter.fit`;
-    `options` are those of `TensorCompleter`: ``verbose=True`` shows how far it is.
+    label its rows, if any do. Of a sparse array say ``absent="missing"``. `missing` are numbers that mean 'not observed', such
+    as -9999. `where` says where there are cells at all: a mask, the name of a column or of a variable of a Dataset that is one,
+    or the name of a mode, along which fibres never observed (land in a map of the sea) are none; what is no cell stays NaN.
+    `callback`, which is told how far the search is and may end it, and `checkpoint`, a file from which a fit that was cut short
+    goes on, are those of `TensorCompleter.fit`; `options` are those of `TensorCompleter`: ``verbose=True`` shows how far it is.
 
     >>> import numpy as np, rankless
     >>> array = np.outer(np.arange(1.0, 9.0), [1.0, 2.0, -1.0, 4.0, 0.5, 3.0, 2.0])
@@ -302,9 +362,17 @@ def complete(
     >>> done.rank, round(float(done.filled[2, 3]), 1)
     (1, 12.0)
     """
-    known = understand(data, Roles(modes, value, wide, absent, options.get("duplicates", "error")))
+    known = understand(data, Roles(modes, value, wide, absent, options.get("duplicates", "error"), missing, where))
+    for text in alarms_of(known):
+        warnings.warn(text, UserWarning, stacklevel=2)
     estimator = TensorCompleter(**options).fit(known.fitted, callback=callback, checkpoint=checkpoint)
-    return Completion(estimator, known)
+    return Completion(estimator, known, callback)
+
+
+def alarms_of(given: Given) -> list[str]:
+    """What is odd about data, before any fit: what was left out, marks of the missing among the numbers, labels in doubt."""
+    obs = given.observations
+    return [*given.alarms, *(f"{mark}." for mark in inspection.marks(obs)), *(f"{text}." for text in inspection.doubtful_labels(obs))]
 
 
 def _free(name: str, columns: Mapping[str, Any]) -> str:

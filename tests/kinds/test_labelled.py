@@ -35,12 +35,23 @@ def arrays(draw, dtypes=floats, shape=None):
     return array
 
 
+def places_of(array, cells: np.ndarray) -> np.ndarray:
+    """Coordinates of cells of a DataArray where a coordinate that neither rises nor falls is put in order."""
+    cells = cells.copy()
+    for mode, dim in enumerate(array.dims):
+        label = array[dim].values if dim in array.coords else np.arange(array.sizes[dim])
+        order = np.argsort(label, kind="stable")
+        if label.dtype.kind in "iuM" and not (np.diff(order) == -1).all():
+            cells[:, mode] = np.argsort(order)[cells[:, mode]]
+    return cells
+
+
 def assert_only_holes_filled(filled, came, answer=None):
     """`filled` is `came` but for its NaN, which hold `answer`."""
     holes = np.isnan(came.values)
     expected = came.copy(deep=True)
     if holes.any():
-        expected.values[holes] = sums(np.argwhere(holes)) if answer is None else answer
+        expected.values[holes] = sums(places_of(came, np.argwhere(holes))) if answer is None else answer
     xr.testing.assert_identical(filled, expected)
     assert filled.dtype == came.dtype
     assert filled.encoding == came.encoding
@@ -53,7 +64,7 @@ def test_a_data_array_comes_back_with_its_holes_filled(array):
     assert_only_holes_filled(done.filled, array)
     xr.testing.assert_identical(array, before)
     assert done.observations.modes == array.dims
-    for label, dim in zip(done.observations.labels, array.dims, strict=True):
+    for label, dim in zip(done.given.labels(), array.dims, strict=True):
         assert label is None if dim not in array.coords else (label == array[dim].values).all()
 
 
@@ -83,7 +94,7 @@ def test_a_dataset_comes_back_each_variable_in_its_own_dtype(data):
     for position, (name, came) in enumerate(dataset.data_vars.items()):
         cells = np.argwhere(np.isnan(came.values))
         order = [came.dims.index(dim) for dim in first.dims]
-        cells = np.column_stack([cells[:, order], np.full(len(cells), position)])
+        cells = np.column_stack([places_of(dataset["first"], cells[:, order]), np.full(len(cells), position)])
         answer = units.undo(sums(cells), cells[:, -1]).astype(done.observations.values.dtype)
         assert_only_holes_filled(filled[name], came, answer)
 
@@ -156,9 +167,99 @@ def test_what_would_have_to_be_guessed_is_refused(data, roles, message):
 
 
 @pytest.mark.parametrize("name", ["_FillValue", "missing_value"])
-def test_marks_of_the_missing_among_the_numbers_are_refused(name):
+def test_marks_of_the_missing_among_the_numbers_are_holes(name):
+    """As xarray leaves them with mask_and_scale=False: no number, and no fill may be one."""
     field = xr.DataArray(np.array([[1, 2], [-999, 4]], np.int16), dims=["x", "y"], attrs={name: np.int16(-999)}, name="t")
-    with pytest.raises(ValueError, match=rf"variable 't' holds its {name} -999 as a number, 1 times: open it with mask_and_scale=True"):
-        filled_by(field)
-    assert filled_by(field.where(field != -999)).filled.values.tolist() == [[1, 2], [1.25, 4]]
-    assert filled_by(field.assign_attrs({name: "none"})).observations.size == 4
+    done = filled_by(field, lambda indices: np.full(len(indices), -999.0))
+    assert done.observations.size == 3
+    assert done.filled.values.tolist() == [[1, 2], [-998, 4]]
+    assert done.filled.dtype == np.int16 and done.filled.attrs == field.attrs
+
+
+def test_values_outside_the_valid_range_are_holes_and_said_to_be():
+    values = np.array([[1.0, 2.0, -5.0], [400.0, 4.0, np.nan]])
+    for attributes in ({"valid_min": 0.0, "valid_max": 100.0}, {"valid_range": [0.0, 100.0]}):
+        field = xr.DataArray(values, dims=["x", "y"], attrs=attributes, name="t")
+        done = filled_by(field)
+        assert done.observations.values.tolist() == [1.0, 2.0, 4.0]
+        assert done.filled.values.tolist() == [[1.0, 2.0, 2.25], [1.25, 4.0, 3.25]]
+        assert done.given.alarms == ("2 values of variable 't' lie outside its valid range, 0 to 100, and were taken for not observed.",)
+    with pytest.raises(ValueError, match=r"variable 't' has no value within its valid range, 1000 to inf; correct or remove"):
+        filled_by(field.assign_attrs(valid_range=[1000.0, np.inf]))
+
+
+def test_a_valid_range_of_whole_numbers_is_as_packed_as_the_data():
+    field = xr.DataArray([[0.1, 2.0], [12.7, 25.4]], dims=["x", "y"], name="t", attrs={"valid_range": np.array([2, 127], np.int16)})
+    field.encoding = {"dtype": "int16", "scale_factor": 0.1, "add_offset": 0.0}
+    assert filled_by(field).observations.values.tolist() == [2.0, 12.7], "0.2 to 12.7"
+    field.encoding = {"dtype": "int8", "scale_factor": 0.1, "_Unsigned": "true"}
+    field.attrs["valid_range"] = np.array([2, -2], np.int8)
+    assert filled_by(field).observations.values.tolist() == [2.0, 12.7, 25.4], "2 to 254, times a tenth"
+
+
+def test_a_variable_never_observed_stays_and_is_said_to():
+    rng = np.random.default_rng(0)
+    fields = {name: (("x", "y"), rng.normal(size=(3, 4))) for name in "ab"}
+    data = xr.Dataset(fields | {"never": (("x", "y"), np.full((3, 4), np.nan, np.float32))})
+    data["a"][0, 0] = np.nan
+    done = filled_by(data)
+    assert labels_of(done.observations, -1) == ["a", "b"]
+    assert np.isnan(done.filled.never).all() and not np.isnan(done.filled.a).any()
+    assert done.given.alarms == ("variable 'never' has no observed value, and nothing says what its unit is: it was left as it is.",)
+    alone = filled_by(data[["a", "never"]])
+    assert alone.observations.modes == ("x", "y") and alone.given.units is None
+    with pytest.raises(ValueError, match="no variable has an observed value; there are 'never', 'other'"):
+        filled_by(data[["never"]].assign(other=data.never))
+
+
+def test_an_unsorted_coordinate_is_used_by_its_values():
+    days = np.array(["2020-01-03", "2020-01-01", "2020-01-02"], "datetime64[ns]")
+    array = xr.DataArray([[np.nan, 1.0], [2.0, 3.0], [4.0, 5.0]], {"day": days, "level": ["9.00", "10.5"]}, ["day", "level"])
+    done = filled_by(array, lambda indices: 10.0 * indices[:, 0] + indices[:, 1])
+    assert labels_of(done.observations, 0) == np.sort(days).tolist()
+    assert labels_of(done.observations, 1) == ["9.00", "10.5"]
+    assert done.observations.values.tolist() == [2.0, 3.0, 4.0, 5.0, 1.0]
+    assert done.filled.values.tolist() == [[20.0, 1.0], [2.0, 3.0], [4.0, 5.0]], "the fill lies where the hole was"
+    np.testing.assert_array_equal(done.array(), done.filled.values)
+    assert done.predict([[0, 0], [1, 0]]).tolist() == [20.0, 0.0], "coordinates are those of the data"
+    assert done.predict([("2020-01-03", "9.00")]).tolist() == [20.0]
+    down = array.isel(day=[0, 2, 1])
+    assert labels_of(filled_by(down).observations, 0) == down.day.values.tolist(), "latitudes may fall"
+
+
+def test_land_is_no_cell():
+    rng = np.random.default_rng(0)
+    sea = rng.normal(size=(4, 3, 2))
+    sea[:, 0, 1] = np.nan
+    sea[1, 2, 0] = np.nan
+    land = np.zeros((3, 2), np.int8)
+    land[0, 1] = 1
+    field = xr.DataArray(sea, dims=["day", "lat", "lon"], name="sst")
+    data = xr.Dataset({"sst": field, "lsm": (("lat", "lon"), land)})
+    masks = [(field, land == 0), (field, xr.DataArray((land == 0).T, dims=["lon", "lat"])), (field, "day"), (data, "sea")]
+    data["sea"] = 1 - data.lsm
+    data["sea"].attrs["standard_name"] = "sea_binary_mask"
+    for came, where in [*masks, (data.drop_vars("sea").assign(lsm=data.lsm.assign_attrs(standard_name="land_binary_mask")), None)]:
+        done = filled_by(came, where=where, **({"value": "sst"} if isinstance(came, xr.Dataset) else {}))
+        assert done.observations.cells == 20 and done.observations.size == 19
+        filled = done.filled if isinstance(came, xr.DataArray) else done.filled.sst
+        assert np.isnan(filled.values[:, 0, 1]).all() and filled.values[1, 2, 0] == 3.25
+        assert np.isnan(done.predict([[0, 0, 1]])).all()
+        table = done.table(coverage=None)
+        assert len(table) == 20 and not table.sst.isna().any()
+    assert "'lsm' (land_binary_mask) is 1: these are taken for no cells" in done.given.notes[0]
+    with pytest.raises(ValueError, match=r"where has shape \(2, 2\) and the data \(4, 3, 2\)"):
+        filled_by(field, where=np.ones((2, 2), bool))
+    with pytest.raises(ValueError, match="where is to say where there are cells and holds more than True and False"):
+        filled_by(field, where=np.full((3, 2), 7.0))
+    with pytest.raises(ValueError, match="where='depth' is neither a mask nor one of the modes 'day', 'lat', 'lon'"):
+        filled_by(field, where="depth")
+
+
+def test_what_is_lazy_is_computed_and_said_to_be():
+    pytest.importorskip("dask.array")
+    field = xr.DataArray([[1.0, np.nan], [3.0, 4.0]], dims=["x", "y"]).chunk({"x": 1})
+    done = filled_by(field)
+    assert isinstance(done.filled.data, np.ndarray)
+    assert done.given.notes == filled_by(field.data).given.notes
+    assert "lies in memory" in done.given.notes[0]

@@ -50,6 +50,14 @@ Value = Annotated[str | None, typer.Option(help="The column of a table, or the a
 Duplicates = Annotated[str, typer.Option(help="A coordinate given twice in a table: error, mean or last.")]
 IndexBase = Annotated[int | None, typer.Option(help="The first number in a .tns: 1, unless the file says otherwise; or 0.")]
 Absent = Annotated[str | None, typer.Option(help="Pass missing where what a sparse matrix doesn't list was not observed.")]
+Missing = Annotated[str | None, typer.Option(help="Numbers that mean 'not observed', by commas: -9999; of a .csv texts, too.")]
+Where = Annotated[
+    str | None,
+    typer.Option(
+        help="Where there are cells: a .npy or .npz mask, a column, a variable, or a mode along which fibres never seen are none."
+    ),
+]
+Encoding = Annotated[str | None, typer.Option(help="Of a .csv that is not in UTF-8: cp1252, utf-16.")]
 Seed = Annotated[int, typer.Option(help="Same seed, same numbers.")]
 Loss = Annotated[str, typer.Option(help="gaussian; huber for gross errors, poisson for counts, bernoulli for shares.")]
 Nonnegative = Annotated[bool, typer.Option("--nonnegative", help="Components without negative numbers.")]
@@ -135,6 +143,9 @@ def complete(
     checkpoint_every: Annotated[float, typer.Option(help="Seconds between writes of the file --resume goes on from.")] = 10.0,
     index_base: IndexBase = None,
     absent: Absent = None,
+    missing: Missing = None,
+    where: Where = None,
+    encoding: Encoding = None,
     cells: Annotated[Path | None, typer.Option(help="Fill only the cells this table names; INPUT is read in chunks, of any size.")] = None,
     model: Annotated[Path | None, typer.Option(help="Also write the model, as .npz, for predict and top; INPUT is read in chunks.")] = None,
     dask: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Fit on the workers of this Dask scheduler.")] = None,
@@ -155,9 +166,10 @@ def complete(
             {name: option != "auto" for name, option in others.items()}
             | {"--report": report is not None, "--coverage": coverage is not None, "--resume": resume, "--nonnegative": nonnegative}
             | {"--loss": loss != "gaussian", "--duplicates": duplicates != "error", "--absent": absent is not None}
+            | {"--missing": missing is not None, "--where": where is not None, "--encoding": encoding is not None}
         )
-        where = {"cells": cells, "model": model, "dask": dask, "quiet": quiet}
-        chunks.fill(source, output, **where, modes=_names(modes), value=value, index_base=index_base, random_state=seed, **known)
+        places = {"cells": cells, "model": model, "dask": dask, "quiet": quiet}
+        chunks.fill(source, output, **places, modes=_names(modes), value=value, index_base=index_base, random_state=seed, **known)
         return
     io.check_output(output, source)
     if coverage is not None:
@@ -178,13 +190,16 @@ def complete(
         "loss": loss,
         "nonnegative": nonnegative,
     }
-    given = _load(source, modes, value, duplicates=duplicates, index_base=index_base, absent=absent)
+    how = {"missing": _marks(missing), "where": where, "encoding": encoding}
+    given = _load(source, modes, value, duplicates=duplicates, index_base=index_base, absent=absent, **how)
     io.check_size(output, given.observations)
     from rankless.completer import TensorCompleter
-    from rankless.completion import Completion
+    from rankless.completion import Completion, alarms_of
 
-    done = Completion(TensorCompleter(random_state=seed, **options), given)
+    for text in alarms_of(given):
+        warnings.warn(text, UserWarning, stacklevel=1)
     with checkpoint(output, checkpoint_every, resume) as journal, shown(not quiet) as callback:
+        done = Completion(TensorCompleter(random_state=seed, **options), given, callback)
         _fit_and_write(done, output, report, journal, callback, index_base=index_base, coverage=coverage, title=f"{source.name}, filled in")
     print(done.summary())
     for path in (output, report):
@@ -229,10 +244,14 @@ def evaluate(
     duplicates: Duplicates = "error",
     index_base: IndexBase = None,
     absent: Absent = None,
+    missing: Missing = None,
+    where: Where = None,
+    encoding: Encoding = None,
     quiet: Quiet = False,
 ) -> None:
     """Hide observed entries of INPUT and score how well they are found again; with --loss also by its deviance, 0 at best."""
-    obs = _load(source, modes, value, duplicates=duplicates, index_base=index_base, absent=absent).fitted
+    how = {"missing": _marks(missing), "where": where, "encoding": encoding}
+    obs = _load(source, modes, value, duplicates=duplicates, index_base=index_base, absent=absent, **how).fitted
     mode = None if by is None else obs.mode_index(int(by) if by.isdigit() else by)
     from rankless.evaluation import evaluate as score
 
@@ -252,11 +271,17 @@ def inspect(
     duplicates: Duplicates = "error",
     index_base: IndexBase = None,
     absent: Absent = None,
+    missing: Missing = None,
+    where: Where = None,
+    encoding: Encoding = None,
 ) -> None:
     """Show what INPUT holds: shape, labels, share observed, empty slices, suspicious zeros."""
-    obs = _load(source, modes, value, duplicates=duplicates, index_base=index_base, absent=absent).observations
-    for name, text in facts(obs):
+    how = {"missing": _marks(missing), "where": where, "encoding": encoding}
+    given = _load(source, modes, value, duplicates=duplicates, index_base=index_base, absent=absent, **how)
+    for name, text in facts(given.observations):
         print(f"{name:10s}{text}")
+    for text in (*given.alarms, *given.notes):
+        print(f"{'note':10s}{text}")
 
 
 @app.command()
@@ -290,6 +315,19 @@ def _load(source: Path, modes: str | None, value: str | None, **options) -> Give
 
 def _names(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",")]
+
+
+def _marks(text: str | None) -> list[float | str]:
+    """Numbers where they are some, whole ones whole; other texts as they are."""
+    marks: list[float | str] = []
+    for part in (text or "").split(",") if text else ():
+        for kind in (int, float, str):
+            try:
+                marks.append(kind(part.strip()))
+                break
+            except ValueError:
+                continue
+    return marks
 
 
 def _number(text: str, name: str, kind: type = float):

@@ -17,6 +17,8 @@ def facts(obs: Observations) -> Iterator[tuple[str, str]]:
 
     yield "shape", " x ".join(f"{size} {name}" for name, size in zip(obs.modes, obs.shape, strict=True))
     yield "observed", f"{obs.size:,} of {obs.cells:,} cells ({obs.share:.2%})"
+    if obs.where is not None:
+        yield "where", f"{obs.where.size - obs.cells:,} of {obs.where.size:,} places are no cells"
     low, high = float(obs.values.min()), float(obs.values.max())
     yield "values", f"{low:g} to {high:g}, root mean square {obs.rms():g}, {obs.values.dtype}"
     for mode, (name, labels) in enumerate(zip(obs.modes, obs.labels, strict=True)):
@@ -27,6 +29,18 @@ def facts(obs: Observations) -> Iterator[tuple[str, str]]:
             found = find(obs, mode)
             if len(found):
                 yield what, f"{name}: {_some([obs.label(mode, i) for i in found])} ({len(found)} of {obs.shape[mode]} slices)"
+    for mark in inspection.marks(obs):
+        yield "mark", str(mark)
+    for mode, name in enumerate(obs.modes):
+        alike = inspection.alike_labels(obs, mode)
+        if alike:
+            more = f", ... ({len(alike)} such groups)" if len(alike) > 3 else ""
+            yield "alike", f"{name}: {'; '.join(alike[:3])}{more} are different slices; write them alike if they are the same"
+    for text in inspection.doubtful_labels(obs):
+        yield "labels", text
+    never = inspection.never_seen(obs)
+    if never is not None:
+        yield "never", never.in_words(obs)
     zeros = inspection.suspicious_zeros(obs)
     if zeros is not None:
         yield (

@@ -27,7 +27,7 @@ from rankless.io.broken import check_file
 from rankless.kinds import Given, Roles, understand
 from rankless.runtime.files import check_writable, is_store
 from rankless.runtime.memory import check_fits
-from rankless.tensors.observations import Duplicates, Observations
+from rankless.tensors.observations import Duplicates, Marks, Observations, listed, marks_of
 
 if TYPE_CHECKING:
     from rankless.completion import Completion
@@ -43,18 +43,19 @@ class Format:
     chunks: str = ""  # the class of `sources` that reads it in chunks, if it can be
     long: bool = False  # a line a cell
     folder: bool = False
+    reads_folder: bool = False  # though it writes none
 
 
 # The one list of what can be read, and written.
 FORMATS = {
     ".npy": Format("arrays"),
     ".npz": Format("arrays", saves_with=("coverage",)),
-    ".csv": Format("tables", reads_with=("duplicates",), saves_with=("coverage",), chunks="Table", long=True),
-    ".parquet": Format("tables", reads_with=("duplicates",), saves_with=("coverage",), chunks="Table", long=True),
-    ".nc": Format("labelled", chunks="Blocks"),
-    ".zarr": Format("labelled", chunks="Blocks", folder=True),
-    ".mat": Format("matlab", reads_with=("absent",)),
-    ".tns": Format("tns", reads_with=("duplicates", "index_base"), saves_with=("index_base",), chunks="Lines", long=True),
+    ".csv": Format("tables", ("duplicates", "where", "encoding"), saves_with=("coverage",), chunks="Table", long=True),
+    ".parquet": Format("tables", ("duplicates", "where"), saves_with=("coverage",), chunks="Table", long=True, reads_folder=True),
+    ".nc": Format("labelled", ("where",), chunks="Blocks"),
+    ".zarr": Format("labelled", ("where",), chunks="Blocks", folder=True),
+    ".mat": Format("matlab", ("absent",)),
+    ".tns": Format("tns", ("duplicates", "index_base"), saves_with=("index_base",), chunks="Lines", long=True),
 }
 
 
@@ -65,6 +66,8 @@ def suffix_of(path: str | os.PathLike) -> str:
     '.csv'
     """
     suffix = Path(path).suffix.lower()
+    if suffix not in FORMATS and Path(path).is_dir() and next(Path(path).rglob("*.parquet"), None) is not None:
+        return ".parquet"  # in parts
     if suffix not in FORMATS:
         raise ValueError(f"{str(path)!r} has suffix {suffix!r}; rankless knows {', '.join(FORMATS)}: convert or rename it")
     return suffix
@@ -102,13 +105,16 @@ def check_size(path: str | os.PathLike, obs: Observations) -> None:
 def read(
     path: str | os.PathLike,
     *,
-    modes: Sequence[str] | None = None,
+    modes: Sequence[str] | str | None = None,
     value: str | None = None,
     duplicates: Duplicates = "error",
     index_base: int | None = None,
     absent: str | None = None,
+    missing: Marks = (),
+    where: Any = None,
+    encoding: str | None = None,
 ) -> Observations:
-    """Observations from a .npy, .npz, .csv, .parquet, .nc, .zarr, .mat or .tns file.
+    """Observations from a .npy, .npz, .csv, .parquet, .nc, .zarr, .mat or .tns file, or a folder of .parquet files.
 
     Parameters
     ----------
@@ -120,18 +126,54 @@ def read(
     index_base : the number of the first slice in a .tns: 1, as FROSTT has it, unless the file says
         ``# index_base: 0`` or you do.
     absent : 'missing' says that what a sparse matrix of a .mat doesn't list was not observed.
+    missing : numbers that mean 'not observed', such as -9999; of a .csv texts as well.
+    where : where there are cells: a mask, a file that holds one (.npy, .npz), a mode along which fibres never observed
+        are none, the column of a table, the variable of a .nc or .zarr.
+    encoding : of a .csv that is not in UTF-8, such as 'cp1252'.
 
     Raises ValueError, naming the file and the mend, for anything that is not such a file.
     """
     options: dict[str, Any] = {"duplicates": duplicates, "index_base": index_base, "absent": absent}
-    return load(path, modes=modes, value=value, **options).observations
+    return load(path, modes=modes, value=value, missing=missing, where=where, encoding=encoding, **options).observations
 
 
-def load(path: str | os.PathLike, *, modes: Sequence[str] | None = None, value: str | None = None, **options) -> Given:
+def load(
+    path: str | os.PathLike,
+    *,
+    modes: Sequence[str] | str | None = None,
+    value: str | None = None,
+    missing: Marks = (),
+    where: Any = None,
+    encoding: str | None = None,
+    **options,
+) -> Given:
     """What `read` gives, with the way back: `complete` takes it, and `write` then keeps all else that the file holds."""
     suffix = suffix_of(path)
-    check_file(path, folder=FORMATS[suffix].folder)
-    return understand(_module(suffix).read(path, modes=modes, value=value, **_taken(suffix, "reads_with", options)), Roles())
+    how = FORMATS[suffix]
+    check_file(path, folder=how.folder or how.reads_folder)
+    if encoding is not None and "encoding" not in how.reads_with:
+        raise ValueError(f"encoding={encoding!r} is for a .csv, and {str(path)!r} is none; leave it out")
+    texts = [mark for mark in marks_of(missing) if isinstance(mark, str)]
+    if texts and suffix != ".csv":
+        raise ValueError(f"missing={texts[0]!r} is no number, and only a .csv has texts among its values; pass a number")
+    where = _mask(where)
+    names = None if modes is None else listed(modes)
+    options |= {"where": where, "encoding": encoding}
+    read_from = _module(suffix).read(path, modes=names, value=value, missing=marks_of(missing), **_taken(suffix, "reads_with", options))
+    try:
+        return understand(read_from, Roles(where=where))
+    except ValueError as problem:
+        raise ValueError(f"{path}: {problem}") from None
+
+
+def _mask(where: Any) -> Any:
+    """The mask in a file, where `where` names one."""
+    if not isinstance(where, (str, os.PathLike)) or Path(where).suffix.lower() not in (".npy", ".npz"):
+        return where
+    from rankless.io.arrays import read_mask
+
+    check_file(where)
+    return read_mask(where)
 
 
 def check_ends(path: str | os.PathLike) -> None:

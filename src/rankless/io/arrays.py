@@ -12,8 +12,9 @@ import numpy as np
 
 from rankless.io import npy
 from rankless.io.broken import Unclear, listing, named, short
+from rankless.kinds.given import Dense, array_in
 from rankless.runtime.files import write_beside
-from rankless.tensors.observations import Observations
+from rankless.tensors.observations import Marks, Observations
 
 if TYPE_CHECKING:
     from rankless.completion import Completion
@@ -22,32 +23,51 @@ _USUAL_KEY = "tensor"
 _MEMBER = ".npy"
 
 
-def read(path: str | os.PathLike, *, modes: Sequence[str] | None = None, value: str | None = None) -> Observations:
+def read(path: str | os.PathLike, *, modes: Sequence[str] | None = None, value: str | None = None, missing: Marks = ()) -> Dense:
     """Observations of the array in `path`; NaN is not observed, 0 is a value."""
     labels = None
     with named(path, "write it again with numpy.save or numpy.savez"), open(path, "rb") as stream:
         if Path(path).suffix.lower() == ".npy":
-            coords, values, shape = npy.read_entries(path, stream, os.fstat(stream.fileno()).st_size)
+            coords, values, header = npy.read_entries(path, stream, os.fstat(stream.fileno()).st_size, missing)
         else:
             with zipfile.ZipFile(stream) as archive:
                 members = {i.filename.removesuffix(_MEMBER): i for i in archive.infolist() if i.filename.endswith(_MEMBER)}
                 chosen = members[_chosen_key(path, members, value)]
                 with archive.open(chosen) as member:
-                    coords, values, shape = npy.read_entries(path, member, chosen.file_size)  # pyright: ignore[reportArgumentType]
-                labels = _labels(archive, members, modes, shape)
+                    coords, values, header = npy.read_entries(path, member, chosen.file_size, missing)  # pyright: ignore[reportArgumentType]
+                labels = _labels(archive, members, modes, header.shape)
     try:
-        return Observations.from_indices(coords.T, values, shape=shape, modes=modes, labels=labels, value_name=value or "value")
+        name = value or "value"
+        obs = Observations.from_indices(coords.T, values, shape=header.shape, modes=modes, labels=labels, value_name=name)
+        return Dense(obs, dtype=header.dtype)
     except ValueError as problem:
         raise ValueError(f"{path}: {problem}") from None
 
 
 def save(path: str | os.PathLike, done: Completion, *, coverage: float | None = None) -> None:
     """Write all cells, observed and filled; an .npz also takes the ends of their intervals."""
-    obs = done.observations
-    beside = {name: label for name, label in zip(obs.modes, obs.labels, strict=True) if label is not None}
+    obs, given = done.observations, done.given
+    beside = {name: label for name, label in zip(obs.modes, given.labels(), strict=True) if label is not None}
     if coverage is not None:
         beside |= dict(zip(("lower", "upper"), done.interval(coverage), strict=True))
-    write(path, done.array(), obs.observed(), beside)
+    write(path, in_its_dtype(done), given.outward(obs.observed()), beside)
+
+
+def in_its_dtype(done: Completion) -> np.ndarray:
+    """The filled array, in the dtype of the file that it came from where that is one of an array."""
+    given = done.given
+    return array_in(done.array(), given.dtype) if isinstance(given, Dense) else done.array()
+
+
+def read_mask(path: str | os.PathLike) -> np.ndarray:
+    """The mask in a .npy, or in an .npz that holds one array, or one called ``where`` or ``mask``."""
+    with named(path, "write it again with numpy.save or numpy.savez"):
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded:
+            key = next((key for key in ("where", "mask") if key in loaded), None) or _chosen_key(path, dict.fromkeys(loaded), None)
+            return loaded[key]
 
 
 def write(path: str | os.PathLike, array: np.ndarray, observed: np.ndarray, beside: Mapping[str, np.ndarray]) -> None:

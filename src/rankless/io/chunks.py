@@ -92,7 +92,8 @@ def scan(
 
 
 def _source(path: str | os.PathLike, modes: Sequence[str] | None, value: str | None, rows: int, **options: Any) -> Source:
-    check_file(path, folder=FORMATS[suffix_of(path)].folder)
+    how = FORMATS[suffix_of(path)]
+    check_file(path, folder=how.folder or how.reads_folder)
     return opened(Path(path), modes, value, rows, **options)
 
 

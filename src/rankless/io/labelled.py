@@ -21,11 +21,11 @@ import numpy as np
 from rankless.io import hdf5
 from rankless.io.broken import Unclear, named, need
 from rankless.kinds.given import Given, Roles
-from rankless.kinds.labelled import check_unnamed, chosen, filled_fields, filled_set, numbers_of, observations_of, units_of
+from rankless.kinds.labelled import check_unnamed, chosen, fields_of, filled_fields, filled_set, holes_of, masks_in, numbers_of, with_masks
 from rankless.kinds.packing import packed
 from rankless.runtime.files import folder_beside, write_beside
 from rankless.runtime.memory import check_fits
-from rankless.tensors.observations import checked_dtype
+from rankless.tensors.observations import Marks, is_mark
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -43,20 +43,23 @@ class Stored(Given):
     path: Path
     names: tuple[Hashable, ...]
     stamp: tuple[int, ...]  # what shows that the file is no longer the one that was read
+    missing: Marks = ()
 
     def back(self, done: Completion) -> xr.Dataset:
         """The whole file as a Dataset, the holes of its variables filled."""
         self.check_unchanged()
         with _opened(self.path) as stored:
             data = _decoded(stored).load()
-        return filled_set(data, filled_fields(data, self.names, done))
+        return filled_set(data, filled_fields(data, self.names, done), self.missing)
 
     def check_unchanged(self) -> None:
         if _stamp(self.path) != self.stamp:
             raise ValueError(f"{self.path} changed after it was read, so its holes cannot be filled in it; run again")
 
 
-def read(path: str | os.PathLike, *, modes: Sequence[str] | None = None, value: str | None = None) -> Stored:
+def read(
+    path: str | os.PathLike, *, modes: Sequence[str] | None = None, value: str | None = None, missing: Marks = (), where: Any = None
+) -> Given:
     """Observations of the variables of a file that share their dims, or of those that `value` names."""
     path = Path(path)
     _need(path)
@@ -64,17 +67,21 @@ def read(path: str | os.PathLike, *, modes: Sequence[str] | None = None, value: 
         stamp = _stamp(path)
         with _opened(path) as stored:
             data = _decoded(stored)
+            mask = where if isinstance(where, str) and where in data.variables and where not in data.dims else None
             with _blaming(path):
-                names = chosen(data, value)
+                names = chosen(data, value, but=mask)
                 check_unnamed(Roles(modes), "the file", data[names[0]].dims)
                 for name in names:
                     check_fits(data[name].shape, 8)
             for name in names:
-                _check_written(path, data[name])
-            data = data[list(names)].load()
+                _check_written(path, data[name], missing)
+            dims = set(data[names[0]].dims)
+            beside = [name for name in ([mask] if mask else masks_in(data)) if set(data[name].dims) <= dims]
+            data = data[[*names, *beside]].load()
     with _blaming(path):
-        obs = observations_of(data, names)
-    return Stored(obs, path, names, stamp, units=units_of(obs, names))
+        fields = fields_of(data, names, missing)
+        given = Stored(fields.observations, path, fields.names, stamp, missing, **fields.known)
+        return with_masks(given, data, where)
 
 
 @contextlib.contextmanager
@@ -99,7 +106,7 @@ def save(path: str | os.PathLike, done: Completion) -> None:
         if isinstance(given, Stored) and _is_zarr(given.path) == _is_zarr(path):
             given.check_unchanged()
             (shutil.copytree if _is_zarr(path) else shutil.copyfile)(given.path, temporary)
-            _fill(temporary, given.names, done)
+            _fill(temporary, given.names, done, given.missing)
         else:
             _write(temporary, _dataset(done))
 
@@ -107,14 +114,14 @@ def save(path: str | os.PathLike, done: Completion) -> None:
 # --- a copy with its holes filled -------------------------------------------------------------------
 
 
-def _fill(path: Path, names: Sequence[Hashable], done: Completion) -> None:
+def _fill(path: Path, names: Sequence[Hashable], done: Completion, missing: Marks) -> None:
     """Overwrite the holes of the variables `names`, packed as the file packs them."""
     with _opened(path) as stored:
         data = _decoded(stored)
         fields = filled_fields(data, names, done)
         filled = {}
         for name, field in fields.items():
-            raw, holes = stored[name].values.copy(), np.isnan(data[name].values)
+            raw, holes = stored[name].values.copy(), holes_of(data[name], missing) & ~np.isnan(field)
             raw[holes] = packed(field[holes], raw.dtype, stored[name].attrs)
             filled[name] = raw
     if _is_zarr(path):
@@ -204,22 +211,23 @@ def _decoded(stored: xr.Dataset) -> xr.Dataset:
     raise AssertionError
 
 
-def numbers(path: Path, field: xr.DataArray) -> np.ndarray:
+def numbers(path: Path, field: xr.DataArray, missing: Marks = ()) -> np.ndarray:
     """Values of a part of a variable, checked as those of a whole one are."""
     field = field.load()
     with _blaming(path):
-        values = checked_dtype(numbers_of(field), f"variable {field.name!r}")
-    _check_written(path, field)
+        values = numbers_of(field, missing)
+    _check_written(path, field, missing)
     return values
 
 
-def _check_written(path: Path, variable: xr.DataArray) -> None:
+def _check_written(path: Path, variable: xr.DataArray, missing: Marks) -> None:
     """NetCDF's mark of cells never written is a number; where a file doesn't name it as such, it would be fitted."""
     unmarked = variable.dtype in (np.float32, np.float64) and not {"_FillValue", "missing_value"} & set(variable.encoding)
-    if unmarked and (variable.values == variable.dtype.type(_NEVER_WRITTEN)).any():
+    mark = variable.dtype.type(_NEVER_WRITTEN) if unmarked else None
+    if unmarked and not is_mark(np.array([mark]), missing) and (variable.values == mark).any():
         raise Unclear(
             f"{path}: variable {variable.name!r} holds {_NEVER_WRITTEN:.3g}, NetCDF's mark of what was never written, as a value; "
-            f"give it an attribute _FillValue = {_NEVER_WRITTEN}"
+            f"give it an attribute _FillValue = {_NEVER_WRITTEN}, or pass missing=[{_NEVER_WRITTEN:.6g}] (--missing {_NEVER_WRITTEN:.6g})"
         )
 
 

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.exceptions import ComplexWarning
 
 from rankless.io import hdf5
+from rankless.io.arrays import in_its_dtype
 from rankless.io.broken import Unclear, listing, named, need, short
-from rankless.kinds.given import Given, Roles
+from rankless.kinds.given import Dense, Given, Roles
 from rankless.runtime.files import write_beside
-from rankless.tensors.observations import Observations
+from rankless.tensors.observations import Marks, Observations
 
 if TYPE_CHECKING:
     from rankless.completion import Completion
@@ -29,8 +30,13 @@ _NUMBERS = {"double", "single", "logical", "sparse", *(f"{u}int{bits}" for u in 
 
 
 def read(
-    path: str | os.PathLike, *, modes: Sequence[str] | None = None, value: str | None = None, absent: str | None = None
-) -> Observations | Given:
+    path: str | os.PathLike,
+    *,
+    modes: Sequence[str] | None = None,
+    value: str | None = None,
+    absent: str | None = None,
+    missing: Marks = (),
+) -> Given:
     """Observations of an array of `path`; a mode named like a vector or a cell of texts takes its labels from it."""
     with named(path, "write it again with save in MATLAB, or scipy.io.savemat"):
         with open(path, "rb") as stream:
@@ -41,8 +47,9 @@ def read(
         if hasattr(array, "tocoo"):
             from rankless.kinds.sparse import from_scipy
 
-            return from_scipy(array, Roles(modes, absent=absent))
-        return Observations.from_array(array, modes=modes, labels=_fitting(labels, array.shape), value_name=value or "value")
+            return from_scipy(array, Roles(modes, absent=absent, missing=missing))
+        fitting, name = _fitting(labels, array.shape), value or "value"
+        return Dense(Observations.from_array(array, modes=modes, labels=fitting, value_name=name, missing=missing), dtype=array.dtype)
     except ValueError as problem:
         raise ValueError(f"{path}: {problem}") from None
 
@@ -52,9 +59,9 @@ def save(path: str | os.PathLike, done: Completion) -> None:
     from scipy.io import savemat
     from scipy.io.matlab import MatWriteError
 
-    obs = done.observations
-    beside = {name: _plain(label) for name, label in zip(obs.modes, obs.labels, strict=True) if label is not None and _can_be_named(name)}
-    arrays = {**beside, _USUAL_KEY: done.array(), "observed": obs.observed()}
+    obs, labels = done.observations, done.given.labels()
+    beside = {name: _plain(label) for name, label in zip(obs.modes, labels, strict=True) if label is not None and _can_be_named(name)}
+    arrays = {**beside, _USUAL_KEY: in_its_dtype(done), "observed": done.given.outward(obs.observed())}
     with write_beside(path) as temporary:
         try:
             savemat(temporary, arrays, appendmat=False, do_compression=True, oned_as="column")
@@ -71,8 +78,17 @@ def _read_five(path, modes: Sequence[str] | None, value: str | None) -> tuple[An
 
     with open(path, "rb") as stream:
         held = {name: (shape, kind) for name, shape, kind in whosmat(stream, appendmat=False)}
+        structs = [name for name, (_, kind) in held.items() if kind == "struct"]
+        needed = [name for name in structs if any(of.split(".")[0] == name for of in [value, *(modes or [])] if of is not None)]
+        if value is None and not any(kind in _NUMBERS for _, kind in held.values()):
+            needed = structs  # what there is lies in them
+        fields = _fields_five(stream, needed, is_five=matfile_version(stream, appendmat=False)[0] == 1) if needed else {}
+        held |= {name: (field.shape, _kind_of(field)) for name, field in fields.items()}
         chosen = _chosen(path, held, value)
+        if chosen in fields:
+            return fields[chosen], [_label(fields.get(name, fields.get(f"{chosen.rpartition('.')[0]}.{name}"))) for name in modes or []]
         wanted = [chosen, *(name for name in modes or [] if name in held)]
+        stream.seek(0)
         if matfile_version(stream, appendmat=False)[0] == 1:  # which is written as 5
             stream.seek(0)
             _check_types(stream, wanted)
@@ -86,6 +102,40 @@ def _read_five(path, modes: Sequence[str] | None, value: str | None) -> tuple[An
     if hasattr(loaded[chosen], "indptr") and (np.diff(loaded[chosen].indptr) < 0).any():  # SciPy would write where they point
         raise ValueError("columns of a sparse matrix that end before they begin")
     return loaded[chosen], [_label(loaded.get(name)) for name in modes or []]
+
+
+def _fields_five(stream: BinaryIO, structs: Sequence[str], *, is_five: bool) -> dict[str, np.ndarray]:
+    """The arrays in the fields of some structs, and of structs in these, by names such as ``a.b``."""
+    from scipy.io import loadmat
+
+    if is_five:
+        stream.seek(0)
+        _check_types(stream, structs)
+    stream.seek(0)
+    loaded = loadmat(stream, appendmat=False, variable_names=list(structs), mat_dtype=True)
+    found: dict[str, np.ndarray] = {}
+
+    def look(name: str, part: Any) -> None:
+        if isinstance(part, np.ndarray) and part.dtype.names and part.size == 1:
+            for field in part.dtype.names:
+                look(f"{name}.{field}", part[field].ravel()[0])
+        elif isinstance(part, np.ndarray) or hasattr(part, "indptr"):
+            found[name] = part
+
+    for name in structs:
+        look(name, loaded[name])
+    return found
+
+
+def _kind_of(field: Any) -> str:
+    """What MATLAB calls an array of this dtype."""
+    if hasattr(field, "indptr"):
+        return "sparse"
+    if field.dtype.names:
+        return "struct"
+    names = {"f8": "double", "f4": "single", "b1": "logical"}
+    plain = {"i": f"int{8 * field.dtype.itemsize}", "u": f"uint{8 * field.dtype.itemsize}", "U": "char", "O": "cell"}
+    return names.get(field.dtype.str[1:], plain.get(field.dtype.kind, "object"))
 
 
 def _check_types(stream: BinaryIO, wanted: Collection[str]) -> None:
@@ -148,21 +198,30 @@ def _read_hdf5(path, modes: Sequence[str] | None, value: str | None) -> tuple[np
     need(path, "labelled", "h5py")
     with hdf5.opened(path) as file:
         held = {}
+
+        def look(name: str, part: Any) -> None:
+            kind = "sparse" if "MATLAB_sparse" in part.attrs else _text(part.attrs.get("MATLAB_class", b""))
+            held[name] = (tuple(reversed(getattr(part, "shape", ()))), kind)
+            if kind == "struct" and hasattr(part, "items"):
+                for field, inside in part.items():
+                    look(f"{name}.{field}", inside)
+
         for name, part in file.items():
             if not name.startswith("#"):
-                kind = "sparse" if "MATLAB_sparse" in part.attrs else _text(part.attrs.get("MATLAB_class", b""))
-                held[name] = (tuple(reversed(getattr(part, "shape", ()))), kind)
+                look(name, part)
         chosen = _chosen(path, held, value)
         if held[chosen][1] == "sparse":
             raise Unclear(f"{chosen!r} of {path} is a sparse matrix of a version 7.3 file; save it with save(..., '-v7')")
-        array = np.asarray(file[chosen]).T  # MATLAB's first mode varies fastest
-        return array, [_label_hdf5(file, held, name) for name in modes or []]
+        array = np.asarray(file[chosen if chosen in file else chosen.replace(".", "/")]).T  # MATLAB's first mode varies fastest
+        beside = chosen.rpartition(".")[0]
+        own = [name if name in held else f"{beside}.{name}" for name in modes or []]
+        return array, [_label_hdf5(file, held, name) for name in own]
 
 
 def _label_hdf5(file: Any, held: Mapping[str, tuple], name: str) -> np.ndarray | None:
     if name not in held:
         return None
-    found = np.asarray(file[name]).ravel()
+    found = np.asarray(file[name if name in file else name.replace(".", "/")]).ravel()
     if held[name][1] == "cell":
         cells = [file[reference] for reference in found]
         if not all(_text(cell.attrs.get("MATLAB_class", b"")) == "char" for cell in cells):

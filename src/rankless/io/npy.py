@@ -16,7 +16,7 @@ import numpy as np
 
 from rankless.io.broken import Unclear
 from rankless.runtime.memory import in_words, machine_memory
-from rankless.tensors.observations import check_order, checked_dtype
+from rankless.tensors.observations import Marks, check_order, checked_dtype
 
 _AT_ONCE = 1 << 24  # bytes
 
@@ -56,8 +56,8 @@ def read_header(stream: IO[bytes], available: int) -> Header:
     return header
 
 
-def read_entries(path: str | os.PathLike, stream: IO[bytes], available: int) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
-    """Coordinates ``(order, n)`` and values ``(n,)`` of the cells that are not NaN, in the order of the file, and the shape."""
+def read_entries(path: str | os.PathLike, stream: IO[bytes], available: int, missing: Marks = ()) -> tuple[np.ndarray, np.ndarray, Header]:
+    """Coordinates ``(order, n)`` and values ``(n,)`` of the cells that are neither NaN nor `missing`, in the order of the file."""
     header = read_header(stream, available)
     try:
         check_order(len(header.shape), f"an array of shape {header.shape}")
@@ -68,14 +68,18 @@ def read_entries(path: str | os.PathLike, stream: IO[bytes], available: int) -> 
     coords, values = [np.empty((order, 0), np.int32)], [np.empty(0, dtype)]
     start = held = 0
     for piece in _pieces(stream, header):
-        seen = np.flatnonzero(~np.isnan(piece))
+        try:
+            numbers = checked_dtype(piece, "the array", missing)
+        except ValueError as problem:  # whole numbers that are too large
+            raise Unclear(f"{path}: {problem}") from None
+        seen = np.flatnonzero(~np.isnan(numbers))
         where = np.unravel_index(start + seen, header.shape, order="F" if header.fortran else "C")
         coords.append(np.stack([c.astype(np.int32) for c in where]))
-        values.append(piece[seen].astype(dtype))
+        values.append(numbers[seen])
         start += len(piece)
         held += len(seen)
         _check_held(path, held, 4 * order + dtype.itemsize)
-    return np.concatenate(coords, axis=1), np.concatenate(values), header.shape
+    return np.concatenate(coords, axis=1), np.concatenate(values), header
 
 
 def read_flat(stream: IO[bytes], available: int, size: int) -> np.ndarray | None:

@@ -14,6 +14,7 @@ from rankless.io import FORMATS, labelled, suffix_of, tables, tns
 from rankless.io.broken import Unclear, listing, named
 from rankless.kinds import Roles
 from rankless.kinds.labelled import check_unnamed
+from rankless.tensors import spelling
 
 _NAN = [sign + nan for sign in ("", "+", "-") for nan in ("nan", "NaN", "NAN")]
 _LARGEST = 2**31 - 1  # coordinate
@@ -70,9 +71,11 @@ class Table:
                 start += len(part)
 
     def labels(self, mode: int, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Sorted; in a .csv as numbers, where every text is just how one is written. Categories have an order in each part only."""
-        label = found if self.path.suffix.lower() == ".parquet" else np.asarray(tables.labels(pd.Series(found)))
+        """Sorted as `Observations.from_table` sorts them. Categories have an order in each part only."""
+        label = found if tables.is_parquet(self.path) else np.asarray(tables.labels(pd.Series(found)))
         order = np.argsort(label, kind="stable")
+        by_value = spelling.order(label[order])
+        order = order if by_value is None else order[by_value]
         return found[order], label[order]
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
+import functools
 import os
 import re
 import warnings
@@ -14,24 +17,55 @@ import pandas as pd
 
 from rankless.io.broken import Unclear, listing, named, need, short
 from rankless.runtime.files import write_beside
-from rankless.tensors.observations import Duplicates, Observations, numeric_column
+from rankless.tensors.observations import (
+    EXACT,
+    Duplicates,
+    Marks,
+    Observations,
+    all_exact,
+    check_exact,
+    is_mark,
+    marks_of,
+    not_exact,
+    numeric_column,
+)
 
 if TYPE_CHECKING:
     from rankless.completion import Completion
 
 # What stands for "no value" in a value column. In a mode's column only an empty cell does: a country may be called NA.
 _NO_VALUE = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]
+_TRUTH = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
+_MARK = 12  # letters of a text that may stand for no value
 _ROWS_AT_ONCE = 200_000  # with all their columns
 
 
-def read(path: str | os.PathLike, *, modes: Sequence[str] | None, value: str | None, duplicates: Duplicates = "error") -> Observations:
-    """Observations from the columns `modes` and `value`; raises ValueError rather than guess them."""
-    parquet = Path(path).suffix.lower() == ".parquet"
-    with named(path, "write it again"):
-        modes, value = declared(path, columns_of(path), modes, value)
-        table = _read_parquet(path, [*modes, value]) if parquet else _read_csv(path, modes, value)
+def read(
+    path: str | os.PathLike,
+    *,
+    modes: Sequence[str] | None,
+    value: str | None,
+    duplicates: Duplicates = "error",
+    missing: Marks = (),
+    where: Any = None,
+    encoding: str | None = None,
+) -> Observations:
+    """Observations from the columns `modes` and `value`; raises ValueError rather than guess them.
+
+    `missing` may hold texts, too, that stand for no value in a .csv; `where` may be a column that says where there are cells.
+    """
+    with named(path, "write it again"), _in_encoding(path, encoding):
+        modes, value = declared(path, columns_of(path, encoding), modes, value)
+        column = where if isinstance(where, str) and where not in modes else None
+        beside = [] if column is None else [column]
+        if column is not None and column not in columns_of(path, encoding):
+            raise Unclear(f"no column {short(column)} in {path}, nor a mode or a file of that name, to say where there are cells")
+        if is_parquet(path):
+            table = _read_parquet(path, [*modes, value, *beside], value, missing)
+        else:
+            table = _read_csv(path, modes, value, beside, missing, encoding)
     try:
-        return Observations.from_table(table, modes, value, duplicates=duplicates)
+        return Observations.from_table(table, modes, value, duplicates=duplicates, missing=missing, where=column)
     except ValueError as problem:
         raise ValueError(f"{path}: {problem}") from None
 
@@ -73,42 +107,71 @@ def declared(path, columns: list[str], modes: Sequence[str] | None, value: str |
     return list(modes), value
 
 
-def columns_of(path) -> list[str]:
+def columns_of(path, encoding: str | None = None) -> list[str]:
     """Names of a table's columns."""
-    if Path(path).suffix.lower() != ".parquet":
-        return _csv_columns(path)
-    _need_pyarrow(path)
-    from pyarrow import parquet
-
-    return parquet.read_schema(path).names
+    return list(_dataset(path).schema.names) if is_parquet(path) else _csv_columns(path, encoding)
 
 
 def parts(path, wanted: list[str], value: str, rows: int) -> Iterator[pd.DataFrame]:
     """The columns `wanted` of a table, `rows` rows at a time."""
-    parquet = Path(path).suffix.lower() == ".parquet"
-    return _parquet_parts(path, wanted, rows) if parquet else _csv_parts(path, wanted, value, rows)
+    return _parquet_parts(path, wanted, value, rows) if is_parquet(path) else _csv_parts(path, wanted, value, rows)
+
+
+def is_parquet(path) -> bool:
+    """Whether it is a .parquet file, or a folder of them."""
+    return Path(path).suffix.lower() == ".parquet" or Path(path).is_dir()
 
 
 # --- csv ------------------------------------------------------------------------------------------
 
 
-def _csv_columns(path) -> list[str]:
+@contextlib.contextmanager
+def _in_encoding(path, encoding: str | None) -> Iterator[None]:
+    """Say how a .csv that is not in UTF-8 is read."""
+    try:
+        if encoding is not None:
+            codecs.lookup(encoding)
+        yield
+    except LookupError as problem:
+        if "encoding" not in str(problem):
+            raise
+        raise Unclear(f"encoding={encoding!r} is not known; pass one such as 'cp1252' or 'utf-16' (--encoding cp1252)") from None
+    except UnicodeError as problem:
+        with open(path, "rb") as stream:
+            start = stream.read(400)
+        wide = start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) or start.count(0) > len(start) // 4
+        guess = "utf-16" if wide else "cp1252"
+        if (encoding is not None and encoding.lower() == guess) or (0 in start and not wide):  # or no text at all
+            raise
+        raise Unclear(
+            f"{path} is not in {encoding or 'UTF-8'} ({problem.__class__.__name__}), but may be in {guess}: "
+            f"pass encoding={guess!r} (--encoding {guess}), or save it as UTF-8"
+        ) from None
+
+
+def _csv_columns(path, encoding: str | None = None) -> list[str]:
     """Names in the header, as they stand there: pandas calls the second ``a`` another name. It also names a column without one."""
-    stand = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0]
-    called = pd.read_csv(path, nrows=0, index_col=False).columns
+    stand = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False, encoding=encoding).iloc[0]
+    called = pd.read_csv(path, nrows=0, index_col=False, encoding=encoding).columns
     return [here or name for here, name in zip(stand, called, strict=True)]
 
 
-def _read_csv(path, modes: list[str], value: str) -> pd.DataFrame:
-    table = pd.concat(list(_csv_parts(path, [*modes, value], value, _ROWS_AT_ONCE)), ignore_index=True)
+def _read_csv(path, modes: list[str], value: str, beside: list[str], missing: Marks, encoding: str | None) -> pd.DataFrame:
+    marks = [mark for mark in marks_of(missing) if isinstance(mark, str)]
+    pieces = list(_csv_parts(path, [*modes, value, *beside], value, _ROWS_AT_ONCE, marks, encoding))
+    table = pd.concat(pieces, ignore_index=True)
+    for name in beside:
+        table[name] = table[name].map(lambda text: _TRUTH.get(str(text).strip().lower(), text))
     for name in modes:
         check_labels(path, table[name])
         table[name] = labels(table[name])
-    table[value] = numbers(path, table[value])
+    table[value] = numbers(path, table[value], missing=missing, encoding=encoding)
     return table
 
 
-def _csv_parts(path, wanted: list[str], value: str, rows: int) -> Iterator[pd.DataFrame]:
+def _csv_parts(
+    path, wanted: list[str], value: str, rows: int, marks: Sequence[str] = (), encoding: str | None = None
+) -> Iterator[pd.DataFrame]:
     """The columns `wanted` of a .csv, `rows` rows at a time: texts, but for `value`."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header, such as 1,5 for 1.5
@@ -116,10 +179,11 @@ def _csv_parts(path, wanted: list[str], value: str, rows: int) -> Iterator[pd.Da
         parts = pd.read_csv(
             path,
             index_col=False,  # nor would the first be an index where rows are longer than the header
-            dtype={name: str for name in _csv_columns(path) if name != value},
+            dtype={name: str for name in _csv_columns(path, encoding) if name != value},
             keep_default_na=False,
-            na_values={**{name: [""] for name in wanted if name != value}, value: _NO_VALUE},
+            na_values={**{name: [""] for name in wanted if name != value}, value: [*_NO_VALUE, *marks]},
             chunksize=rows,
+            encoding=encoding,
         )
         kinds: set[bool] = set()  # whether values are true or false: pandas looks at each part by itself
         with parts:
@@ -127,7 +191,7 @@ def _csv_parts(path, wanted: list[str], value: str, rows: int) -> Iterator[pd.Da
                 kinds |= _kinds(part[value]) if value else set()
                 if len(kinds) > 1:
                     raise Unclear(f"column {short(value)} of {path} holds numbers, and true or false; write 1 and 0 for these")
-                yield part[wanted]
+                yield part[list(dict.fromkeys(wanted))]
 
 
 def _kinds(column: Any) -> set[bool]:
@@ -150,7 +214,10 @@ def _otherwise(columns: list[str]) -> str:
 def _mend(text: str) -> str:
     if re.fullmatch(r"\s*[-+]?\d{1,3}([,. ' ]\d{3})+([.,]\d+)?\s*", text) or re.fullmatch(r"\s*[-+]?\d+,\d+\s*", text):
         return "write numbers like 1234.5, or read the file by pandas.read_csv(path, thousands=..., decimal=...)"
-    return "leave the cell empty where nothing was observed"
+    if re.fullmatch(r"\s*-?\d+ days?.*", text) or re.fullmatch(r"\s*\d+:\d{2}(:\d{2}(\.\d+)?)?\s*", text):
+        return "a duration is written as a number, such as its seconds: pandas.to_timedelta(table['x']).dt.total_seconds()"
+    mend = "leave the cell empty where nothing was observed"
+    return f"{mend}, or pass missing=[{text!r}] (--missing {text})" if len(text) <= _MARK else mend
 
 
 def check_labels(path, column: Any, start: int = 0) -> None:
@@ -173,9 +240,9 @@ def labels(column: Any) -> pd.Series:
     return pd.Series(found[codes], index=column.index) if exact else column
 
 
-def numbers(path, column: Any, start: int = 0) -> np.ndarray:
+def numbers(path, column: Any, start: int = 0, *, missing: Marks = (), encoding: str | None = None) -> np.ndarray:
     """A column of values, NaN where there is none; `start` rows were read before these."""
-    if Path(path).suffix.lower() == ".parquet":
+    if is_parquet(path):
         try:
             return numeric_column(column)
         except ValueError as problem:
@@ -187,7 +254,20 @@ def numbers(path, column: Any, start: int = 0) -> np.ndarray:
             f"row {start + bad[0] + 1} after the header of {path} has {short(column.iloc[bad[0]])} "
             f"for {short(column.name)}, which is no number; {_mend(column.iloc[bad[0]])}"
         )
-    return found.to_numpy(np.float64)
+    numbers = found.to_numpy(np.float64)
+    if (np.abs(numbers) >= EXACT).any() and not _all_exact(str(path), os.stat(path).st_mtime_ns, column.name, marks_of(missing), encoding):
+        raise Unclear(f"{path}: {not_exact(f'column {short(column.name)}')}")
+    return numbers
+
+
+@functools.lru_cache(maxsize=8)
+def _all_exact(path: str, changed: int, value: str, missing: tuple, encoding: str | None) -> bool:
+    """Whether no value of a .csv is written as a whole number that float64 would round; `changed` tells one file from another."""
+    parts: Any = pd.read_csv(
+        path, usecols=[value], dtype=str, index_col=False, keep_default_na=False, chunksize=_ROWS_AT_ONCE, encoding=encoding
+    )
+    with parts:
+        return all(all_exact(part[value], missing) for part in parts)
 
 
 # --- parquet --------------------------------------------------------------------------------------
@@ -197,20 +277,44 @@ def _need_pyarrow(path) -> None:
     need(path, "parquet", "pyarrow")
 
 
-def _read_parquet(path, columns: list[str]) -> pd.DataFrame:
+def _dataset(path) -> Any:
+    """A file, or a folder of files whose names may say a column: ``year=2020/part.parquet``."""
+    _need_pyarrow(path)
+    from pyarrow import dataset
+
+    return dataset.dataset(path, format="parquet", partitioning="hive" if Path(path).is_dir() else None)
+
+
+def _read_parquet(path, columns: list[str], value: str, missing: Marks) -> pd.DataFrame:
+    if Path(path).is_dir():
+        return _checked(path, _dataset(path).to_table(columns=columns), value, missing)
     from pyarrow import parquet
 
-    return _checked(parquet.read_table(path, columns=columns))
+    return _checked(path, parquet.ParquetFile(path).read(columns=columns), value, missing)
 
 
-def _parquet_parts(path, columns: list[str], rows: int) -> Iterator[pd.DataFrame]:
+def _parquet_parts(path, columns: list[str], value: str, rows: int) -> Iterator[pd.DataFrame]:
+    if Path(path).is_dir():
+        for batch in _dataset(path).to_batches(columns=columns, batch_size=rows):
+            yield _checked(path, batch, value)
+        return
     from pyarrow import parquet
 
     with parquet.ParquetFile(path) as file:
         for batch in file.iter_batches(rows, columns=columns):
-            yield _checked(batch)
+            yield _checked(path, batch, value)
 
 
-def _checked(table: Any) -> pd.DataFrame:
+def _checked(path, table: Any, value: str, missing: Marks = ()) -> pd.DataFrame:
+    from pyarrow import types
+
     table.validate(full=True)  # a text that is no UTF-8 is passed on otherwise, and raises where nobody expects it
+    column = table.column(value) if value in table.schema.names else None
+    if column is not None and types.is_integer(column.type) and column.null_count:  # pandas makes floats of these
+        whole = column.drop_null().to_numpy(**({"zero_copy_only": False} if not hasattr(column, "chunks") else {}))
+        marked = is_mark(whole, missing)
+        try:
+            check_exact(whole if marked is None else whole[~marked], f"column {value!r}")
+        except ValueError as problem:
+            raise Unclear(f"{path}: {problem}") from None
     return table.replace_schema_metadata(None).to_pandas()  # what pandas once said of it may be damaged, and is not asked

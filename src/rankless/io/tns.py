@@ -12,7 +12,7 @@ import numpy as np
 
 from rankless.io.broken import Unclear, named
 from rankless.runtime.files import write_beside
-from rankless.tensors.observations import Duplicates, Observations
+from rankless.tensors.observations import EXACT, Duplicates, Marks, Observations, all_exact, not_exact
 
 if TYPE_CHECKING:
     from rankless.completion import Completion
@@ -29,6 +29,7 @@ def read(
     value: str | None = None,
     duplicates: Duplicates = "error",
     index_base: int | None = None,
+    missing: Marks = (),
 ) -> Observations:
     """Observations of the lines of `path`, counted from 1 as FROSTT does, unless the file or `index_base` says 0."""
     with named(path, MEND):
@@ -38,14 +39,27 @@ def read(
             lines = np.loadtxt(path, comments="#", ndmin=2, encoding="utf-8")
         if not lines.size:
             raise Unclear(f"{path} has no observed entry; it needs a line for each: its coordinates, then its value")
+        check_whole(path, lines[:, -1], missing)
         indices = lines[:, :-1] - base
         below = np.flatnonzero((indices < 0).any(axis=1))
         if base == 1 and len(below) and (lines[below, :-1] == 0).any():
             raise zero(path, int(below[0]), lines[below[0]])
     try:
-        return Observations.from_indices(indices, lines[:, -1], modes=modes, value_name=value or "value", duplicates=duplicates)
+        return Observations.from_indices(
+            indices, lines[:, -1], modes=modes, value_name=value or "value", duplicates=duplicates, missing=missing
+        )
     except ValueError as problem:
         raise ValueError(f"{path}: {problem}") from None
+
+
+def check_whole(path: str | os.PathLike, values: np.ndarray, missing: Marks = ()) -> None:
+    """Raise ValueError where a value that is written as a whole number was rounded on its way to float64."""
+    if not (np.abs(values) >= EXACT).any():
+        return
+    with open(path, encoding="utf-8") as stream:
+        texts = (line.split("#")[0].split()[-1:] for line in stream)
+        if not all_exact((text[0] for text in texts if text), missing):
+            raise Unclear(f"{path}: {not_exact('the last column')}")
 
 
 def zero(path: str | os.PathLike, entry: int, line: Iterable[float]) -> Unclear:
@@ -61,11 +75,13 @@ def save(path: str | os.PathLike, done: Completion, *, index_base: int | None = 
     """Write all cells, observed and filled, counted from 1 unless `index_base` says 0; labels have no place in a .tns."""
     base = 1 if index_base is None else _checked(index_base)
     array = done.array()
+    there = ~np.isnan(array.reshape(-1))  # all but what is no cell
     digits = 9 if array.dtype == np.float32 else 17
     with write_beside(path) as temporary, open(temporary, "w", encoding="utf-8") as stream:
         stream.write(f"# index_base: {base}\n")
         for start in range(0, array.size, _LINES_AT_ONCE):
             cells = np.arange(start, min(start + _LINES_AT_ONCE, array.size))
+            cells = cells[there[cells]]
             indices = np.stack(np.unravel_index(cells, array.shape), axis=1) + base
             np.savetxt(stream, np.column_stack([indices, array.reshape(-1)[cells]]), fmt=["%d"] * array.ndim + [f"%.{digits}g"])
 

@@ -21,10 +21,12 @@ from __future__ import annotations
 
 import importlib
 import sys
+from dataclasses import replace
 from typing import Any
 
 from rankless.kinds.given import Dense, Given, Roles
-from rankless.tensors.observations import Observations
+from rankless.kinds.nowhere import within
+from rankless.tensors.observations import Observations, listed, marks_of
 
 __all__ = ["Given", "Roles", "understand"]
 
@@ -50,10 +52,15 @@ def understand(data: Any, roles: Roles) -> Given:
     >>> understand(np.ma.masked_equal([[1, 2], [3, -9]], -9), Roles()).observations
     Observations(shape=(2, 2), observed=3 of 4 (75.00%))
     """
+    roles = replace(roles, modes=None if roles.modes is None else listed(roles.modes), missing=marks_of(roles.missing))
+    return within(_of_kind(data, roles), roles.where)
+
+
+def _of_kind(data: Any, roles: Roles) -> Given:
     if isinstance(data, Given):
         return data
     if isinstance(data, Observations):
-        return Dense(data)
+        return Dense(data.without(roles.missing))
     for package, name, module, function in _KINDS:
         kind = getattr(sys.modules.get(package), name, None)
         if kind is not None and isinstance(data, kind):

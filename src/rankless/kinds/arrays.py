@@ -7,28 +7,37 @@ from typing import Any
 
 import numpy as np
 
-from rankless.kinds.given import Dense, Filled, Given, Roles, check_exact, in_dtype
+from rankless.kinds.given import Filled, Given, Plain, Roles, filled_in
+from rankless.runtime.memory import check_fits
 from rankless.tensors.observations import Observations
 
 
 @dataclass(frozen=True, eq=False)
 class Masked(Given):
-    """A masked array comes back as one, in its dtype, nothing masked."""
+    """A masked array comes back as one, in its dtype; nothing is masked but what is no cell."""
 
-    dtype: np.dtype
-    fill_value: Any
+    template: np.ma.MaskedArray
 
     def back(self, done: Filled) -> np.ma.MaskedArray:
-        return np.ma.MaskedArray(in_dtype(done.array(), self.dtype), fill_value=self.fill_value)
+        array = done.array()
+        values = filled_in(self.template.data, array, self.outward(self.observations.observed()))
+        nowhere = np.isnan(array)
+        return np.ma.MaskedArray(values, mask=nowhere if nowhere.any() else np.ma.nomask, fill_value=self.template.fill_value)
 
 
-def from_dense(data: Any, roles: Roles) -> Dense:
-    """Observations of anything that NumPy takes for an array; NaN is not observed."""
-    return Dense(Observations.from_array(data, modes=roles.modes))
+def from_dense(data: Any, roles: Roles) -> Plain:
+    """Observations of anything that NumPy takes for an array; NaN is not observed. What is lazy is computed, and said to be."""
+    notes, shape = (), getattr(data, "shape", ())
+    if hasattr(data, "dask"):
+        check_fits(shape, data.dtype.itemsize)
+        notes = (COMPUTED,)
+    template = np.asarray(data)
+    return Plain(Observations.from_array(template, modes=roles.modes, missing=roles.missing), template, notes=notes)
 
 
 def from_masked(data: np.ma.MaskedArray, roles: Roles) -> Masked:
     """Observations of a masked array; what is masked, or NaN, is not observed."""
-    obs = Observations.from_array(data, modes=roles.modes)
-    check_exact(data.compressed(), "the array")
-    return Masked(obs, data.dtype, data.fill_value)
+    return Masked(Observations.from_array(data, modes=roles.modes, missing=roles.missing), data)
+
+
+COMPUTED = "the data were lazy (dask): they were computed, and what comes back lies in memory."

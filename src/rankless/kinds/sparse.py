@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rankless.kinds.given import Filled, Given, Roles, check_exact, in_dtype
+from rankless.kinds.given import Filled, Given, Roles, in_dtype
 from rankless.runtime.memory import check_fits
 from rankless.tensors.observations import Observations
 
@@ -23,8 +23,10 @@ class Sparse(Given):
     def back(self, done: Filled) -> Any:
         shape = self.observations.shape
         check_fits(shape, 8 * (len(shape) + 1))
-        values = in_dtype(done.array(), self.dtype).ravel()
-        cells = np.indices(shape).reshape(len(shape), -1)
+        array = done.array().ravel()
+        there = ~np.isnan(array)  # all but what is no cell
+        values = in_dtype(array[there], self.dtype)
+        cells = np.indices(shape).reshape(len(shape), -1)[:, there]
         if self.of.__module__.startswith("scipy."):
             import scipy.sparse
 
@@ -64,5 +66,4 @@ def check_said(absent: str | None, dense: str) -> None:
 
 
 def _observed(indices: np.ndarray, values: np.ndarray, shape: Any, roles: Roles) -> Observations:
-    check_exact(values, "the array")
-    return Observations.from_indices(indices, values, shape=shape, modes=roles.modes)
+    return Observations.from_indices(indices, values, shape=shape, modes=roles.modes, missing=roles.missing)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rankless.kinds.given import Filled, Given, Roles, check_exact, in_dtype
+from rankless.kinds.given import Filled, Given, Roles, array_in
 from rankless.kinds.wide import Axis, Wide, no_number
-from rankless.tensors.observations import Observations, check_columns
+from rankless.tensors.observations import Marks, Observations, check_columns, listed, numeric_column, ordered_by_hand
+from rankless.tensors.spelling import sorted_by_value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,17 +18,40 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class LongTable(Given):
-    """A row an entry; all cells come back, in order, the columns in their dtypes."""
+    """A row an entry; all cells come back. Rows that were there keep their other columns, their index and the table its attributes.
 
-    columns: dict[Any, Any]  # name -> dtype
+    Where each cell has its row these come back in their order; else all cells do, in theirs.
+    """
+
+    template: pd.DataFrame
+    roles: tuple[Any, ...]  # columns: the modes, then the value
 
     def back(self, done: Filled) -> pd.DataFrame:
-        *modes, value = self.columns
-        obs = self.observations
-        table = done.table(coverage=None)[[*obs.modes, obs.value_name]].set_axis(list(self.columns), axis=1)
-        table = table.astype({mode: self.columns[mode] for mode in modes})
-        table[value] = _in_dtype(table[value].to_numpy(), self.columns[value])
-        return table
+        *modes, value = self.roles
+        obs, table = self.observations, self.template
+        filled = done.table(coverage=None)
+        number = np.arange(obs.cells) if obs.where is None else np.flatnonzero(obs.where)
+        own = np.ravel_multi_index(tuple(_codes(table[name], label) for name, label in zip(modes, obs.labels, strict=True)), obs.shape)
+        numbers = filled[obs.value_name].to_numpy()
+        if len(np.unique(own)) == len(own) and np.isin(number, own).all():  # a row for each
+            place = np.full(int(max(number.max(), own.max())) + 1, -1)
+            place[number] = np.arange(len(number))
+            new = table.copy()
+            hole = (place[own] >= 0) & ~obs.observed().ravel()[own]
+            values = _floats(table[value])
+            values[hole] = numbers[place[own[hole]]]
+            new[value] = _in_dtype(values, table[value].dtype, table.index)
+            return new
+        last = np.full(int(number.max()) + 1, -1)
+        inside = own <= number.max()
+        last[own[inside]] = np.flatnonzero(inside)  # of rows for one cell the last
+        rows = last[number]
+        new = _rows(table, rows)
+        for name, column in zip(modes, obs.modes, strict=True):
+            new[name] = filled[column].astype(table[name].dtype).set_axis(new.index)
+        new[value] = _in_dtype(numbers, table[value].dtype, new.index)
+        new.attrs = table.attrs
+        return new
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +63,9 @@ class LongSeries(LongTable):
 
     def back(self, done: Filled) -> pd.Series:
         table = super().back(done)
-        *modes, value = self.columns
+        *modes, value = self.roles
         filled: Any = table.set_index(modes)[value]
+        filled.attrs = self.template.attrs
         return filled.rename(self.name).rename_axis(self.levels)
 
 
@@ -57,7 +82,7 @@ class WideTable(Given):
         for n, position in enumerate(self.filling):
             column: Any = self.template.iloc[:, position]
             values = self.wide.filled(done, n, _floats(column))
-            table.isetitem(position, _in_dtype(values, column.dtype))
+            table.isetitem(position, _in_dtype(values, column.dtype, table.index))
         return table
 
 
@@ -86,7 +111,8 @@ def from_series(series: pd.Series, roles: Roles) -> LongSeries:
         value += "_"
     table = series.to_frame(value).set_axis(series.index.set_names(levels), axis=0).reset_index()
     long = _long(table, levels, value, roles)
-    return LongSeries(long.observations, long.columns, series.name, list(series.index.names))
+    long.template.attrs = dict(series.attrs)
+    return LongSeries(long.observations, long.template, long.roles, series.name, list(series.index.names))
 
 
 def check_named(columns: list[Any], roles: Roles) -> tuple[list[str], str]:
@@ -98,13 +124,42 @@ def check_named(columns: list[Any], roles: Roles) -> tuple[list[str], str]:
         )
     if isinstance(roles.value, list):
         raise ValueError(f"value={roles.value!r} names several columns and a long table has one for its values: melt it, or pass wide=True")
-    return list(roles.modes), roles.value  # pyright: ignore[reportReturnType]
+    return listed(roles.modes), roles.value  # pyright: ignore[reportReturnType]
 
 
 def _long(table: pd.DataFrame, modes: list[str], value: str, roles: Roles) -> LongTable:
-    obs = Observations.from_table(table, modes, value, duplicates=roles.duplicates)
-    _floats(table[value])
-    return LongTable(obs, {name: table[name].dtype for name in [*modes, value]})
+    column = roles.where if isinstance(roles.where, str) and roles.where not in modes else None
+    obs = Observations.from_table(table, modes, value, duplicates=roles.duplicates, missing=roles.missing, where=column)
+    return LongTable(obs, table.copy(deep=False), (*modes, value))
+
+
+def _codes(column: Any, labels: np.ndarray | None) -> np.ndarray:
+    """The slice in which each row lies."""
+    import pandas as pd
+
+    if labels is None:
+        return column.to_numpy()
+    codes, known = pd.factorize(column)
+    return pd.Index(labels).get_indexer(pd.Index(np.asarray(known)))[codes]
+
+
+def _rows(table: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
+    """Rows of a table by number, and empty ones where the number is -1: a column that says the same of each is not guessed there."""
+    import pandas as pd
+
+    index: Any = table.index
+    all_there = bool((rows >= 0).all())
+    new = table.take(rows) if all_there else table.reset_index(drop=True).reindex(pd.Index(np.where(rows < 0, len(table), rows)))
+    if isinstance(index, pd.RangeIndex) and index.equals(pd.RangeIndex(len(table))):
+        return new.reset_index(drop=True).rename_axis(index.name)
+    if all_there:
+        return new
+    if not isinstance(index, pd.MultiIndex) and index.dtype.kind in "iu":  # numbers go on where they ended
+        fresh = np.empty(len(rows), dtype=index.dtype)
+        fresh[rows >= 0] = index.to_numpy()[rows[rows >= 0]]
+        fresh[rows < 0] = np.arange(int((rows < 0).sum())) + int(index.max()) + 1
+        return new.set_axis(pd.Index(fresh, name=index.name))
+    return new.set_axis(index.take(rows, allow_fill=True, fill_value=np.nan))
 
 
 def _wide(table: pd.DataFrame, roles: Roles) -> WideTable:
@@ -121,7 +176,7 @@ def _wide(table: pd.DataFrame, roles: Roles) -> WideTable:
     rows = _axes(table.index, "row") if roles.modes is None else [_axis(name, table[name], "row") for name in roles.modes]
     columns = _axes(table.columns[list(filling)], "column")
     parts: list[Any] = [table.iloc[:, p] for p in filling]
-    obs, wide = Wide.of(rows, columns, [_floats(part) for part in parts], [_numpy_dtype(part.dtype) for part in parts])
+    obs, wide = Wide.of(rows, columns, [_floats(part, roles.missing) for part in parts], [_numpy_dtype(part.dtype) for part in parts])
     return WideTable(obs, table.copy(deep=False), wide, filling)
 
 
@@ -147,15 +202,15 @@ def _axis(name: Any, label: Any, fallback: str) -> Axis:
         pd.api.types.is_object_dtype(label.dtype) or pd.api.types.is_string_dtype(label.dtype)
     )
     codes, labels = pd.factorize(label, sort=numbers)
-    return Axis(fallback if name is None else str(name), codes, np.asarray(labels))
+    labels = np.asarray(labels)
+    if not ordered_by_hand(label):
+        codes, labels = sorted_by_value(codes, labels, numbered=False)
+    return Axis(fallback if name is None else str(name), codes, labels)
 
 
-def _floats(column: Any) -> np.ndarray:
+def _floats(column: Any, missing: Marks = ()) -> np.ndarray:
     """A column's numbers, NaN where there is none; raises ValueError for whole numbers that would not come back."""
-    dtype = _numpy_dtype(column.dtype)
-    if dtype.kind in "iu":
-        check_exact(column.dropna().to_numpy(dtype=dtype), f"column {column.name!r}")
-    return column.to_numpy(dtype=np.float32 if dtype == np.float32 else np.float64, na_value=np.nan)
+    return np.array(numeric_column(column, missing))
 
 
 def _numpy_dtype(dtype: Any) -> np.dtype:
@@ -163,8 +218,13 @@ def _numpy_dtype(dtype: Any) -> np.dtype:
     return np.dtype(getattr(dtype, "numpy_dtype", getattr(dtype, "subtype", dtype)))
 
 
-def _in_dtype(values: np.ndarray, dtype: Any) -> Any:
+def _in_dtype(values: np.ndarray, dtype: Any, index: Any) -> Any:
+    """`values` in the dtype of a column, missing where they are NaN."""
     import pandas as pd
 
-    plain = in_dtype(values, _numpy_dtype(dtype))
-    return plain if isinstance(dtype, np.dtype) else pd.array(plain, dtype=dtype)
+    plain = array_in(values, _numpy_dtype(dtype))
+    if isinstance(dtype, np.dtype):
+        return pd.Series(plain, index=index)
+    if plain.dtype.kind == "f" and _numpy_dtype(dtype).kind in "iub":  # with cells that are none
+        return pd.Series(pd.array([None if v != v else int(np.rint(v)) for v in plain], dtype=dtype), index=index)
+    return pd.Series(pd.array(plain, dtype=dtype), index=index)

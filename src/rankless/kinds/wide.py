@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from rankless.kinds.given import Filled, in_dtype
-from rankless.tensors.observations import Observations
+from rankless.kinds.given import Filled, array_in
+from rankless.tensors.observations import Observations, no_times
+from rankless.tensors.spelling import sorted_by_value
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +57,8 @@ class Wide:
         rows = np.flatnonzero(self.holes[:, column])
         cells = cells.copy()
         if len(rows):
-            cells[rows] = done.predict(self._cells(rows, np.full(len(rows), column)))
-        return in_dtype(cells, self.dtypes[column])
+            cells[rows] = done.at(self._cells(rows, np.full(len(rows), column)))
+        return array_in(cells, self.dtypes[column])
 
     def _cells(self, row: np.ndarray, column: np.ndarray) -> np.ndarray:
         """Coordinates of cells by their rows and columns, shape ``(n, order)``."""
@@ -65,17 +66,21 @@ class Wide:
 
 
 def axis(name: Any, label: np.ndarray, fallback: str, *, sort_names: bool = False) -> Axis:
-    """A mode from the label of each row: numbers and dates in order, names too or as they first appear."""
+    """A mode from the label of each row: numbers and dates in order, also as text; names too or as they first appear."""
     labels, first, codes = np.unique(label, return_index=True, return_inverse=True)
     if not sort_names and label.dtype.kind not in "fiumMb":
         order = np.argsort(first)
         place = np.empty_like(order)
         place[order] = np.arange(len(order))
         labels, codes = labels[order], place[codes]
-    return Axis(fallback if name is None else str(name), codes, labels)
+    return Axis(fallback if name is None else str(name), *sorted_by_value(codes, labels, numbered=sort_names))
 
 
 def no_number(name: Any, dtype: Any) -> ValueError:
+    """What to say of a column of a wide table that holds no numbers."""
+    kind = str(dtype).lower()
+    if kind.startswith(("timedelta", "duration", "datetime")):
+        return ValueError(f"{no_times(f'column {name!r}', not kind.startswith('datetime'))}; pass modes=[{name!r}] if it labels the rows")
     return ValueError(
         f"column {name!r} has dtype {dtype} and a wide table has numbers alone: pass modes=[{name!r}] if it labels the rows, or drop it"
     )

@@ -66,12 +66,15 @@ def pattern(done: Done, down: str | int | None = None, along: str | int | None =
 
 def spectrum(done: Done, *, ax: Axes | None = None) -> Axes:
     """Norms of the components of every fit, largest first; their number is the rank that was found."""
+    from matplotlib.ticker import MaxNLocator
+
     ax = _ready(ax)
     for number, fit in enumerate(done.fits):
         norms = sizes(fit)
         label = f"{'best fit' if number == 0 else f'fit {number + 1}'}, rank {len(norms)}"
         style: Any = {"color": _COLORS[number % len(_COLORS)], "marker": _MARKERS[number % len(_MARKERS)], "markersize": 3}
         ax.plot(np.arange(1, len(norms) + 1), norms, label=label, **style)
+    ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
     ax.set_xlabel("components, largest first")
     ax.set_ylabel("norm")
     ax.set_ylim(bottom=0)
@@ -100,10 +103,11 @@ def search_path(done: Done, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def factor(done: Done, mode: str | int, *, components: Sequence[int] = (0,), ax: Axes | None = None) -> Axes:
-    """Vectors of `components` in `mode`, at root mean square 1; they are counted from the largest of the best fit, 0."""
+def factor(done: Done, mode: str | int, *, components: Sequence[int] | None = None, ax: Axes | None = None) -> Axes:
+    """Vectors of `components` in `mode`, all unless some are named, at root mean square 1; the largest of the best fit is 0."""
     ax, axis = _ready(ax), _axis(done, mode)
     shown = Components.of(done.best)
+    components = range(max(shown.count, 1)) if components is None else components
     absent = [r for r in components if not 0 <= r < shown.count]
     if absent:
         raise ValueError(f"no component {absent[0]}; the best fit has {shown.count}, counted from 0")
@@ -208,7 +212,7 @@ def _name(ax: Axes, axis: Axis) -> None:
         locator = AutoDateLocator()
         ax.xaxis.set_major_locator(locator)
         ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-    if axis.kind == "ordered" and axis.values.dtype.kind in "iu":
+    if axis.kind == "ordered" and axis.whole:
         from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
         ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))  # no half years

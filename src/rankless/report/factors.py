@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rankless.report.profile import profile
+from rankless.report.profile import profile, rest
 from rankless.report.traces import Chooser, Figure, Option
 from rankless.views import Done
 from rankless.views.axes import Axis
@@ -41,7 +41,7 @@ def _a_mode_each(axes: Sequence[Axis], vectors: Sequence[np.ndarray], smooth: Se
         Figure(
             f"factor-{axis.mode}",
             axis.name,
-            _sentence(_where(axis, vector)),
+            _sentence(_where(axis, vector)) + rest(axis, vector, what),
             profile(axis, {what: vector}, title=what, line=line),
         )
         for axis, vector, line in zip(axes, vectors, smooth, strict=True)

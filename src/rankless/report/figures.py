@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rankless.report.profile import profile
+from rankless.report.profile import profile, rest
 from rankless.report.traces import BLUE, GREEN, GREY, ORANGE, PURPLE, Chooser, Figure, Option, axis_layout, drawn, numbers, places, safe
 from rankless.views import Done
 from rankless.views.axes import Axis, longest
@@ -26,9 +26,10 @@ def coverage(done: Done, axes: Sequence[Axis]) -> Iterator[Figure]:
     """Share observed of each slice, a figure a mode."""
     for axis in axes:
         share = slice_shares(done.observations, axis.mode)
-        low = int(np.argmin(share))
-        text = f"Between {share.min():.1%} ({axis.label(low)}) and {share.max():.1%} of a slice was observed."
-        plot = profile(axis, {"share observed": share}, title="share observed", fixed=(0.0, 1.0), line=False)
+        low = int(np.nanargmin(share))
+        text = f"Between {share[low]:.1%} ({axis.label(low)}) and {np.nanmax(share):.1%} of a slice was observed."
+        text += rest(axis, share, "observed", least=True)
+        plot = profile(axis, {"share observed": share}, title="share observed", fixed=(0.0, 1.0), line=False, least=True)
         yield Figure(f"coverage-{axis.mode}", f"Observed of each {axis.name}", text, plot)
 
 
@@ -57,7 +58,7 @@ def gaps(done: Done, axes: Sequence[Axis]) -> Chooser:
             vertical["type"] = "category"
         plot = drawn([heat], xaxis=axis_layout(along), yaxis=vertical, height=max(240, min(520, 120 + 22 * len(seen.rows))))
         empty, full = int((seen.share == 0).sum()), int((seen.share == 1).sum())
-        text = f"Of {seen.share.size:,} blocks {empty:,} hold no observed cell and {full:,} no gap."
+        text = f"Of {int(np.isfinite(seen.share).sum()):,} blocks {empty:,} hold no observed cell and {full:,} no gap."
         text += " A block joins neighbouring slices." if joined else ""
         figure = Figure("gaps", f"Gaps along {along.name}", text, plot, wide=True)
         options.append(Option(axis.name, text, [figure]))
@@ -152,7 +153,7 @@ def held_out(done: Done, axes: Sequence[Axis]) -> Iterator[Figure]:
         return
     truth, said = held.sample(_HELD)
     ends = np.quantile(np.concatenate([truth, said]).astype(float), [0.002, 0.998])
-    low, high = ends + np.array([-0.08, 0.08]) * max(np.ptp(ends), 1e-12)
+    low, high = ends + np.array([-0.08, 0.08]) * (np.ptp(ends) or np.abs(ends).max() or 1.0)
     outside = int(((truth < low) | (truth > high) | (said < low) | (said > high)).sum())
     dots = {"type": "scatter", "mode": "markers", "x": numbers(truth), "y": numbers(said), "name": "hidden entry"}
     dots["marker"] = {"color": BLUE, "size": 4, "opacity": 0.5}
@@ -166,8 +167,7 @@ def held_out(done: Done, axes: Sequence[Axis]) -> Iterator[Figure]:
     }
     frame = {"range": numbers([low, high])}
     plot = drawn([dots, line], xaxis={"title": {"text": "observed"}, **frame}, yaxis={"title": {"text": "predicted"}, **frame})
-    related = np.corrcoef(held.entries.values, held.predicted)[0, 1] if np.ptp(held.predicted) else 0.0
-    text = f"{len(truth):,} of {held.entries.size:,} hidden entries; correlation {related:.3f}; {outside} lie outside the frame."
+    text = f"{len(truth):,} of {held.entries.size:,} hidden entries; correlation {held.correlation:.3f}; {outside} lie outside the frame."
     yield Figure("hidden", "Hidden entries", text, plot)
     for axis in axes:
         error, own, counts = held.by_slice(axis.mode)
@@ -176,6 +176,7 @@ def held_out(done: Done, axes: Sequence[Axis]) -> Iterator[Figure]:
             continue
         worst = known[np.argmax(error[known])]
         text = f"Largest for {axis.label(worst)} ({error[worst]:.3g}), median over slices {np.median(error[known]):.3g}."
+        text += rest(axis, error, "error")
         plot = profile(axis, {"error": error, "of the slice's own mean": own}, title="error when hidden", fixed=(0.0, None), line=False)
         yield Figure(f"error-{axis.mode}", f"Error by {axis.name}", text, plot)
 

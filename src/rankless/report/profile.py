@@ -20,11 +20,12 @@ def profile(
     title: str,
     fixed: tuple[float | None, float | None] | None = None,
     line: bool = True,
+    least: bool = False,
 ) -> dict[str, Any]:
     """Draw `series`, one or two arrays of shape ``(d,)``; the first is what it is about.
 
-    `fixed` is the range of the values, `line` whether neighbours are to be joined where the mode runs;
-    those of a short mode are.
+    Of many bars the largest are drawn, or with `least` the smallest. `fixed` is the range of the values, `line` whether
+    neighbours are to be joined where the mode runs; those of a short mode are.
     """
     first, *others = series.items()
     upright: dict[str, Any] = {"title": {"text": title}}
@@ -37,7 +38,7 @@ def profile(
         which = thinned(np.asarray(first[1], float), POINTS)
         traces = [_curve(axis, which, *first, BLUE, line), *(_curve(axis, which, *other, GREY, line) for other in others)]
         return drawn(traces, xaxis=axis_layout(axis), yaxis=upright, **legend)
-    which = largest(np.asarray(first[1], float), BARS)
+    which = largest(np.asarray(first[1], float), BARS, least=least)
     if len(which) <= BARS // 2 and max(len(axis.label(i)) for i in which) <= 12:
         traces = [_bars(axis, which, *first, BLUE), *(_ticks(axis, which, *other) for other in others)]
         return drawn(traces, xaxis=axis_layout(axis), yaxis=upright, bargap=0.25, **legend)
@@ -46,12 +47,24 @@ def profile(
     return drawn(traces, xaxis=upright, yaxis=down, bargap=0.25, height=120 + 18 * len(which), **legend)
 
 
-def largest(values: np.ndarray, most: int) -> np.ndarray:
-    """The `most` slices with the largest values, in their order where all are shown, else largest first."""
+def largest(values: np.ndarray, most: int, *, least: bool = False) -> np.ndarray:
+    """The `most` slices with the largest values, or the least, in their order where all are shown, else the farthest out first.
+
+    >>> largest(np.array([3.0, 1.0, -5.0]), 2).tolist(), largest(np.array([3.0, 1.0, 2.0]), 2, least=True).tolist()
+    ([2, 0], [1, 2])
+    """
     known = np.flatnonzero(~np.isnan(values))
     if len(known) <= most:
         return known
-    return known[np.argsort(-np.abs(values[known]), kind="stable")[:most]]
+    return known[np.argsort(values[known] if least else -np.abs(values[known]), kind="stable")[:most]]
+
+
+def rest(axis: Axis, values: np.ndarray, what: str, *, least: bool = False) -> str:
+    """In words, which slices are drawn and how many are not; nothing where all are."""
+    known = int(np.sum(~np.isnan(values)))
+    if axis.runs or axis.kind == "places" or known <= BARS:
+        return ""
+    return f" The {BARS} with the {'least' if least else 'largest'} {what} are shown, and {known - BARS:,} more are not."
 
 
 def _curve(axis: Axis, which: np.ndarray, name: str, values: np.ndarray, color: str, line: bool) -> dict[str, Any]:

@@ -88,8 +88,10 @@ def shortened(name: str, most: int) -> str:
 def axis_layout(axis: Axis) -> dict[str, Any]:
     kind = {"time": "date", "ordered": "linear"}.get(axis.kind, "category")
     layout = {"title": {"text": safe(axis.name)}, "type": kind, "automargin": True}
-    if axis.kind == "ordered" and axis.values.dtype.kind in "iu" and np.ptp(axis.values) <= _UNIT_TICKS:
+    if axis.kind == "ordered" and axis.whole and np.ptp(axis.values) <= _UNIT_TICKS:
         layout["dtick"] = 1  # no half years
+    if axis.kind == "ordered" and axis.whole:
+        layout["tickformat"] = "d"  # 2014 and not 2,014 or 2.014k
     return layout
 
 

@@ -150,9 +150,26 @@ def shown(wanted: bool = True) -> Iterator[Callback | None]:
         yield _lines()
 
 
+class _Left:
+    """About how long a stage still takes, from its share done and the time since it was first told of."""
+
+    def __init__(self) -> None:
+        self._stage, self._start, self._first = "", 0.0, 0.0
+
+    def __call__(self, progress: Progress) -> str:
+        share = progress.fraction
+        if share is None or progress.stage != self._stage or share < self._first:
+            self._stage, self._start, self._first = progress.stage, progress.seconds, share or 0.0
+            return ""
+        if share - self._first < 0.02:
+            return ""
+        left = (progress.seconds - self._start) * (1 - share) / (share - self._first)
+        return f", about {left:.0f} s left" if left < 100 else f", about {left / 60:.0f} min left"
+
+
 def _lines() -> Callback:
     """A plain line a second at most: work that takes less than a second prints none."""
-    start = last = perf_counter()
+    start, last, left = perf_counter(), perf_counter(), _Left()
 
     def show(progress: Progress) -> None:
         nonlocal last
@@ -160,7 +177,7 @@ def _lines() -> Callback:
         if now - last >= EVERY:
             last = now
             done = "" if progress.fraction is None else f" ({progress.fraction:.0%})"
-            print(f"{now - start:.0f} s: {progress}{done}", file=sys.stderr, flush=True)
+            print(f"{now - start:.0f} s: {progress}{done}{left(progress)}", file=sys.stderr, flush=True)
 
     return show
 
@@ -178,11 +195,11 @@ def _bar(console) -> Iterator[Callback]:
     to_terminal = sys.stdout.isatty() or console.is_jupyter
     with rich.Progress(*columns, console=console, transient=True, refresh_per_second=5, redirect_stdout=to_terminal) as bars:
         bars.add_task("", total=None)
-        bar, stage = bars.tasks[0], ""
+        bar, stage, left = bars.tasks[0], "", _Left()
 
         def show(progress: Progress) -> None:
             nonlocal stage
-            bar.description = str(progress)
+            bar.description = f"{progress}{left(progress)}"
             bar.total, bar.completed = (None, 0.0) if progress.fraction is None else (1.0, progress.fraction)
             if progress.stage != stage:  # however short, each is seen
                 stage = progress.stage

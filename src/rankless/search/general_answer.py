@@ -48,6 +48,10 @@ class Answer:
     obs: Observations
     _calibrated: Calibrated | None = None
 
+    @property
+    def calibrated_already(self) -> bool:
+        return self._calibrated is not None
+
     @cached_property
     def transform(self) -> Transform:
         """From what components make up to means."""

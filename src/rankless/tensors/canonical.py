@@ -15,6 +15,16 @@ Duplicates = Literal["error", "mean", "last"]
 COUNTABLE = 2**62  # cells of an array beyond which they are not numbered
 
 
+class Twice(ValueError):
+    """Two entries, in these `rows`, have the same coordinates, `where`."""
+
+    def __init__(self, where: tuple[int, ...], rows: Sequence[int]):
+        self.where, self.rows = where, rows
+        super().__init__(
+            f"coordinates {where} are given twice (rows {rows[0]} and {rows[1]}); pass duplicates='mean' or 'last', or drop one"
+        )
+
+
 def check_indices(indices, shape: Sequence[int] | None) -> np.ndarray:
     """`indices` as integers of shape ``(n, order)``; raises ValueError naming the first bad row."""
     coords = np.asarray(indices)
@@ -121,9 +131,7 @@ def canonical(coords, values, weights, shape, duplicates: Duplicates):
         if duplicates == "error":
             at = int(np.flatnonzero(same)[0])
             where, rows = tuple(coords[:, at].tolist()), [at, at + 1] if arrival is None else sorted(map(int, arrival[at : at + 2]))
-            raise ValueError(
-                f"coordinates {where} are given twice (rows {rows[0]} and {rows[1]}); pass duplicates='mean' or 'last', or drop one"
-            )
+            raise Twice(where, rows)
         starts = np.flatnonzero(np.concatenate([[True], ~same]))
         if duplicates == "last":  # the sort is stable, so the last of a run arrived last
             pick = np.concatenate([starts[1:], [len(values)]]) - 1

@@ -30,6 +30,7 @@ WILD, BEYOND = 1e6, 1e140  # distance from the median, in usual ones, from which
 RARE = 1000  # one value in as many, at most, may be called wild
 OFFSET = 1e-8  # standard deviation over size, below which an offset leaves few digits to the rest
 _ROWS_AT_ONCE = 65_536
+JUDGED = 20  # hidden entries without which a slice is not judged
 NAMED = 5  # slices or components named in a line
 
 
@@ -105,8 +106,8 @@ def slices(obs: Observations) -> pd.DataFrame:
             "mode": [obs.modes[mode]] * size,
             "slice": np.arange(size) if labels is None else labels,
             "observed": seen,
-            "share": seen * (size / obs.cells),
-            "extrapolated": seen < obs.order,
+            "share": seen / np.maximum(obs.cells_of(mode), 1),
+            "extrapolated": (seen < obs.order) & (obs.cells_of(mode) > 0),
         }
         tables.append(pd.DataFrame(columns).astype({"slice": object}))
     return pd.concat(tables, ignore_index=True)
@@ -135,6 +136,32 @@ def in_words(fits: Sequence[CPTensor], obs: Observations) -> list[str]:
             text = f"{have} fewer than {obs.order} observed entries; filling {them} is extrapolation"
             lines.append(f"{counted(len(few), 'slice')} of {obs.modes[mode]} {text}: {labels_of(obs, mode, few)}")
     return lines
+
+
+def poor_slices(entries: Observations, errors: np.ndarray, *, of_mean: float = 1.0) -> list[tuple[int, np.ndarray]]:
+    """For each mode the slices whose hidden `entries` are found no better than by the slice's own mean, of `of_mean` times its error.
+
+    A slice is judged by `JUDGED` entries or more; its own mean is that of its other entries.
+    """
+    found, top = [], float(np.max(np.abs(entries.values), initial=0.0)) or 1.0
+    entries, errors = entries.with_values(entries.values / top), errors / top  # squares of 1e-300 are nothing
+    for mode, size in enumerate(entries.shape):
+        slices, count = entries.coords[mode], np.bincount(entries.coords[mode], minlength=size)
+        values, least = entries.values.astype(np.float64), np.maximum(count, 2)
+        middle = np.bincount(slices, values, size) / np.maximum(count, 1)
+        own = np.bincount(slices, (values - middle[slices]) ** 2, size) * (least / (least - 1)) ** 2
+        poor = np.flatnonzero((count >= JUDGED) & (own > 0) & (np.bincount(slices, errors**2, size) >= of_mean**2 * own))
+        if len(poor):
+            found.append((mode, poor))
+    return found
+
+
+def of_poor(obs: Observations, mode: int, slices: np.ndarray) -> str:
+    """What to say of slices that are filled no better than by their own means."""
+    return (
+        f"in {counted(len(slices), 'slice')} of {obs.modes[mode]} hidden entries are found no better than by the slice's own mean: "
+        f"{labels_of(obs, mode, slices)}; don't trust what is filled there."
+    )
 
 
 def labels_of(obs: Observations, mode: int, slices: np.ndarray) -> str:

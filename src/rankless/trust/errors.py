@@ -33,11 +33,16 @@ def table_of(entries: Observations, errors: np.ndarray, by: str | int | None = N
         with np.errstate(invalid="ignore"):
             return np.bincount(codes, of, count) / seen
 
+    def root(of: np.ndarray) -> np.ndarray:
+        """Root mean square; squares of 1e-300 are nothing, and those of 1e200 no double."""
+        top = float(np.max(np.abs(of), initial=0.0)) or 1.0
+        return top * np.sqrt(mean((of / top) ** 2))
+
     middle = mean(values)
     columns = {
         "entries": seen,
-        "rmse": np.sqrt(mean(errors**2)),
+        "rmse": root(np.asarray(errors, dtype=float)),
         "mae": mean(np.abs(errors)),
-        "std": np.sqrt(mean((values - middle[codes]) ** 2)),
+        "std": root(values - middle[codes]),
     }
     return pd.DataFrame(columns, pd.Index(labels, name=None if mode is None else entries.modes[mode]))

@@ -15,6 +15,8 @@ import numpy as np
 
 from rankless.tensors.cp_tensor import CPTensor
 
+_ALIKE, _APART = 0.9, 0.1  # a score of directions from which they match, and how far below it sizes bring the score where it is said
+
 
 @dataclass(frozen=True, eq=False)
 class Match:
@@ -22,12 +24,20 @@ class Match:
 
     `scores` is that of each pair, largest first; `score` their mean over the components of the smaller
     model; `signs` has shape ``(order, pairs)``: times these, vectors of `b` point the way of those of `a`.
+    `directions` is the score where sizes don't count.
     """
 
     score: float
     pairs: np.ndarray
     scores: np.ndarray
     signs: np.ndarray
+    directions: float = float("nan")
+
+    def __repr__(self) -> str:
+        text = f"Match(score={self.score:.3f}, pairs={len(self.pairs)})"
+        if self.directions > max(_ALIKE, self.score + _APART):
+            text += f": the directions match ({self.directions:.3f}) and only the sizes differ; match(a, b, sizes=False) leaves them out"
+        return text
 
     @property
     def permutation(self) -> np.ndarray:
@@ -51,7 +61,7 @@ def match(a: CPTensor, b: CPTensor, *, sizes: bool = True) -> Match:
     if a.shape != b.shape:
         raise ValueError(f"models of shapes {a.shape} and {b.shape} can't be matched; fit the same data, or parts of one shape")
     cosines = [_unit(one).T @ _unit(other) for one, other in zip(a.factors, b.factors, strict=True)]
-    alike = np.prod(np.abs(cosines), axis=0)
+    alike = directions = np.prod(np.abs(cosines), axis=0)
     if sizes:
         one, other = a.component_norms()[:, None], b.component_norms()[None]
         larger = np.maximum(one, other)
@@ -61,7 +71,10 @@ def match(a: CPTensor, b: CPTensor, *, sizes: bool = True) -> Match:
     order = np.argsort(-scores, kind="stable")
     pairs, scores = pairs[order], scores[order]
     signs = np.array([np.where(c[pairs[:, 0], pairs[:, 1]] < 0, -1.0, 1.0) for c in cosines])
-    return Match(float(scores.mean()) if len(scores) else float(a.rank == b.rank), pairs, scores, signs)
+    best = directions[linear_sum_assignment(-directions)]
+    same = float(a.rank == b.rank)
+    score, of_directions = (float(part.mean()) if len(part) else same for part in (scores, best))
+    return Match(score, pairs, scores, signs, of_directions)
 
 
 def aligned(a: CPTensor, b: CPTensor, *, sizes: bool = True) -> CPTensor:

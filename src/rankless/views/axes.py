@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from rankless.tensors import spelling
 from rankless.tensors.observations import SPANS, Observations
 
 Kind = Literal["time", "ordered", "category", "places"]
@@ -46,6 +47,11 @@ class Axis:
     def runs(self) -> bool:
         """Whether neighbours on the axis are neighbours in what it stands for."""
         return self.kind in ("time", "ordered")
+
+    @property
+    def whole(self) -> bool:
+        """Whether the axis counts in whole numbers, whatever their type."""
+        return bool(self.values.dtype.kind in "iu" or (self.values.dtype.kind == "f" and not (self.values % 1).any()))
 
     @property
     def marked(self) -> bool:
@@ -89,7 +95,8 @@ def _times(labels: np.ndarray | None) -> np.ndarray | None:
     if labels.dtype.kind != "M":
         found = _dates(labels)
         if found is None:
-            return None
+            said = spelling.reading(labels)
+            return said.moments if said is not None and said.moments is not None and _in_order(said.moments) else None
         try:
             labels = _moments(found)
         except ValueError:  # 2013-02-31 looks like a date
@@ -138,6 +145,8 @@ def _numbers(labels: np.ndarray | None, size: int) -> np.ndarray | None:
     if labels.dtype.kind in "UO" and all(_NUMBER.fullmatch(str(label)) for label in labels):
         numbers = np.array([float(str(label)) for label in labels])
         labels = numbers.astype(int) if not (numbers % 1).any() and np.abs(numbers).max() < _EXACT else numbers
+    elif labels.dtype.kind in "UOT" and (said := spelling.reading(labels)) is not None and said.kind == "numbers":
+        labels = said.keys
     return labels if labels.dtype.kind in "iuf" and np.isfinite(labels).all() else None
 
 

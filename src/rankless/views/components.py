@@ -21,7 +21,7 @@ class Components:
     sizes: np.ndarray  # Frobenius norms, largest first, shape (R,)
     vectors: list[np.ndarray]  # (d_n, R) a mode
     order: np.ndarray  # their numbers in the model
-    total: float  # sum of squares of the norms of all components of the model
+    total: float  # root of the sum of squares of the norms of all components of the model
 
     @classmethod
     def of(cls, model: CPTensor, *, most: int | None = None) -> Components:
@@ -43,7 +43,8 @@ class Components:
                 vectors[mode] = vector * flip
                 sign *= flip
         vectors[taker] = vectors[taker] * sign
-        return cls(norms[order], vectors, order, float(np.sum(norms**2)))
+        top = float(norms.max(initial=0.0)) or 1.0  # squares of 1e-300 are nothing
+        return cls(norms[order], vectors, order, top * float(np.sqrt(np.sum((norms / top) ** 2))))
 
     @property
     def count(self) -> int:
@@ -52,7 +53,7 @@ class Components:
     @property
     def shares(self) -> np.ndarray:
         """Each component's share of the squares of all components."""
-        return self.sizes**2 / max(self.total, np.finfo(float).tiny)
+        return (self.sizes / (self.total or 1.0)) ** 2
 
 
 def sizes(model: CPTensor) -> np.ndarray:
@@ -66,10 +67,15 @@ def is_smooth(vectors: np.ndarray, norms: np.ndarray) -> bool:
     if len(vectors) < 3 or not len(norms):
         return False
     centred = vectors - vectors.mean(axis=0)
+    centred = centred / np.maximum(np.abs(centred).max(axis=0), 1e-300)
     products = np.sum(centred[1:] * centred[:-1], axis=0) / np.maximum(np.sum(centred**2, axis=0), 1e-300)
-    return float(np.average(products, weights=norms**2)) > 0.2
+    if not norms.any():
+        return False
+    return float(np.average(products, weights=(norms / norms.max()) ** 2)) > 0.2
 
 
 def _rms(vectors: np.ndarray) -> np.ndarray:
-    rms = np.sqrt(np.mean(vectors.astype(float) ** 2, axis=0))
+    top = np.abs(vectors.astype(float)).max(axis=0, initial=0.0)
+    top = np.where(top > 0, top, 1.0)
+    rms = top * np.sqrt(np.mean((vectors / top) ** 2, axis=0))
     return np.where(rms > 0, rms, 1.0)

@@ -19,22 +19,27 @@ class Pattern:
 
 
 def slice_shares(obs: Observations, mode: int) -> np.ndarray:
-    """Share of the cells observed in each slice of `mode`.
+    """Share of the cells observed in each slice of `mode`; NaN where it has none.
 
     >>> slice_shares(Observations.from_array([[1.0, np.nan], [2.0, 3.0]]), 1).tolist()
     [1.0, 0.5]
     """
-    return obs.counts(mode) / (obs.cells / obs.shape[mode])
+    return _over(obs.counts(mode), obs.cells_of(mode))
 
 
 def pattern(obs: Observations, down: int, along: int, *, rows: int = 40, columns: int = 400) -> Pattern:
-    """Share observed over two modes, slices joined where there are more than `rows` and `columns`."""
+    """Share observed over two modes, slices joined where there are more than `rows` and `columns`; NaN where no cell is."""
     row, height = _blocks(obs.shape[down], rows)
     column, width = _blocks(obs.shape[along], columns)
     flat = row[obs.coords[down]].astype(np.int64) * len(width) + column[obs.coords[along]]
     counts = np.bincount(flat, minlength=len(height) * len(width)).reshape(len(height), len(width))
-    others = obs.cells / obs.shape[down] / obs.shape[along]
-    return Pattern(counts / (np.outer(height, width) * others), _starts(height), _starts(width))
+    if obs.where is None:
+        cells = np.outer(height, width) * (obs.cells / obs.shape[down] / obs.shape[along])
+    else:
+        both = obs.where.sum(axis=tuple(m for m in range(obs.order) if m not in (down, along)))
+        both = both if down < along else both.T
+        cells = np.add.reduceat(np.add.reduceat(both, _starts(height), axis=0), _starts(width), axis=1)
+    return Pattern(_over(counts, cells), _starts(height), _starts(width))
 
 
 def gap_length(obs: Observations, mode: int) -> float:
@@ -45,7 +50,7 @@ def gap_length(obs: Observations, mode: int) -> float:
     >>> gap_length(Observations.from_array([[1.0, np.nan, np.nan, 2.0, np.nan], [1.0, 2.0, 3.0, 4.0, 5.0]]), 1)
     1.6666666666666667
     """
-    fibre, place = _along(obs, mode)
+    fibre, place = _along(_with_nowhere(obs, mode), mode)
     opens = np.append(True, fibre[1:] != fibre[:-1])
     closes = np.append(opens[1:], True)
     before = np.where(opens, place, place - np.append(0, place[:-1]) - 1)
@@ -67,6 +72,18 @@ def run_length(obs: Observations, mode: int) -> float:
     return float(np.sum(lengths**2) / obs.size)
 
 
+def _with_nowhere(obs: Observations, mode: int) -> Observations:
+    """Entries, and in fibres that have one the cells that are none: a gap ends there."""
+    if obs.where is None:
+        return obs
+    seen = np.zeros([1 if m == mode else d for m, d in enumerate(obs.shape)], dtype=bool)
+    seen[tuple(c * 0 if m == mode else c for m, c in enumerate(obs.coords))] = True
+    closed = ~obs.where & seen
+    closed[tuple(obs.coords)] = True
+    coords = np.stack(np.nonzero(closed)).astype(np.int32)
+    return Observations(coords, np.zeros(coords.shape[1]), obs.shape)
+
+
 def _along(obs: Observations, mode: int) -> tuple[np.ndarray, np.ndarray]:
     """Entries sorted along `mode`: the number of the fibre each lies in, and its place there."""
     others = [m for m in range(obs.order) if m != mode]
@@ -76,6 +93,10 @@ def _along(obs: Observations, mode: int) -> tuple[np.ndarray, np.ndarray]:
         coordinate = obs.coords[m][order]
         changes[1:] |= coordinate[1:] != coordinate[:-1]
     return np.cumsum(changes), obs.coords[mode][order].astype(np.int64)
+
+
+def _over(counts: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    return np.divide(counts, cells, out=np.full(np.shape(counts), np.nan), where=np.asarray(cells) > 0)
 
 
 def _blocks(size: int, most: int) -> tuple[np.ndarray, np.ndarray]:

@@ -30,7 +30,13 @@ class HeldOut:
 
     @property
     def rmse(self) -> float:
-        return float(np.sqrt(np.mean((self.entries.values - self.predicted) ** 2)))
+        return float(table_of(self.entries, self.entries.values - self.predicted)["rmse"].iloc[0])
+
+    @property
+    def correlation(self) -> float:
+        """Of what was said with what is there; 0 where either does not vary."""
+        values, said = (_unit(of) for of in (self.entries.values, self.predicted))
+        return float(np.corrcoef(values, said)[0, 1]) if np.ptp(said) and np.ptp(values) else 0.0
 
     def by_slice(self, mode: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Root mean square error of each slice of `mode`, that of guessing the slice's own mean, and its hidden entries.
@@ -44,3 +50,8 @@ class HeldOut:
         """Truth and prediction of at most `most` entries, evenly spread."""
         part = np.arange(0, self.entries.size, max(1, -(-self.entries.size // most)))
         return self.entries.values[part], self.predicted[part]
+
+
+def _unit(values: np.ndarray) -> np.ndarray:
+    """Over the largest: squares of 1e-300 are nothing."""
+    return values / (float(np.max(np.abs(values), initial=0.0)) or 1.0)

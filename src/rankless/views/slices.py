@@ -52,6 +52,7 @@ def fibre(done: Done, where: Mapping[str, object], *, most: int = 1000) -> Fibre
     for mode, index in fixed.items():
         cells[:, mode] = index
     title = ", ".join(f"{obs.modes[mode]} {obs.label(mode, index)}" for mode, index in sorted(fixed.items()))
+    cells = done.given.data_order(cells)
     lower, upper = _interval(done, cells)
     return Fibre(title, axis, places, observed[places], done.predict(cells), lower, upper)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from rankless.tensors.observations import Observations
-from rankless.trust.diagnostics import NAMED, counted, labels_of, spread
+from rankless.trust.diagnostics import JUDGED, NAMED, counted, labels_of, poor_slices, spread
 from rankless.views import Done
 from rankless.views.axes import axes_of, longest
 from rankless.views.coverage import gap_length, run_length
@@ -15,7 +15,6 @@ from rankless.views.heldout import HeldOut
 
 _THIN = 0.1  # of the median slice's entries, below which a slice is called thin
 _POOR = 0.9  # of the spread, above which an error is hardly better than the mean
-_FEW = 20  # hidden entries without which a slice is not judged
 _LONGER = 3.0  # times as long as hidden runs, from which gaps are another matter
 
 
@@ -93,24 +92,26 @@ def _long_gaps(done: Done) -> Iterator[str]:
 
 
 def _poor_slices(done: Done) -> Iterator[str]:
+    """Slices found hardly better than by their own means; those that are found no better are among the cautions."""
     held = HeldOut.of(done)
     if held is None:
         return
-    for mode, name in enumerate(held.entries.modes):
-        error, own, counts = held.by_slice(mode)
-        judged = counts >= _FEW
-        poor = np.flatnonzero(judged & (error > _POOR * own) & (own > 0))
-        if 0 < len(poor) <= max(NAMED, 0.2 * judged.sum()):
+    errors = held.entries.values - held.predicted
+    worst = dict(poor_slices(held.entries, errors))
+    for mode, poor in poor_slices(held.entries, errors, of_mean=_POOR):
+        poor = np.setdiff1d(poor, worst.get(mode, []))
+        if 0 < len(poor) <= max(NAMED, 0.2 * int(np.sum(held.by_slice(mode)[2] >= JUDGED))):
             yield (
-                f"In {counted(len(poor), 'slice')} of {name} the error on hidden entries is hardly below that of the slice's own mean: "
-                f"{labels_of(held.entries, mode, poor)}."
+                f"In {counted(len(poor), 'slice')} of {held.entries.modes[mode]} the error on hidden entries is hardly below that of "
+                f"the slice's own mean: {labels_of(held.entries, mode, poor)}."
             )
 
 
 def _thin(obs: Observations) -> Iterator[str]:
     for mode, name in enumerate(obs.modes):
-        counts = obs.counts(mode)
-        thin = np.flatnonzero((counts >= obs.order) & (counts < _THIN * np.median(counts)))
+        counts, cells = obs.counts(mode), obs.cells_of(mode)
+        share = counts / np.maximum(cells, 1)
+        thin = np.flatnonzero((counts >= obs.order) & (share < _THIN * np.median(share[cells > 0])))
         if len(thin):
             yield (
                 f"{counted(len(thin), 'slice')} of {name} {'has' if len(thin) == 1 else 'have'} under a tenth "
