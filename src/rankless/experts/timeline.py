@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -37,8 +38,9 @@ OWN_STEPS = (4.0, 2.0, 2**0.5)  # of a slice by itself, from what all share
 ENOUGH = 50  # held-out gaps of a slice from which it has numbers of its own; a gap, between two entries, is one observation
 SURE = 2.0  # standard errors by which a slice must err less for numbers of its own: the best of many trials is one or two off by chance
 GAPS = 2000  # held-out gaps that are wanted: where there are fewer, the pattern is held out again elsewhere along the axis
+POWER = 1.5  # of a gap's error in the score
 AGAIN = 10  # times, at most
-LIMIT = 50_000  # entries that one trial of the search looks at: thousands held out decide on two numbers
+LIMIT = 25_000  # entries that one trial of the search looks at: thousands held out decide on two numbers
 STRETCH, OVERLAP = 2000, 50  # long series are looked at in stretches of so many entries, and as many more on both sides as overlap
 STEP_COST = (30.0, 120.0, 260.0)  # multiply-adds a step, by smoothness
 TRIALS = 50.0  # of a search, about, of each smoothness
@@ -120,7 +122,8 @@ class Series:
         number, free = over(np.ones(len(counts))), over(counts - 1.0)
         within = over(left) / np.maximum(free, 1)
         middle = over(means) / np.maximum(number, 1)
-        between = over((means - middle[self.slices]) ** 2) / np.maximum(number - 1, 1) - within * over(1 / np.maximum(counts, 1)) / np.maximum(number, 1)
+        by_chance = within * over(1 / np.maximum(counts, 1)) / np.maximum(number, 1)
+        between = over((means - middle[self.slices]) ** 2) / np.maximum(number - 1, 1) - by_chance
         told = (number >= SEVERAL) & (within > 0)
         return top * centre, np.where(told, np.clip(between / np.where(told, within, 1.0), 0.0, 1e4), WIDE)
 
@@ -310,7 +313,9 @@ class Search:
         )
         whole = Series.of(every, axis, mode)
         hidden = Series.of(every.with_values(np.arange(every.size) >= train.size, None), axis, mode).values > 0
-        hidden &= np.repeat(np.add.reduceat(~hidden, whole.starts[:-1]) > 0, whole.lengths)  # of a series of which nothing is left nothing is said
+        hidden &= np.repeat(
+            np.add.reduceat(~hidden, whole.starts[:-1]) > 0, whole.lengths
+        )  # of a series of which nothing is left nothing is said
         seen, asked, _ = _parted(whole, hidden)
         inside = np.diff(seen.places) > 0
         inside[seen.starts[1:-1] - 1] = False
@@ -344,21 +349,30 @@ class Search:
             noises = np.clip(window * (window / length) ** (2.0 * smoothness + 1.0), LEAST_NOISE, MOST_NOISE)
         return Matern(smoothness, length * self.gap, noises, self.spread * (1.0 + noises))
 
-    def squares(self, how: Matern) -> np.ndarray:
-        """Squared error of each held-out entry, over the variance of its slice's entries, weighted."""
+    @cached_property
+    def _gap(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of each held-out entry, the number of its gap; of each gap, how many entries it has."""
+        gaps = np.unique(_gaps(self.seen, self.asked)[0], return_inverse=True)[1].ravel()
+        return gaps, np.bincount(gaps)
+
+    def losses(self, how: Matern) -> np.ndarray:
+        """What each held-out entry counts: the mean squared error of its gap, in variances of its slice's entries, to the power 3/4.
+
+        By squares the few largest gaps would decide, whose error hangs more on luck than on the numbers.
+        """
         scale = np.where(self.scale > 0, self.scale, 1.0)[self.slices]
-        return self.weights * (how.given(self.seen, self.centres, self.asked) - self.target) ** 2 / scale
+        squares = self.weights * (how.given(self.seen, self.centres, self.asked) - self.target) ** 2 / scale
+        gaps, sizes = self._gap
+        return ((np.bincount(gaps, squares) / sizes) ** (0.5 * POWER))[gaps]
 
     def errors(self, how: Matern) -> np.ndarray:
-        """Mean squared error of each slice on its held-out entries, over the variance of its entries; NaN where it has none."""
-        squares = np.bincount(self.slices, self.squares(how), self.seen.count)
+        """Mean loss of each slice; NaN where nothing was held out of it."""
         with np.errstate(invalid="ignore"):
-            return squares / np.bincount(self.slices, self.weights, self.seen.count)
+            return np.bincount(self.slices, self.losses(how), self.seen.count) / np.bincount(self.slices, minlength=self.seen.count)
 
     def score(self, how: Matern) -> float:
-        """Mean over the held-out entries."""
-        errors, number = self.errors(how), np.bincount(self.slices, self.weights, self.seen.count)
-        return float(np.average(errors[number > 0], weights=number[number > 0]))
+        """Mean loss of all held-out entries."""
+        return float(np.mean(self.losses(how)))
 
     def shared(self) -> Matern:
         """The best numbers that all slices share: of the roughest process that is within one standard error of the best.
@@ -421,8 +435,8 @@ class Search:
 
     def _surely(self, before: Matern, after: Matern) -> tuple[np.ndarray, float]:
         """By how many standard errors each slice's error falls, and that of all; errors of a gap count as one."""
-        gaps = np.unique(_gaps(self.seen, self.asked)[0], return_inverse=True)[1].ravel()
-        falls = np.bincount(gaps, self.squares(before) - self.squares(after))
+        gaps, sizes = self._gap
+        falls = np.bincount(gaps, self.losses(before) - self.losses(after)) / sizes
         own = np.zeros(len(falls), np.int64)
         own[gaps] = self.slices
 
@@ -540,10 +554,12 @@ def _stretches(seen: Series, asked: Asked) -> tuple[Series, Asked]:
     hi = np.minimum(lo + STRETCH, seen.starts[series + 1])
     # what is asked from the stretch's first entry on, up to the next one's; before the first entry of a series too
     position = np.arange(len(lo))
-    first = np.array([
-        asked.starts[s] + (0 if n == 0 else np.searchsorted(asked.places[asked.starts[s] : asked.starts[s + 1]], seen.places[a]))
-        for s, n, a in zip(series, number, lo, strict=True)
-    ])
+    first = np.array(
+        [
+            asked.starts[s] + (0 if n == 0 else np.searchsorted(asked.places[asked.starts[s] : asked.starts[s + 1]], seen.places[a]))
+            for s, n, a in zip(series, number, lo, strict=True)
+        ]
+    )
     last = np.where(np.append(series[1:], -1) == series, np.append(first[1:], 0), asked.starts[series + 1])
     # as many entries of every slice, drawn without favour
     draw = np.random.default_rng(0).permutation(len(lo))
