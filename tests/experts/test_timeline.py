@@ -295,6 +295,7 @@ def test_slices_have_their_own_numbers_only_where_they_differ():
     rough, plain = drawn(0, 2.0, 1e-6, 600, 4, seed=1), drawn(2, 40.0, 4.0, 600, 4, seed=2)
     obs, train, held, cells, target = hidden(np.concatenate([rough, plain], axis=1))
     _, shared, own = offers(train, held, line_axis(600), 1)
+    assert own.how is not None and shared.how is not None
     assert error(own, obs, cells, target) < 0.98 * error(shared, obs, cells, target)
     assert len(np.unique(own.how.lengths)) > 1 == len(np.unique(shared.how.lengths))
     _, train, held, *_ = hidden(drawn(1, 10.0, 0.1, 300, 4, seed=1))
