@@ -375,7 +375,7 @@ def test_all_components_are_drawn_unless_some_are_named():
 
     rng = np.random.default_rng(0)
     obs = Observations.from_array(np.ones((9, 12)))
-    done = SimpleNamespace(observations=obs, fits=[CPTensor([rng.normal(size=(9, 3)), rng.normal(size=(12, 3))])])
+    done = SimpleNamespace(observations=obs, best=CPTensor([rng.normal(size=(9, 3)), rng.normal(size=(12, 3))]))
     for components, count in ((None, 3), ((0,), 1)):
         figure, ax = plt.subplots()
         plots.factor(done, 1, components=components, ax=ax)  # pyright: ignore[reportArgumentType]

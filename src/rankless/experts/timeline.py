@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -40,7 +41,7 @@ ENOUGH = 50  # held-out gaps of a slice from which it has numbers of its own; a 
 SURE = 2.0  # standard errors by which a slice must err less for numbers of its own: the best of many trials is one or two off by chance
 GAPS = 2000  # held-out gaps that are wanted: where there are fewer, the pattern is held out again elsewhere along the axis
 AGAIN = 10  # times, at most
-LIMIT = 50_000  # entries that one trial of the search looks at: thousands held out decide on two numbers
+LIMIT = 25_000  # entries that one trial of the search looks at: thousands held out decide on two numbers
 STRETCH, OVERLAP = 2000, 50  # long series are looked at in stretches of so many entries, and as many more on both sides as overlap
 STEP_COST = (30.0, 120.0, 260.0)  # multiply-adds a step, by smoothness
 TRIALS = 50.0  # of a search, about, of each smoothness
@@ -122,9 +123,8 @@ class Series:
         number, free = over(np.ones(len(counts))), over(counts - 1.0)
         within = over(left) / np.maximum(free, 1)
         middle = over(means) / np.maximum(number, 1)
-        between = over((means - middle[self.slices]) ** 2) / np.maximum(number - 1, 1) - within * over(
-            1 / np.maximum(counts, 1)
-        ) / np.maximum(number, 1)
+        by_chance = within * over(1 / np.maximum(counts, 1)) / np.maximum(number, 1)
+        between = over((means - middle[self.slices]) ** 2) / np.maximum(number - 1, 1) - by_chance
         told = (number >= SEVERAL) & (within > 0)
         return top * centre, np.where(told, np.clip(between / np.where(told, within, 1.0), 0.0, 1e4), WIDE)
 
@@ -369,21 +369,25 @@ class Search:
             noises = np.clip(window * (window / length) ** (2.0 * smoothness + 1.0), LEAST_NOISE, MOST_NOISE)
         return Matern(smoothness, length * self.gap, noises, self.spread * (1.0 + noises))
 
-    def squares(self, how: Matern) -> np.ndarray:
-        """Squared error of each held-out entry, over the variance of its slice's entries, weighted."""
+    @cached_property
+    def _gap(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of each held-out entry, the number of its gap; of each gap, how many entries it has."""
+        gaps = np.unique(_gaps(self.seen, self.asked)[0], return_inverse=True)[1].ravel()
+        return gaps, np.bincount(gaps)
+
+    def losses(self, how: Matern) -> np.ndarray:
+        """What each held-out entry counts: its squared error, in variances of its slice's entries."""
         scale = np.where(self.scale > 0, self.scale, 1.0)[self.slices]
         return self.weights * (how.given(self.seen, self.centres, self.asked) - self.target) ** 2 / scale
 
     def errors(self, how: Matern) -> np.ndarray:
-        """Mean squared error of each slice on its held-out entries, over the variance of its entries; NaN where it has none."""
-        squares = np.bincount(self.slices, self.squares(how), self.seen.count)
+        """Mean loss of each slice; NaN where nothing was held out of it."""
         with np.errstate(invalid="ignore"):
-            return squares / np.bincount(self.slices, self.weights, self.seen.count)
+            return np.bincount(self.slices, self.losses(how), self.seen.count) / np.bincount(self.slices, minlength=self.seen.count)
 
     def score(self, how: Matern) -> float:
-        """Mean over the held-out entries."""
-        errors, number = self.errors(how), np.bincount(self.slices, self.weights, self.seen.count)
-        return float(np.average(errors[number > 0], weights=number[number > 0]))
+        """Mean loss of all held-out entries."""
+        return float(np.mean(self.losses(how)))
 
     def shared(self) -> Matern:
         """The best numbers that all slices share: of the roughest process that is within one standard error of the best.
@@ -446,8 +450,8 @@ class Search:
 
     def _surely(self, before: Matern, after: Matern) -> tuple[np.ndarray, float]:
         """By how many standard errors each slice's error falls, and that of all; errors of a gap count as one."""
-        gaps = np.unique(_gaps(self.seen, self.asked)[0], return_inverse=True)[1].ravel()
-        falls = np.bincount(gaps, self.squares(before) - self.squares(after))
+        gaps, sizes = self._gap
+        falls = np.bincount(gaps, self.losses(before) - self.losses(after)) / sizes
         own = np.zeros(len(falls), np.int64)
         own[gaps] = self.slices
 

@@ -120,10 +120,10 @@ class Axes:
 
         Raises ValueError for a mode that is not there or stands on two axes.
 
-        >>> x = np.sin(np.arange(240.0) / 20)[:, None] * np.array([1.0, 2.0, -1.0])
+        >>> x = np.sin(np.arange(480.0) / 20)[:, None] * np.array([1.0, 2.0, -1.0])
         >>> [axis.name for axis in Axes.of(Observations.from_array(x)).axes]
         ['mode_0']
-        >>> [axis.name for axis in Axes.of(Observations.from_array(x.reshape(10, 24, 3))).axes]
+        >>> [axis.name for axis in Axes.of(Observations.from_array(x.reshape(20, 24, 3))).axes]
         ['mode_0, mode_1']
         """
         by_hand = _checked(obs, asked or {})
@@ -292,10 +292,10 @@ class _Sample:
     def goes_on(self, slow: Axis, fast: Axis) -> float:
         """By how many standard errors the data say that a row of `fast` goes on in the next one of `slow`; at most 0 where they do not.
 
-        With rows ``i`` of `slow`, and ``first``, ``last`` of `fast`, the step over the fold,
-        ``(i, last)`` to ``(i + 1, first)``, has to be nearer to a step within a row than to what lies as far apart as
-        a row is long: ``(i, first)`` to ``(i, last)``, and ``(i, first)`` to ``(i + 1, last)``, which must be the larger. Each value is taken from the mean
-        of its place in the row, so that what all days have in common says nothing.
+        With rows ``i`` of `slow`, and ``first``, ``last`` of `fast`, the step over the fold, from ``(i, last)`` to
+        ``(i + 1, first)``, has to be nearer to a step within a row than to what lies as far apart as a row is long:
+        ``(i, first)`` to ``(i, last)``, and ``(i, first)`` to ``(i + 1, last)``, which must be the larger. Each value is
+        taken from the mean of its place in the row, so that what all days have in common says nothing.
         """
         obs = self.obs
         row, place = slow.ranks(obs.coords), fast.ranks(obs.coords)
