@@ -128,7 +128,7 @@ def write() -> None:
         head = [row.data, f"{row.share:.0%} {row.pattern}"]
         line, best = found[0].best() if found[0].cells else float("nan"), entries.best(found)
         said = _spread(ours)
-        against = [f"{line:.4f}", best.peer.name, f"{best.best():.4f}"] if best else ["-"] * 3
+        against = ["-" if line != line else f"{line:.4f}", best.peer.name, f"{best.best():.4f}"] if best else ["-"] * 3
         seeds = len({cell["seed"] for entry in found for cell in entry.cells})
         ratios.append([head[0], head[1] + older, said, *against, page.number(over(ours, found)), page.number(over(ours, found[:1])), seeds])
         each.append([*head, *_errors([entry.best() if entry.cells else float("nan") for entry in found])])
