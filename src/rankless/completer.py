@@ -213,6 +213,12 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         return self.filled_at(self._checked(X), coverage)[1:]
 
     @property
+    def of_squares(self) -> bool:
+        """Whether plain squares are fitted, to values of any sign and as they are: the setting in which slices may be standardised."""
+        signs = self.nonnegative if isinstance(self.nonnegative, Sequence) else [self.nonnegative]
+        return self.loss == "gaussian" and not any(signs) and self.value_transform in ("auto", None)
+
+    @property
     def general(self) -> bool:
         """Whether the fit was of another loss than plain squares."""
         return self._general is not None

@@ -13,7 +13,7 @@ import numpy as np
 
 from rankless.answer.intervals import TooFew, check_coverage
 from rankless.completer import TensorCompleter, unseen_texts
-from rankless.kinds import Given, Roles, understand
+from rankless.kinds import Given, Roles, in_like_units, understand
 from rankless.kinds.cells import cells_of
 from rankless.kinds.given import in_dtype
 from rankless.runtime.journal import Journal
@@ -239,7 +239,11 @@ class Completion:
             f"the answer is {self.answer}.",
             *([f"too large or too sparse to ask: {', '.join(est.unasked_)}."] if est.unasked_ else []),
             f"error on held-out entries: {est.holdout_rmse_:.4g} (standard deviation of the data: {spread:.4g}).",
-            *([] if self.given.units is None else [f"variables were fitted together, each over its standard deviation ({obs.modes[-1]})."]),
+            *(
+                []
+                if self.given.units is None
+                else [f"slices of {obs.modes[self.given.units.mode]} were fitted together, each over its standard deviation."]
+            ),
         ]
         if est.general:
             lines[-1] = (
@@ -365,8 +369,18 @@ def complete(
     known = understand(data, Roles(modes, value, wide, absent, options.get("duplicates", "error"), missing, where))
     for text in alarms_of(known):
         warnings.warn(text, UserWarning, stacklevel=2)
-    estimator = TensorCompleter(**options).fit(known.fitted, callback=callback, checkpoint=checkpoint)
-    return Completion(estimator, known, callback)
+    done = completion_of(TensorCompleter(**options), known, callback)
+    done.estimator.fit(done.given.fitted, callback=callback, checkpoint=checkpoint)
+    return done
+
+
+def completion_of(estimator: TensorCompleter, given: Given, callback: Callback | None = None) -> Completion:
+    """The completion that fitting `estimator` to ``.given.fitted`` makes true; slices in unlike units are standardised for it."""
+    return Completion(estimator, in_like_units(given) if estimator.of_squares else given, callback)
+
+
+def _standardised(mode: str) -> str:
+    return f"slices of {mode} were fitted together, each over its standard deviation."
 
 
 def alarms_of(given: Given) -> list[str]:

@@ -194,12 +194,12 @@ def complete(
     given = _load(source, modes, value, duplicates=duplicates, index_base=index_base, absent=absent, **how)
     io.check_size(output, given.observations)
     from rankless.completer import TensorCompleter
-    from rankless.completion import Completion, alarms_of
+    from rankless.completion import alarms_of, completion_of
 
     for text in alarms_of(given):
         warnings.warn(text, UserWarning, stacklevel=1)
     with checkpoint(output, checkpoint_every, resume) as journal, shown(not quiet) as callback:
-        done = Completion(TensorCompleter(random_state=seed, **options), given, callback)
+        done = completion_of(TensorCompleter(random_state=seed, **options), given, callback)
         _fit_and_write(done, output, report, journal, callback, index_base=index_base, coverage=coverage, title=f"{source.name}, filled in")
     print(done.summary())
     for path in (output, report):

@@ -26,9 +26,10 @@ from typing import Any
 
 from rankless.kinds.given import Dense, Given, Roles
 from rankless.kinds.nowhere import within
+from rankless.kinds.standard import Standard
 from rankless.tensors.observations import Observations, listed, marks_of
 
-__all__ = ["Given", "Roles", "understand"]
+__all__ = ["Given", "Roles", "in_like_units", "understand"]
 
 # Package and type -> module and function here. A package is never imported to see whether data are of its types:
 # where they are, it has been imported already.
@@ -54,6 +55,14 @@ def understand(data: Any, roles: Roles) -> Given:
     """
     roles = replace(roles, modes=None if roles.modes is None else listed(roles.modes), missing=marks_of(roles.missing))
     return within(_of_kind(data, roles), roles.where)
+
+
+def in_like_units(given: Given) -> Given:
+    """`given`, its slices standardised where those of a mode are in units of their own; see `rankless.kinds.standard`."""
+    if given.units is not None or not given.observations.size:
+        return given
+    units = Standard.where_unlike(given.observations)
+    return given if units is None else replace(given, units=units)
 
 
 def _of_kind(data: Any, roles: Roles) -> Given:

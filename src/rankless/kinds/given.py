@@ -59,7 +59,7 @@ class Given(abc.ABC):
 
     def from_fitted(self, values: np.ndarray, indices: np.ndarray) -> np.ndarray:
         """Values of the fit at coordinates ``(n, order)`` in the units of the data."""
-        return values if self.units is None else self.units.undo(values, np.atleast_2d(indices)[:, -1])
+        return values if self.units is None else self.units.undo(values, np.atleast_2d(indices)[:, self.units.mode])
 
     def inward(self, indices: np.ndarray) -> np.ndarray:
         """Coordinates ``(n, order)`` in the data as those in the observations."""

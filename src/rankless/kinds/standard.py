@@ -1,4 +1,8 @@
-"""Units of variables set equal: each slice of the last mode less its mean, over its standard deviation."""
+"""Units of variables set equal: each slice of a mode less its mean, over its standard deviation.
+
+The variables of a Dataset have units of their own. So have slices of any mode that differ in spread or level a hundredfold: an income
+beside an age. Fitted together as they are, the large ones decide everything, and the small ones are filled with next to nothing.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,14 @@ import numpy as np
 
 from rankless.tensors.observations import Observations
 
+UNLIKE = 100.0  # between the spreads of two heaps of slices, or their levels in these, that no sampling makes
+FEWEST = 10  # entries of a slice that tell its spread
+MOST = 1000  # slices of a mode that may be variables; more are cases
+
 
 @dataclass(frozen=True)
 class Standard:
-    """Mean and standard deviation of each slice of the last mode, and the way there and back.
+    """Mean and standard deviation of each slice of a mode, the last one unless said, and the way there and back.
 
     >>> obs = Observations.from_array([[1.0, 100.0], [3.0, 300.0]])
     >>> Standard.of(obs).apply(obs).values.tolist()
@@ -20,19 +28,53 @@ class Standard:
 
     mean: np.ndarray
     deviation: np.ndarray
+    mode: int = -1
 
     @classmethod
-    def of(cls, obs: Observations) -> Standard:
+    def of(cls, obs: Observations, mode: int = -1) -> Standard:
         """Of the observed values; a slice that is constant or empty keeps its unit."""
-        variable = obs.coords[-1]
-        groups = [obs.values[variable == v] for v in range(obs.shape[-1])]
-        means = [group.mean(dtype=np.float64) if len(group) else 0.0 for group in groups]
-        return cls(np.array(means), np.array([(len(group) and group.std(dtype=np.float64)) or 1.0 for group in groups]))
+        means, deviations, _ = _moments(obs, mode)
+        return cls(means, np.where(deviations > 0, deviations, 1.0), mode)
+
+    @classmethod
+    def where_unlike(cls, obs: Observations) -> Standard | None:
+        """Of the mode whose slices are the least alike in unit, None where no mode has slices that are `UNLIKE` each other.
+
+        >>> array = np.random.default_rng(0).normal(size=(20, 3)) * [1.0, 1.0, 1e6]
+        >>> found = Standard.where_unlike(Observations.from_array(array))
+        >>> found.mode, Standard.where_unlike(Observations.from_array(array / [1.0, 1.0, 1e6]))
+        (1, None)
+        """
+        ratios = [_unlike(*_moments(obs, mode)) if 1 < obs.shape[mode] <= MOST else 0.0 for mode in range(obs.order)]
+        mode = int(np.argmax(ratios))
+        return cls.of(obs, mode) if ratios[mode] > UNLIKE else None
 
     def apply(self, obs: Observations) -> Observations:
-        variable = obs.coords[-1]
+        variable = obs.coords[self.mode]
         values = (obs.values - self.mean[variable]) / self.deviation[variable]
         return obs.with_values(values.astype(obs.values.dtype, copy=False))
 
     def undo(self, values: np.ndarray, variable: np.ndarray) -> np.ndarray:
         return values * self.deviation[variable] + self.mean[variable]
+
+
+def _moments(obs: Observations, mode: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, standard deviation and number of the entries of each slice; 0 where there are none."""
+    order = np.argsort(obs.coords[mode], kind="stable")
+    counts = np.bincount(obs.coords[mode], minlength=obs.shape[mode])
+    groups = np.split(obs.values[order], np.cumsum(counts)[:-1])
+    means = np.array([group.mean(dtype=np.float64) if len(group) else 0.0 for group in groups])
+    return means, np.array([group.std(dtype=np.float64) if len(group) else 0.0 for group in groups]), counts
+
+
+def _unlike(means: np.ndarray, deviations: np.ndarray, counts: np.ndarray) -> float:
+    """How far apart slices fall: the largest ratio of neighbours among their spreads, or gap between their levels, in typical spreads.
+
+    A gap, and not the range: one component alone makes slices of every size, but hardly two heaps of them. Constant slices tell nothing.
+    """
+    told = (counts >= FEWEST) & (deviations > 1e-12 * np.abs(means))
+    if told.sum() < 2:
+        return 0.0
+    means, deviations = means[told], deviations[told]
+    spreads = np.sort(deviations)
+    return float(max(np.max(spreads[1:] / spreads[:-1]), np.max(np.diff(np.sort(means))) / np.median(deviations)))

@@ -63,7 +63,7 @@ def _sections(done: Done, axes: Sequence[Axis], slices: Sequence[Mapping[str, ob
     yield Section("filled", "Observed and filled in", _OF_FILLED, [], [filled(done, slices)])
     errors = list(held_out(done, axes))
     if errors:
-        units = "" if done.given.units is None else f" Every {axes[-1].name} is in its own standard deviations here."
+        units = "" if done.given.units is None else f" Every {axes[done.given.units.mode].name} is in its own standard deviations here."
         yield Section("errors", "How good it is", _OF_ERRORS + units, errors)
     chooser = factors(done, axes)
     if chooser is not None:

@@ -28,7 +28,7 @@ def headline(done: Done) -> str:
     if done.path.empty:
         return f"{filled} Nothing varies in what was observed, so that is the answer, without a component."
     error, level = _error(done), spread(done.given.fitted.values)
-    units = "" if done.given.units is None else f" standard deviations of their {obs.modes[-1]}"
+    units = "" if done.given.units is None else f" standard deviations of their {obs.modes[done.given.units.mode]}"
     explained = max(0.0, 1 - (error / level) ** 2)
     return (
         f"{filled} On observed entries that were hidden from it the typical error is {error:.3g}{units}, "

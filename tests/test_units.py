@@ -1,0 +1,62 @@
+"""Slices in units of their own: the fill must not depend on the unit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rankless import complete
+from rankless.kinds.standard import Standard
+from rankless.tensors.observations import Observations
+
+SHAPE = (16, 8, 4)
+
+
+def measured(scale: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Data of rank 2 with noise, each slice of the last mode times `scale` plus `shift`; and what is seen of them."""
+    rng = np.random.default_rng(4)
+    a, b, c = (rng.normal(size=(d, 2)) for d in SHAPE)
+    truth = np.einsum("ar,br,cr->abc", a, b, c) + 0.05 * rng.normal(size=SHAPE)
+    truth = (truth - truth.mean((0, 1))) / truth.std((0, 1))
+    gone = rng.random(SHAPE) < 0.15
+    return truth * scale + shift, np.where(gone, np.nan, truth * scale + shift)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return complete(measured(np.array([1.0, 1.0, 1e4, 1e4]), np.zeros(4))[1], random_state=0)
+
+
+@pytest.mark.parametrize(
+    ("scale", "shift"), [((1, 1, 1e-6, 1e9), (0, 0, 0, 0)), ((1, 1, 1e3, 1e6), (0, 1e5, 0, 0)), ((1, 1, 1, 1), (0, 0, 1e6, 0))]
+)
+def test_the_fill_scales_and_shifts_with_the_unit_of_a_slice(plain, scale, shift):
+    scale, shift = np.array(scale, float), np.array(shift, float)
+    truth, seen = measured(scale, shift)
+    done = complete(seen, random_state=0)
+    assert done.given.units is not None and done.given.units.mode == 2
+    np.testing.assert_allclose((done.filled - shift) / scale, plain.filled / [1, 1, 1e4, 1e4], atol=1e-6)
+    gone = np.isnan(seen)
+    for variable in range(4):
+        own = gone[..., variable]
+        error = np.sqrt(np.mean((done.filled[..., variable][own] - truth[..., variable][own]) ** 2)) / scale[variable]
+        assert error < 0.5, "in standard deviations: the mean errs 1"
+    lower, upper = done.interval(0.8)
+    assert np.all(lower <= done.filled + 1e-9 * np.abs(done.filled)) and np.median(((upper - lower) / scale)[gone]) < 2
+    assert "slices of mode_2 were fitted together, each over its standard deviation" in done.summary()
+
+
+def test_like_units_are_left_alone():
+    rng = np.random.default_rng(0)
+    for rank in (1, 2, 5):
+        for _ in range(20):
+            array = np.einsum("ir,jr,kr->ijk", *(rng.normal(size=(d, rank)) for d in (20, 15, 12)))
+            if rank > 1:
+                assert Standard.where_unlike(Observations.from_array(array)) is None
+    counts = rng.poisson(np.exp(rng.normal(size=(30, 1)) + rng.normal(size=25) + 2)).astype(float)
+    assert Standard.where_unlike(Observations.from_array(counts)) is None
+
+
+def test_another_loss_and_signs_keep_their_values():
+    _, seen = measured(np.array([1.0, 1.0, 1e4, 1e4]), np.array([9.0, 9.0, 9e4, 9e4]))
+    assert complete(np.abs(seen), nonnegative=True, depth=0, penalty=1.0, random_state=0).given.units is None
