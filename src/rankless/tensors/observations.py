@@ -454,7 +454,7 @@ def is_mark(values: np.ndarray, missing: Marks) -> np.ndarray | None:
             continue
         found |= values == values.dtype.type(mark)
         if abs(mark) > LARGE:
-            found |= np.abs(values - values.dtype.type(mark)) <= 1e-6 * abs(mark)
+            found |= np.abs(values.astype(np.float64) - mark) <= 1e-6 * abs(mark)  # differences of float32 overflow
     return found
 
 
