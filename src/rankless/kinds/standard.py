@@ -33,8 +33,9 @@ class Standard:
     @classmethod
     def of(cls, obs: Observations, mode: int = -1) -> Standard:
         """Of the observed values; a slice that is constant or empty keeps its unit."""
-        means, deviations, _ = _moments(obs, mode)
-        return cls(means, np.where(deviations > 0, deviations, 1.0), mode)
+        groups = _slices(obs, mode)
+        means = [group.mean(dtype=np.float64) if len(group) else 0.0 for group in groups]
+        return cls(np.array(means), np.array([(len(group) and group.std(dtype=np.float64)) or 1.0 for group in groups]), mode)
 
     @classmethod
     def where_unlike(cls, obs: Observations) -> Standard | None:
@@ -45,7 +46,7 @@ class Standard:
         >>> found.mode, Standard.where_unlike(Observations.from_array(array / [1.0, 1.0, 1e6]))
         (1, None)
         """
-        ratios = [_unlike(*_moments(obs, mode)) if 1 < obs.shape[mode] <= MOST else 0.0 for mode in range(obs.order)]
+        ratios = [_unlike(obs, mode) if 1 < obs.shape[mode] <= MOST else 0.0 for mode in range(obs.order)]
         mode = int(np.argmax(ratios))
         return cls.of(obs, mode) if ratios[mode] > UNLIKE else None
 
@@ -58,23 +59,29 @@ class Standard:
         return values * self.deviation[variable] + self.mean[variable]
 
 
-def _moments(obs: Observations, mode: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean, standard deviation and number of the entries of each slice; 0 where there are none."""
+def _slices(obs: Observations, mode: int) -> list[np.ndarray]:
+    """The entries of each slice."""
     order = np.argsort(obs.coords[mode], kind="stable")
     counts = np.bincount(obs.coords[mode], minlength=obs.shape[mode])
-    groups = np.split(obs.values[order], np.cumsum(counts)[:-1])
-    means = np.array([group.mean(dtype=np.float64) if len(group) else 0.0 for group in groups])
-    return means, np.array([group.std(dtype=np.float64) if len(group) else 0.0 for group in groups]), counts
+    return np.split(obs.values[order], np.cumsum(counts)[:-1])
 
 
-def _unlike(means: np.ndarray, deviations: np.ndarray, counts: np.ndarray) -> float:
-    """How far apart slices fall: the largest ratio of neighbours among their spreads, or gap between their levels, in typical spreads.
+def _unlike(obs: Observations, mode: int) -> float:
+    """How far slices fall apart: the largest ratio of neighbours among their spreads, or gap between their levels, in typical spreads.
 
-    A gap, and not the range: one component alone makes slices of every size, but hardly two heaps of them. Constant slices tell nothing.
+    A gap, and not the range: one component alone makes slices of every size, but hardly two heaps of them. Levels and spreads are medians,
+    which a wild value does not move. Constant slices tell nothing.
     """
-    told = (counts >= FEWEST) & (deviations > 1e-12 * np.abs(means))
-    if told.sum() < 2:
+    levels, spreads = [], []
+    for group in _slices(obs, mode):
+        if len(group) < FEWEST:
+            continue
+        level = float(np.median(group))
+        spread = float(np.median(np.abs(group.astype(np.float64) - level)))
+        if spread > 1e-12 * abs(level):
+            levels.append(level)
+            spreads.append(spread)
+    if len(spreads) < 2:
         return 0.0
-    means, deviations = means[told], deviations[told]
-    spreads = np.sort(deviations)
-    return float(max(np.max(spreads[1:] / spreads[:-1]), np.max(np.diff(np.sort(means))) / np.median(deviations)))
+    spreads = np.sort(spreads)
+    return float(max(np.max(spreads[1:] / spreads[:-1]), np.max(np.diff(np.sort(levels))) / np.median(spreads)))
