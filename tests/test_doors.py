@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +16,7 @@ from rankless import CPTensor, TensorCompleter, io, match, read
 from rankless.io.chunks import scan
 from rankless.kinds import Roles, understand
 from rankless.runtime.progress import Progress, _Left
+from rankless.tensors.canonical import canonical
 from rankless.tensors.observations import Observations
 from rankless.trust.diagnostics import of_poor, poor_slices
 from rankless.trust.diagnostics import slices as slices_of
@@ -63,6 +65,13 @@ def test_every_door_refuses_whole_numbers_that_would_be_rounded(tmp_path):
         with pytest.raises(ValueError, match=r"whole numbers beyond 2\*\*53, which would not come back exactly; subtract an offset"):
             door()
             pytest.fail(f"{name} lets them pass")
+
+
+def test_what_is_given_twice_is_said_alike_on_the_other_side_of_a_process():
+    with pytest.raises(ValueError) as caught:
+        canonical(np.zeros((2, 2), np.int32), np.ones(2), None, (1, 1), "error")
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    assert "coordinates (0, 0) are given twice (rows 0 and 1)" in str(caught.value)
 
 
 def test_large_floats_and_marks_are_no_such_numbers(tmp_path):
@@ -265,6 +274,9 @@ def test_slices_filled_no_better_than_by_their_mean_are_named():
         "in 1 slice of what hidden entries are found no better than by the slice's own mean: gini; don't trust what is filled there."
     )
     assert poor_slices(obs.with_values(obs.values * 1e-300), errors * 1e-300) != []
+    few = obs.coords[1] < 8
+    assert poor_slices(obs.subset(few), obs.values[few]) == [], "few entries say little"
+    assert poor_slices(obs.subset(few), errors[few])[0][1].tolist() == [2], "but a gross error"
 
 
 # --- cells that are none ----------------------------------------------------------------------------

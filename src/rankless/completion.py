@@ -30,6 +30,7 @@ from rankless.units.transform import Transform
 if TYPE_CHECKING:
     import pandas as pd
 
+MARK = "far outside the others"  # what `inspection.Mark` says
 _CELLS_AT_ONCE = 1_000_000
 
 
@@ -257,7 +258,7 @@ class Completion:
     def cautions(self) -> list[str]:
         """What to beware of, a line each; none where nothing was noticed."""
         obs, fitted, est = self.observations, self.given.fitted, self.estimator
-        odd = alarms_of(self.given)
+        odd = self._alarms
         if est.path_.empty:
             return odd
         if not est.general:
@@ -265,7 +266,7 @@ class Completion:
         else:
             poor, what = est.holdout_deviance_ >= est.blank_deviance_, "that of a constant"
         never = inspection.never_seen(obs)
-        wild = est.value_transform_.name == "none" and not inspection.marks(obs)
+        wild = est.value_transform_.name == "none" and not any(MARK in text for text in odd)
         return [
             *([f"the held-out error is no better than {what}: don't trust what was filled."] if poor else []),
             *odd,
@@ -275,6 +276,10 @@ class Completion:
             *diagnostics.in_words([est.best_fit_], self._in_fitted_units()),
             *([] if poor else self._poor_slices()),
         ]
+
+    @cached_property
+    def _alarms(self) -> list[str]:
+        return alarms_of(self.given)
 
     def _poor_slices(self) -> list[str]:
         """A line for each mode in some of whose slices hidden entries are found no better than by the slice's own mean."""

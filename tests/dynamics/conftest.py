@@ -27,6 +27,7 @@ def planted(shape, rank=2, share=0.6, seed=0) -> Observations:
 
 
 CUBE, TALL = (4, 3, 5), (6, 4)
+TUCKER, TRAIN, TREE = {"ranks": (2, 3, 2)}, {"ranks": (3, 2)}, {"rank": 2}
 
 # name -> (shape, start); every factorization, balanced and not
 STARTS = {
@@ -36,10 +37,19 @@ STARTS = {
     "deep cp": (CUBE, lambda: dyn.DeepCP.balanced(CUBE, components=4, depth=2, scale=0.3, key=1)),
     "deep cp gaussian": (CUBE, lambda: dyn.DeepCP.gaussian(CUBE, components=4, depth=2, scale=0.3, key=1)),
     "deep cp identity": (CUBE, lambda: dyn.DeepCP.identity(CUBE, components=4, depth=1, scale=0.3, key=1)),
+    "aligned cp": (CUBE, lambda: dyn.AlignedCP.random(CUBE, components=4, depth=2, scale=0.3, spread=0.5, key=1)),
     "matrix": (TALL, lambda: dyn.Matrix.gaussian(TALL, layers=2.5, scale=0.3, key=1)),
     "matrix wide": (TALL[::-1], lambda: dyn.Matrix.gaussian(TALL[::-1], layers=3, scale=0.3, key=1)),
     "deep matrix": (TALL, lambda: dyn.DeepMatrix.balanced(TALL, layers=3, scale=0.3, key=1)),
     "deep matrix gaussian": (TALL, lambda: dyn.DeepMatrix.gaussian(TALL, layers=3, scale=0.3, key=1)),
+    "tucker": (CUBE, lambda: dyn.Tucker.balanced(CUBE, layers=2.5, scale=0.3, key=1, **TUCKER)),
+    "deep tucker": (CUBE, lambda: dyn.DeepTucker.gaussian(CUBE, layers=2, scale=0.3, key=1, **TUCKER)),
+    "train": (CUBE, lambda: dyn.Train.gaussian(CUBE, layers=2.5, scale=0.3, key=1, **TRAIN)),
+    "deep train": (CUBE, lambda: dyn.DeepTrain.balanced(CUBE, layers=3, scale=0.3, key=1, **TRAIN)),
+    "hierarchical": (CUBE, lambda: dyn.Hierarchical.balanced(CUBE, layers=1.5, scale=0.3, key=1, **TREE)),
+    "deep hierarchical": (CUBE, lambda: dyn.DeepHierarchical.gaussian(CUBE, layers=2, scale=0.3, key=1, **TREE)),
+    "tubal": (CUBE, lambda: dyn.Tubal.gaussian(CUBE, layers=2.5, scale=0.3, key=1)),
+    "deep tubal": (CUBE, lambda: dyn.DeepTubal.gaussian(CUBE, layers=2, scale=0.3, key=1)),
 }
 
 

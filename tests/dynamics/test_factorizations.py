@@ -125,3 +125,30 @@ def test_round_trip_with_cp_tensor():
 def test_bad_parameters_are_refused_with_the_mend(build, words):
     with pytest.raises(ValueError, match=words):
         build()
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_aligned_layers_of_unequal_norms_flow_as_their_own_collapse(depth):
+    """Where the norms differ the metric of equal norms is another flow, and far off."""
+    problem = dyn.Problem(planted(CUBE))
+    collapsed = dyn.AlignedCP.random(CUBE, components=4, depth=depth, scale=0.2, spread=0.7, key=3)
+    explicit = collapsed.to_layers(key=4)
+    np.testing.assert_allclose(explicit.layer_norms(), collapsed.layer_norms(), rtol=1e-10)
+    assert relative(dyn.AlignedCP.from_layers(explicit), collapsed) < 1e-12
+    a, b, equal = (moved(problem, start, 1.0, steps=2000) for start in (explicit, collapsed, collapsed.end_to_end()))
+    exact = compiled(dyn.DeepCP.full)(a)
+    assert relative(b.full(), exact) < 1e-8
+    assert relative(equal.full(), exact) > 0.05
+    np.testing.assert_allclose(b.layer_norms(), a.layer_norms(), rtol=1e-7)
+
+
+def test_aligned_layers_of_equal_norms_are_the_metric_of_depth():
+    problem = dyn.Problem(planted(CUBE))
+    plain = dyn.CP.balanced(CUBE, components=4, depth=2, scale=0.2, key=3)
+    aligned = dyn.AlignedCP(plain.factors, np.zeros((3, 2, 4)))
+    velocity = compiled(dyn.Problem.velocity)
+    assert relative(velocity(problem, aligned).factors, velocity(problem, plain).factors) < 1e-12
+    with pytest.raises(ValueError, match="weight decay shrinks the differences"):
+        dyn.Problem(planted(CUBE), decay=0.1).objective(aligned)
+    with pytest.raises(ValueError, match=r"layer 1 of mode 0 and those below it are not balanced"):
+        dyn.AlignedCP.from_layers(dyn.DeepCP.gaussian(CUBE, components=4, depth=1, scale=0.1, key=0))

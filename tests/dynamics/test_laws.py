@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from rankless import dynamics as dyn
-from rankless.depth import end_to_end_exponent, last_layer_exponent
+from rankless.depth import end_to_end_exponent, last_layer_exponent, switch_on_time
 from rankless.dynamics import laws
+from rankless.tensors.observations import Observations
 
 from .conftest import CUBE, TALL, compiled, moved, planted, relative
 
@@ -141,3 +142,80 @@ def test_exponents_are_read_off_a_trajectory(depth):
 def test_a_falling_norm_has_no_exponent_to_fit():
     with pytest.raises(ValueError, match="0 of 20 records"):
         laws.fit_exponent(np.arange(20.0), np.exp(-np.arange(20.0)), np.ones(20))
+
+
+DECAYED = 0.3
+
+
+@pytest.mark.parametrize("shape", [CUBE, FOUR], ids=str)
+def test_weight_decay_is_no_part_of_the_drive(shape):
+    """The pull is that of the data; decay takes its own share of every norm, balanced or not."""
+    obs = planted(shape)
+    bare, decayed = dyn.Problem(obs), dyn.Problem(obs, decay=DECAYED)
+    loose = dyn.DeepCP.gaussian(shape, components=4, depth=2, scale=0.3, key=2)
+    strict = dyn.CP.balanced(shape, components=4, depth=1.5, scale=0.3, key=2)
+    for start in (loose, strict):
+        assert relative(laws.drive(decayed, start), laws.drive(bare, start)) < 1e-14
+    assert relative(growth(decayed, loose, last_layers), unbalanced_law(decayed, loose)) < 1e-10
+    for quantity, law in ((last_layers, deep_cp_law), (spectrum, end_to_end_law)):
+        assert relative(growth(decayed, strict, quantity), law(decayed, strict)) < 1e-10
+    even = loose.equalised()
+    assert relative(growth(decayed, even, last_layers), deep_cp_law(decayed, even)) < 1e-10
+    shallow = dyn.CP.balanced(shape, components=4, scale=0.3, key=2)
+    assert relative(growth(decayed, shallow, spectrum), shallow_cp_law(decayed, shallow)) < 1e-10
+
+
+def test_weight_decay_shrinks_singular_values_besides_their_law():
+    problem = dyn.Problem(planted(TALL), decay=DECAYED)
+    collapsed = dyn.Matrix.gaussian(TALL, layers=3, scale=0.3, key=2)
+    for start in (collapsed, dyn.DeepMatrix.from_matrix(collapsed)):
+        assert relative(growth(problem, start, spectrum), deep_matrix_law(problem, start)) < 1e-7
+
+
+def test_the_law_of_deep_matrices_refuses_layers_of_equal_norms_that_are_not_balanced():
+    loose = dyn.DeepMatrix.gaussian((5, 5), layers=3, scale=0.3, key=2)
+    norms = np.linalg.norm(np.asarray(loose.factors), axis=(1, 2))
+    equal = dyn.DeepMatrix([f * np.prod(norms) ** (1 / 3) / n for f, n in zip(loose.factors, norms, strict=True)])
+    assert np.ptp(equal.layer_norms()) < 1e-12
+    problem = dyn.Problem(planted((5, 5)))
+    with pytest.raises(ValueError, match=r"factors 0 and 1 are not balanced: relative imbalance \d"):
+        laws.deep_matrix_law(problem, equal)
+    with pytest.raises(RuntimeError, match="factors 0 and 1 are not balanced"):
+        dyn.solve(problem, equal, dyn.GradientDescent(1e-3), ts=[1e-3], probes={"law": laws.deep_matrix_law})
+    forced = laws.deep_matrix_law(problem, dyn.Matrix(equal.full(), layers=3))  # what the formula would say
+    assert relative(growth(problem, equal, spectrum), forced) > 0.1
+
+
+def test_weight_decay_takes_the_imbalance_away():
+    """``exp(-2 p t)``, whatever the data do: any start becomes strictly balanced, so the twin is exact."""
+    end = 0.7
+    for start in (
+        dyn.DeepCP.gaussian(CUBE, components=4, depth=2, scale=0.3, key=2),
+        dyn.DeepMatrix.gaussian(TALL, layers=3, scale=0.3, key=2),
+    ):
+        gap = compiled(type(start).imbalance)
+        left = gap(moved(dyn.Problem(planted(start.shape), decay=DECAYED), start, end, steps=1000))
+        assert relative(left, [np.exp(-2 * DECAYED * end) * np.asarray(g) for g in gap(start)]) < 1e-9
+
+
+def test_real_depth_interpolates_between_whole_ones():
+    """The velocity at k is a smooth function of k: a parabola through whole depths meets it in between."""
+    problem = dyn.Problem(planted(CUBE))
+    factors = dyn.CP.balanced(CUBE, components=4, scale=0.7, key=2).factors
+    at = {k: np.asarray(compiled(dyn.Problem.velocity)(problem, dyn.CP(factors, k)).factors[0]) for k in (0.9, 1.0, 1.1)}
+    assert 1e-3 < relative(at[0.9], at[1.0]) < 0.3
+    assert relative((at[0.9] + at[1.1]) / 2, at[1.0]) < 0.02 * relative(at[0.9], at[1.0]) * 10
+
+
+def test_a_component_switches_on_when_the_law_says():
+    """One cell and a target far away: the pull is steady, and the time is a closed form."""
+    far, small = 1e6, 1e-3
+    problem = dyn.Problem(Observations.from_indices([[0, 0, 0]], [far], shape=(1, 1, 1)))
+    start = dyn.CP([[[small]]] * 3, depth=1.0)
+    ts = np.linspace(0, 3e-4, 4000)
+    run = dyn.solve(problem, start, dyn.GradientFlow(rtol=1e-8), ts=ts, probes={"s": dyn.probes.component_norms, "g": laws.pull})
+    said = float(switch_on_time(small**3, far, 6.0))
+    s = run.probes["s"][:, 0]
+    passed = ts[np.argmax(s > 1e4)]
+    np.testing.assert_allclose(passed, said, rtol=0.05)
+    np.testing.assert_allclose(dyn.probes.predicted_switch_on(ts, s[:, None], run.probes["g"], factors=6.0), said, rtol=0.01)

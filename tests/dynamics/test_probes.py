@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 
@@ -72,3 +73,48 @@ def test_float64_leaves_as_numpy_and_the_global_switch_stays():
     full = START.full()
     assert isinstance(full, np.ndarray) and full.dtype == np.float64
     assert not jax.config.jax_enable_x64  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_ranks_of_matricizations_are_those_of_the_unfoldings():
+    ranks = np.asarray(probes.matricization_ranks(PROBLEM, START))
+    full = np.asarray(START.full())
+    for n, rank in enumerate(ranks):
+        s = np.linalg.svd(np.moveaxis(full, n, 0).reshape(full.shape[n], -1), compute_uv=False)
+        p = s / s.sum()
+        np.testing.assert_allclose(rank, np.exp(-np.sum(p * np.log(p))), rtol=1e-10)
+
+
+def test_the_quasi_norm_is_the_penalty_of_balanced_components():
+    start = dyn.CP.balanced(CUBE, components=4, depth=1.5, scale=0.4, key=0)
+    factors = 3 * 2.5
+    np.testing.assert_allclose(factors / 2 * probes.QuasiNorm(factors)(PROBLEM, start), start.penalty(), rtol=1e-12)
+
+
+def test_sharpness_is_the_largest_eigenvalue_of_the_hessian_and_bounds_the_rate():
+    problem = dyn.Problem(planted(CUBE))
+    start = dyn.DeepCP.balanced(CUBE, components=1, depth=1, scale=2.0, key=0)
+
+    @dyn.double
+    def hessian():
+        flat, whole = jax.flatten_util.ravel_pytree(start)
+        return jnp.linalg.eigvalsh(jax.hessian(lambda x: problem.objective(whole(x)))(flat))[-1]
+
+    np.testing.assert_allclose(probes.Sharpness()(problem, start), hessian(), rtol=1e-8)
+    rest = dyn.solve(problem, start, dyn.GradientFlow(rtol=1e-8), ts=[200.0]).final
+    top = float(probes.Sharpness()(problem, rest))
+    pushed = jax.tree.map(lambda x: x * 1.001, rest)
+    ends = [dyn.solve(problem, pushed, dyn.GradientDescent(c / top), ts=[c / top * 15]).final for c in (1.7, 2.3)]
+    low, begun, high = (float(problem.data_loss(here)) for here in (ends[0], pushed, ends[1]))
+    assert low < begun < high
+
+
+def test_cp_rank_and_core_consistency_tell_too_many_components():
+    rng = np.random.default_rng(3)
+    factors = [rng.normal(size=(d, 2)) for d in (5, 4, 6)]
+    tensor = np.einsum("ir,jr,kr->ijk", *factors)
+    noisy = tensor + 0.05 * rng.normal(size=tensor.shape)
+    assert probes.cp_rank(tensor) == 2 and probes.cp_rank(rng.normal(size=(3, 3, 3)), highest=2) == 3
+    np.testing.assert_allclose(probes.core_consistency(factors, tensor), 100, rtol=1e-9)
+    assert probes.core_consistency(factors, noisy) > 90
+    more = [np.c_[f, f[:, 0] + 0.3 * rng.normal(size=len(f))] for f in factors]
+    assert probes.core_consistency(more, noisy) < 50

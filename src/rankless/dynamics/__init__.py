@@ -6,7 +6,8 @@ Four ideas, each free of the others, joined by one verb, `solve`:
 idea             what it is                                         here
 ===============  =================================================  ====================================
 observations     which entries are seen, and the loss on them       `Problem`, dense or by coordinates
-factorization    parameters -> values; gradient -> velocity         `CP`, `DeepCP`, `Matrix`, `DeepMatrix`
+factorization    parameters -> values; gradient -> velocity         `CP`, `Matrix`, `Tucker`, `Train`,
+                                                                    `Hierarchical`, `Tubal`; `DeepCP`, ...
 flow             how time passes                                    `GradientFlow`, `GradientDescent`
 probe            a function of problem and factorization            `probes`, `laws`, or your own
 ===============  =================================================  ====================================
@@ -38,32 +39,52 @@ All arithmetic is float64: JAX's x64 is a context inside every function here (`d
 setting. Depth is an array, so one compilation serves all depths of a collapsed factorization.
 """
 
-from rankless.dynamics import laws, losses, probes
+from rankless.dynamics import laws, losses, probes, rules
 from rankless.dynamics._double import double
+from rankless.dynamics.aligned import AlignedCP
 from rankless.dynamics.cp import CP, DeepCP
+from rankless.dynamics.deepened import Deepened, Layered
 from rankless.dynamics.descent import GradientDescent
 from rankless.dynamics.factorization import AbstractFactorization, half_square, steepest
 from rankless.dynamics.flow import GradientFlow
+from rankless.dynamics.hierarchical import DeepHierarchical, Hierarchical
 from rankless.dynamics.matrix import DeepMatrix, Matrix
 from rankless.dynamics.problem import Problem
 from rankless.dynamics.solve import AbstractFlow, Run, solve
+from rankless.dynamics.sweep import sweep
+from rankless.dynamics.train import DeepTrain, Train
+from rankless.dynamics.tubal import DeepTubal, Tubal
+from rankless.dynamics.tucker import DeepTucker, Tucker
 
 __all__ = [
     "CP",
     "AbstractFactorization",
     "AbstractFlow",
+    "AlignedCP",
     "DeepCP",
+    "DeepHierarchical",
     "DeepMatrix",
+    "DeepTrain",
+    "DeepTubal",
+    "DeepTucker",
+    "Deepened",
     "GradientDescent",
     "GradientFlow",
+    "Hierarchical",
+    "Layered",
     "Matrix",
     "Problem",
     "Run",
+    "Train",
+    "Tubal",
+    "Tucker",
     "double",
     "half_square",
     "laws",
     "losses",
     "probes",
+    "rules",
     "solve",
     "steepest",
+    "sweep",
 ]

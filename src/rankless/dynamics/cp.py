@@ -19,7 +19,7 @@ import numpy as np
 
 from rankless.depth import check_depth, mobility, vector_penalty
 from rankless.dynamics._double import as_key, double
-from rankless.dynamics.factorization import AbstractFactorization, check_scale, half_square, safe_norm, steepest
+from rankless.dynamics.factorization import AbstractFactorization, balanced_enough, check_scale, half_square, safe_norm, steepest
 from rankless.tensors.cp_tensor import CPTensor
 
 
@@ -98,6 +98,11 @@ class CP(AbstractFactorization):
         for n in range(1, len(self.factors)):
             share = share * self.factors[n][indices[:, n]]
         return share
+
+    @double
+    def part_norms(self) -> jax.Array:
+        """Norms of the whole of those components, shape ``(R,)``: the spectrum."""
+        return _component_norms(self.factors)
 
     @double
     def at(self, indices: jax.Array | np.ndarray) -> jax.Array:
@@ -239,6 +244,16 @@ class DeepCP(AbstractFactorization):
         return self.end_to_end().full()
 
     @double
+    def contributions(self, indices: jax.Array | np.ndarray) -> jax.Array:
+        """Each component's share of the values at `indices` ``(n, order)``, shape ``(n, R)``."""
+        return self.end_to_end().contributions(indices)
+
+    @double
+    def part_norms(self) -> jax.Array:
+        """Norms of the whole of those components, shape ``(R,)``: the spectrum."""
+        return self.spectrum()
+
+    @double
     def at(self, indices: jax.Array | np.ndarray) -> jax.Array:
         return self.end_to_end().at(indices)
 
@@ -283,15 +298,12 @@ class DeepCP(AbstractFactorization):
         Raises ValueError with the measured imbalance, relative to the squared layer norms, where it
         exceeds `tolerance`: layers that are not balanced follow another flow.
         """
+        gaps = {}
         for n, (gap, norms) in enumerate(zip(self.imbalance(), self.layer_norms(), strict=True)):
             size = jnp.max(norms**2, axis=0)
-            worst = float(jnp.max(safe_norm(gap, axis=(2, 3)) / jnp.where(size > 0, size, 1.0), initial=0.0))
-            if not worst <= tolerance:
-                raise ValueError(
-                    f"the layers of mode {n} are not balanced: relative imbalance {worst:.2e} exceeds {tolerance:.0e}; "
-                    "start from DeepCP.balanced(...), or keep the layers explicit"
-                )
-        return self.end_to_end()
+            gaps[f"the layers of mode {n}"] = jnp.max(safe_norm(gap, axis=(2, 3)) / jnp.where(size > 0, size, 1.0), initial=0.0)
+        mend = "start from DeepCP.balanced(...), or keep the layers explicit"
+        return balanced_enough(self, gaps, tolerance, mend).end_to_end()
 
 
 def _gaussians(shape: Sequence[int], components: int, key: int | jax.Array) -> list[jax.Array]:

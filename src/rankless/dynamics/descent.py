@@ -23,13 +23,23 @@ class GradientDescent(AbstractFlow):
     function of one number. One step lasts `learning_rate` of time, so plain descent and the flow share
     their clock; times are rounded to whole steps. The run ends early when the objective falls to
     `stop_loss` or is no longer finite.
+
+    Steps are of the whole loss, or stochastic: `batch` entries drawn anew each step, with replacement (``batch=1`` is a stream of
+    single observations), and `label_noise` times a fresh normal number added to every value seen, both by the random `seed`.
     """
 
     learning_rate: float
     rule: Callable[[float], optax.GradientTransformation] = optax.sgd
     stop_loss: float | None = None
+    batch: int | None = None
+    label_noise: float = 0.0
+    seed: int = 0
 
     def __check_init__(self):
+        if self.batch is not None and not self.batch >= 1:
+            raise ValueError(f"batch={self.batch!r} is not a number of entries; pass batch=64, or leave it out for all in every step")
+        if not 0 <= self.label_noise < float("inf"):
+            raise ValueError(f"label_noise={self.label_noise!r} is not a finite number >= 0; leave it out for none")
         if not 0 < self.learning_rate < float("inf"):
             raise ValueError(f"learning_rate={self.learning_rate!r} is not a finite number > 0; pass learning_rate=1e-2")
 
@@ -38,7 +48,10 @@ class GradientDescent(AbstractFlow):
     ) -> tuple[np.ndarray, dict[str, Any], AbstractFactorization, str, int]:
         marks = jnp.rint(ts / self.learning_rate).astype(int)
         stop = jnp.asarray(-jnp.inf if self.stop_loss is None else float(self.stop_loss))
-        final, taken, halted, records = _descend(problem, start, marks, probes, stop, jnp.asarray(self.learning_rate), self.rule)
+        rate, drawn = jnp.asarray(self.learning_rate), None
+        if self.batch is not None or self.label_noise:
+            drawn = jax.random.key(self.seed), jnp.asarray(self.label_noise)
+        final, taken, halted, records = _descend(problem, start, marks, probes, stop, rate, self.rule, drawn, self.batch)
         steps, (last, stopped) = np.asarray(taken), map(bool, halted)
         count = 1 + int(np.argmax(steps == steps[-1]))  # later records repeat the end of a run that stopped
         times = steps[:count] * self.learning_rate
@@ -47,12 +60,13 @@ class GradientDescent(AbstractFlow):
 
 
 @eqx.filter_jit
-def _descend(problem, start, marks, probes, stop, learning_rate, rule):
+def _descend(problem, start, marks, probes, stop, learning_rate, rule, drawn, batch):
     optimizer = rule(learning_rate)
 
     def step(carry):
         parameters, memory, count, _ = carry
-        downhill = jax.tree.map(jnp.negative, problem.velocity(parameters))
+        seen = problem if drawn is None else problem.drawn(jax.random.fold_in(drawn[0], count), batch, drawn[1])
+        downhill = jax.tree.map(jnp.negative, seen.velocity(parameters))
         update, memory = optimizer.update(downhill, memory, parameters)
         parameters = optax.apply_updates(parameters, update)
         return parameters, memory, count + 1, problem.objective(parameters)

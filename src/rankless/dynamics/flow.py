@@ -55,22 +55,37 @@ class GradientFlow(AbstractFlow):
     def integrate(
         self, problem: Problem, start: AbstractFactorization, ts: jax.Array, probes: dict[str, Probe]
     ) -> tuple[np.ndarray, dict[str, Any], AbstractFactorization, str, int]:
+        return _unpack(_integrate(problem, start, ts, probes, *self._settings(start)))
+
+    def integrate_many(
+        self, problems: Problem, starts: AbstractFactorization, count: int, ts: jax.Array, probes: dict[str, Probe]
+    ) -> list[tuple[np.ndarray, dict[str, Any], AbstractFactorization, str, int]]:
+        """`integrate` for `count` problems and starts at once, stacked along a new first axis of every array."""
+        settings = [self._settings(jax.tree.map(lambda x, i=i: x[i], starts)) for i in range(count)]
+        tolerances = jax.tree.map(lambda *each: jnp.stack(each), *(found[1] for found in settings))
+        stops, _, step, method, max_steps = settings[0]
+        solutions = _integrate_many(problems, starts, ts, probes, stops, tolerances, step, method, max_steps)
+        return [_unpack(jax.tree.map(lambda x, i=i: x[i] if eqx.is_array(x) else x, solutions)) for i in range(count)]
+
+    def end(self, problem: Problem, start: AbstractFactorization, t: jax.Array) -> AbstractFactorization:
+        """The factorization at time `t`, stops left out: traced, so that `jax.vmap` and `jax.grad` go through."""
+        _, tolerances, step, method, max_steps = self._settings(start)
+        solution = _integrate(problem, start, jnp.asarray(t)[None], {}, {}, tolerances, step, method, max_steps)
+        return jax.tree.map(lambda x: x[0], solution.ys[1][0])  # pyright: ignore[reportOptionalSubscript]
+
+    def _settings(self, start: AbstractFactorization) -> tuple[dict, dict, jax.Array | None, str, int]:
         leaves = jax.tree.leaves(start)
         size = jnp.sqrt(sum(jnp.sum(x**2) for x in leaves) / sum(x.size for x in leaves))
-        atol = jnp.asarray(self.rtol) * size if self.atol is None else jnp.asarray(self.atol)
+        # a step size is no function of the start to be differentiated
+        atol = jnp.asarray(self.rtol) * jax.lax.stop_gradient(size) if self.atol is None else jnp.asarray(self.atol)
         stops = {"loss": self.stop_loss, "progress": self.stop_progress}
-        solution = _integrate(
-            problem,
-            start,
-            ts,
-            probes,
+        return (
             {name: jnp.asarray(float(value)) for name, value in stops.items() if value is not None},
             {"rtol": jnp.asarray(float(self.rtol)), "atol": atol},
             None if self.step is None else jnp.asarray(float(self.step)),
             self.method,
             self.max_steps,
         )
-        return _unpack(solution)
 
 
 @eqx.filter_jit
@@ -100,6 +115,14 @@ def _integrate(problem, start, ts, probes, stops, tolerances, step, method: str,
         max_steps=max_steps,
         throw=False,
     )
+
+
+@eqx.filter_jit
+def _integrate_many(problems, starts, ts, probes, stops, tolerances, step, method: str, max_steps: int) -> diffrax.Solution:
+    def one(problem, start, tolerance):
+        return _integrate(problem, start, ts, probes, stops, tolerance, step, method, max_steps)
+
+    return eqx.filter_vmap(one)(problems, starts, tolerances)
 
 
 # traced once, though the solver asks for them in several places

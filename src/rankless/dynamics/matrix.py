@@ -20,7 +20,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from rankless.dynamics._double import as_key, double
-from rankless.dynamics.factorization import AbstractFactorization, check_scale, half_square, steepest
+from rankless.dynamics.chains import balanced_chain, chain_gaps, chain_penalty, chain_velocity, gaussian_chain, multiplied
+from rankless.dynamics.factorization import (
+    AbstractFactorization,
+    balanced_enough,
+    check_layers,
+    check_scale,
+    half_square,
+    steepest,
+    whole_layers,
+)
 
 
 class Matrix(AbstractFactorization):
@@ -37,7 +46,7 @@ class Matrix(AbstractFactorization):
     @double
     def __init__(self, product, layers: float = 1.0):
         self.product = jnp.asarray(product, dtype=float)
-        self.layers = jnp.asarray(_check_layers(layers))
+        self.layers = jnp.asarray(check_layers(layers))
         if self.product.ndim != 2:
             raise ValueError(f"an array of shape {self.product.shape} is not a matrix; pass two modes, or use CP")
 
@@ -79,22 +88,26 @@ class Matrix(AbstractFactorization):
 
     @double
     def velocity(self, gradient: Self) -> Self:
-        tall = self.product.shape[0] > self.product.shape[1]
-        w, g = (self.product.T, gradient.product.T) if tall else (self.product, gradient.product)
-        left, s, right = jnp.linalg.svd(w, full_matrices=False)
-        a = s ** (2 / self.layers)
-        inside = left.T @ g
-        along = inside @ right.T
-        # outside the row space of W the other singular value is zero, where m(a, 0) = a^(L-1)
-        beyond = a[:, None] ** (self.layers - 1) * (inside - along @ right)
-        moved = -left @ ((_mean_power(a, self.layers) * along) @ right + beyond)
-        return eqx.tree_at(lambda f: (f.product, f.layers), self, (moved.T if tall else moved, jnp.zeros_like(self.layers)))
+        moved = chain_velocity(self.product, gradient.product, self.layers)
+        return eqx.tree_at(lambda f: (f.product, f.layers), self, (moved, jnp.zeros_like(self.layers)))
 
     @double
     def penalty(self) -> jax.Array:
         """``L/2 sum_r s_r^(2/L)``, a Schatten quasi-norm; for ``L = 2`` the nuclear norm."""
-        s = self.spectrum()
-        return 0.5 * self.layers * jnp.sum(jnp.where(s > 0, jnp.where(s > 0, s, 1.0) ** (2 / self.layers), 0.0))
+        return chain_penalty(self.product, self.layers)
+
+    # --- components: singular values, each with its vectors -----------------------------------
+
+    @double
+    def contributions(self, indices: jax.Array | np.ndarray) -> jax.Array:
+        """Each singular component's share of the values at `indices` ``(n, 2)``, shape ``(n, R)``."""
+        left, s, right = jnp.linalg.svd(self.product, full_matrices=False)
+        return left[indices[:, 0]] * s * right.T[indices[:, 1]]
+
+    @double
+    def part_norms(self) -> jax.Array:
+        """Norms of the whole of those components: the singular values."""
+        return self.spectrum()
 
 
 class DeepMatrix(AbstractFactorization):
@@ -124,21 +137,14 @@ class DeepMatrix(AbstractFactorization):
     @double
     def from_matrix(cls, model: Matrix) -> Self:
         """Balanced factors that build a matrix: with ``W = U S V^T`` they are ``S^(1/L) V^T, S^(1/L), ..., U S^(1/L)``."""
-        count = _whole_layers(float(model.layers))
-        left, s, right = jnp.linalg.svd(model.product, full_matrices=False)
-        root = s ** (1 / count)
-        if count == 1:
-            return cls([model.product])
-        return cls([root[:, None] * right, *[jnp.diag(root)] * (count - 2), left * root])
+        return cls(balanced_chain(model.product, whole_layers(float(model.layers))))
 
     @classmethod
     @double
     def gaussian(cls, shape: Sequence[int], *, layers: int, scale: float, key: int | jax.Array) -> Self:
         """Independent normal entries in every factor, not balanced; the largest singular value is `scale`."""
-        count, hidden = _whole_layers(layers), min(shape)
-        sizes = [shape[1], *[hidden] * (count - 1), shape[0]]
-        keys = jax.random.split(as_key(key), count)
-        raw = cls([jax.random.normal(k, (b, a)) for k, a, b in zip(keys, sizes, sizes[1:], strict=False)])
+        count = whole_layers(layers)
+        raw = cls(gaussian_chain(shape, count, as_key(key)))
         factor = (check_scale(scale) / jnp.max(raw.spectrum())) ** (1 / count)
         return jax.tree.map(lambda x: x * factor, raw)
 
@@ -154,10 +160,7 @@ class DeepMatrix(AbstractFactorization):
 
     @double
     def full(self) -> jax.Array:
-        product = self.factors[0]
-        for factor in self.factors[1:]:
-            product = factor @ product
-        return product
+        return multiplied(self.factors)
 
     @double
     def at(self, indices: jax.Array | np.ndarray) -> jax.Array:
@@ -183,38 +186,22 @@ class DeepMatrix(AbstractFactorization):
     @double
     def imbalance(self) -> list[jax.Array]:
         """``W_{j+1}^T W_{j+1} - W_j W_j^T`` for ``j = 1 ... L-1``; the flow conserves it."""
-        return [b.T @ b - a @ a.T for a, b in itertools.pairwise(self.factors)]
+        return chain_gaps(self.factors)
+
+    @double
+    def contributions(self, indices: jax.Array | np.ndarray) -> jax.Array:
+        """Each singular component's share of the values at `indices` ``(n, 2)``, shape ``(n, R)``."""
+        return Matrix(self.full()).contributions(indices)
+
+    @double
+    def part_norms(self) -> jax.Array:
+        """Norms of the whole of those components: the singular values."""
+        return self.spectrum()
 
     @double
     def collapse(self, *, tolerance: float = 1e-6) -> Matrix:
         """The `Matrix` that flows as these factors do; raises ValueError with the relative imbalance above `tolerance`."""
-        for j, gap in enumerate(self.imbalance()):
-            worst = float(jnp.linalg.norm(gap) / jnp.max(self.layer_norms()) ** 2)
-            if not worst <= tolerance:
-                raise ValueError(
-                    f"factors {j} and {j + 1} are not balanced: relative imbalance {worst:.2e} exceeds {tolerance:.0e}; "
-                    "start from DeepMatrix.balanced(...), or keep the factors explicit"
-                )
-        return Matrix(self.full(), len(self.factors))
-
-
-def _mean_power(a: jax.Array, power: jax.Array) -> jax.Array:
-    """``(a_i^L - a_j^L)/(a_i - a_j)``, its limit ``L a^(L-1)`` where they meet, without cancellation."""
-    large, small = jnp.maximum(a[:, None], a[None, :]), jnp.minimum(a[:, None], a[None, :])
-    log_ratio = jnp.log(jnp.where(small > 0, small, 1.0) / jnp.where(small > 0, large, 1.0))
-    apart = log_ratio < 0
-    quotient = jnp.where(apart, jnp.expm1(power * log_ratio) / jnp.where(apart, jnp.expm1(log_ratio), 1.0), power)
-    return large ** (power - 1) * jnp.where(small > 0, quotient, 1.0)
-
-
-def _check_layers(layers: float) -> float:
-    value = float(layers)
-    if not 1 <= value < float("inf"):
-        raise ValueError(f"layers={layers!r} is not a number >= 1; pass layers=1 for a plain matrix, 2 or more to go deep")
-    return value
-
-
-def _whole_layers(layers: float) -> int:
-    if _check_layers(layers) != int(layers):
-        raise ValueError(f"layers={layers!r} is not a whole number of factors; pass an integer, or use Matrix for a real one")
-    return int(layers)
+        size = jnp.max(self.layer_norms()) ** 2
+        gaps = {f"factors {j} and {j + 1}": jnp.linalg.norm(gap) / jnp.where(size > 0, size, 1.0) for j, gap in enumerate(self.imbalance())}
+        same = balanced_enough(self, gaps, tolerance, "start from DeepMatrix.balanced(...), or keep the factors explicit")
+        return Matrix(same.full(), len(self.factors))

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import abc
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
-from rankless.dynamics._double import double
+from rankless.dynamics import saved
+from rankless.dynamics._double import double, single
 from rankless.dynamics.factorization import AbstractFactorization
 from rankless.dynamics.problem import Problem
 from rankless.runtime.progress import log
@@ -39,6 +42,18 @@ class Run:
     status: str
     steps: int
 
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the run as one ``.npz`` file, with no pickle in it; `load` reads it."""
+        saved.save(path, {name: getattr(self, name) for name in ("ts", "probes", "final", "status", "steps")})
+
+    @staticmethod
+    def load(path: str | os.PathLike, *, kinds: Sequence[type] = ()) -> Run:
+        """A run from a file of `save`; a factorization of your own needs its class among `kinds`."""
+        from rankless import dynamics
+
+        own = [kind for kind in vars(dynamics).values() if isinstance(kind, type) and issubclass(kind, AbstractFactorization)]
+        return Run(**saved.load(path, [*own, *kinds]))
+
 
 class AbstractFlow(eqx.Module):
     """A way to move: `integrate` records `probe` at `ts` and says where and why it stopped."""
@@ -50,7 +65,6 @@ class AbstractFlow(eqx.Module):
         """``(times, records, final, status, steps)`` from time 0 to the last of `ts`, or as far as it went."""
 
 
-@double
 def solve(
     problem: Problem,
     start: AbstractFactorization,
@@ -58,6 +72,7 @@ def solve(
     *,
     ts: Sequence[float] | np.ndarray,
     probes: Mapping[str, Probe] | None = None,
+    dtype: Literal["float64", "float32"] = "float64",
 ) -> Run:
     """The trajectory of `start` at time 0 under `flow`, seen by `probes` at the times `ts`.
 
@@ -65,7 +80,9 @@ def solve(
 
     A probe is a function of ``(problem, factorization)``. Calls that differ only in numbers (data of
     one size, depth of a collapsed factorization, times, tolerances) share one compilation, provided the
-    probes are the same functions. Raises ValueError for shapes that do not match or times that do not increase.
+    probes are the same functions. `dtype` is the precision of all arithmetic: float32 is half the memory, and enough for
+    tolerances of 1e-5 and more. Raises ValueError for shapes that do not match, times that do not increase, or parameters that
+    lost their float64 on the way.
 
     >>> from rankless.dynamics import CP, GradientFlow, probes
     >>> from rankless.tensors.observations import Observations
@@ -82,6 +99,42 @@ def solve(
         raise ValueError("ts ends at 0, where the flow starts; pass at least one later time")
     if tuple(start.shape) != problem.shape:
         raise ValueError(f"the start has shape {tuple(start.shape)} but the observations {problem.shape}; build it with shape=obs.shape")
-    seen, records, final, status, steps = flow.integrate(problem, start, jnp.asarray(times), dict(probes or {}))
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((problem, start))):
+        raise ValueError(
+            "solve says in words why a run ended, which is known only after it ran; under jax.vmap, jax.grad or jax.jit call "
+            "flow.end(problem, start, t), and for many seeds sweep(...)"
+        )
+    if dtype not in ("float64", "float32"):
+        raise ValueError(f"dtype={dtype!r} is not known; pass 'float64' or 'float32'")
+    _refuse_rounded(problem=problem, start=start)
+    if dtype == "float32":
+        with single():
+            problem, start = (jax.tree.map(_to_single, x) for x in (problem, start))
+            found = flow.integrate(problem, start, jnp.asarray(times), dict(probes or {}))
+    else:
+        found = double(_integrated)(flow, problem, start, times, dict(probes or {}))
+    seen, records, final, status, steps = found
     log.info("%s by %s: %s, after %d steps", type(start).__name__, type(flow).__name__, status, steps)
-    return Run(seen, jax.tree.map(np.asarray, records), final, status, steps)
+    return Run(np.asarray(seen), jax.tree.map(np.asarray, records), jax.tree.map(_at_rest, final), status, steps)
+
+
+def _integrated(flow: AbstractFlow, problem: Problem, start: AbstractFactorization, times: np.ndarray, probes: dict[str, Probe]):
+    return flow.integrate(problem, start, jnp.asarray(times), probes)
+
+
+def _at_rest(x):
+    return np.asarray(x) if isinstance(x, jax.Array) else x
+
+
+def _to_single(x):
+    return jnp.asarray(x, jnp.float32) if eqx.is_inexact_array(x) else x
+
+
+def _refuse_rounded(**trees: Any) -> None:
+    for name, tree in trees.items():
+        for leaf in jax.tree.leaves(tree):
+            if eqx.is_inexact_array(leaf) and leaf.dtype != np.float64:
+                raise ValueError(
+                    f"the {name} holds {leaf.dtype} numbers: JAX rounds to float32 where x64 is off; "
+                    "put dyn.double around the function that made it, or pass dtype='float32' to solve a start of float64 in float32"
+                )

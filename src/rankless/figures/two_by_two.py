@@ -2,7 +2,8 @@
 
 Observed: ``w_12 = w_21 = 1``, ``w_22 = 0``. From a start of positive determinant the product keeps it, and
 ``w_11 w_22 > w_12 w_21`` sends the hidden ``w_11`` to infinity as the fit improves, while the matrix comes
-ever closer to rank one. Minimising a norm would leave ``w_11 = 0`` (nuclear: ``|w_11| <= 1``).
+ever closer to rank one. Minimising a norm would leave ``w_11 = 0``: the nuclear norm of ``[[x, 1], [1, 0]]`` is ``sqrt(x^2 + 4)``,
+the Frobenius norm ``sqrt(x^2 + 2)``, both least there alone.
 """
 
 from __future__ import annotations
@@ -37,6 +38,15 @@ def lower_bound(loss: np.ndarray) -> np.ndarray:
     return np.where(slack < 1, (1 - slack) ** 2 / slack, 0.0)
 
 
+def nuclear(x: np.ndarray) -> np.ndarray:
+    """Nuclear norm of ``[[x, 1], [1, 0]]``, a completion that fits: ``s_1 s_2 = 1`` and ``s_1^2 + s_2^2 = x^2 + 2``.
+
+    >>> round(float(nuclear(np.array(0.0))), 12)
+    2.0
+    """
+    return np.sqrt(x**2 + 4)
+
+
 def run(quick: bool, progress: Progress) -> Outcome:
     problem = dyn.Problem(Observations.from_indices(INDICES, VALUES, shape=SHAPE))
     parts: list[Table] = []
@@ -58,6 +68,7 @@ def run(quick: bool, progress: Progress) -> Outcome:
                 "hidden": path.probes["w"][:, 0, 0],
                 "bound": lower_bound(loss),
                 "largest_singular_value": path.probes["norms"][:, 0],
+                "nuclear_norm": path.probes["norms"].sum(axis=1),
                 "effective_rank": path.probes["rank"],
             }
         )
@@ -79,6 +90,19 @@ def run(quick: bool, progress: Progress) -> Outcome:
                 "above (1 - e)^2/e, e = sqrt(2 loss), at every record with loss < .05",
                 f"ends at {listed(growth)}; smallest ratio to the bound {margin:.3f}",
                 bool(margin >= 1 - 1e-6),
+            ),
+            Claim(
+                "no norm is minimised: the nuclear norm grows away from the least that fits",
+                "[razin2020]",
+                settings,
+                f"grows at every record with loss < .05, and ends at least twice the least, {nuclear(np.array(0.0)):g}",
+                f"ends at {listed(part['nuclear_norm'][-1] for part in late)}",
+                bool(
+                    all(
+                        np.all(np.diff(part["nuclear_norm"][near]) > 0) and part["nuclear_norm"][-1] >= 2 * nuclear(np.array(0.0))
+                        for part, near in zip(late, fitted, strict=True)
+                    )
+                ),
             ),
             Claim(
                 "meanwhile the effective rank falls towards its infimum, 1",

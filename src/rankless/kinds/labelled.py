@@ -55,7 +55,6 @@ class Fields:
     observations: Observations
     names: tuple[Hashable, ...]
     places: tuple[np.ndarray | None, ...]
-    notes: tuple[str, ...]
     alarms: tuple[str, ...]
 
     @property
@@ -65,17 +64,21 @@ class Fields:
 
     @property
     def known(self) -> dict[str, Any]:
-        return {"units": self.units, "places": self.places, "notes": self.notes, "alarms": self.alarms}
+        return {"units": self.units, "places": self.places, "alarms": self.alarms}
 
 
 def from_dataarray(data: xr.DataArray, roles: Roles) -> LabelledArray:
     """Observations of a DataArray; NaN is not observed, nor is what its attributes say is missing or not valid."""
     check_unnamed(roles, "a DataArray", data.dims)
+    notes = ()
+    if data.chunks is not None:
+        check_fits(data.shape, data.dtype.itemsize)
+        data, notes = data.compute(), (COMPUTED,)
     if data.name is None or data.name in data.dims or data.name in data.coords:
         fields = fields_of(data.rename(None).to_dataset(name="value"), ("value",), roles.missing)
     else:
         fields = fields_of(data.to_dataset(), (data.name,), roles.missing)
-    return LabelledArray(fields.observations, data.copy(deep=False), roles.missing, **fields.known)
+    return LabelledArray(fields.observations, data.copy(deep=False), roles.missing, notes=notes, **fields.known)
 
 
 def from_dataset(data: xr.Dataset, roles: Roles) -> Given:
@@ -83,8 +86,12 @@ def from_dataset(data: xr.Dataset, roles: Roles) -> Given:
     where = roles.where if isinstance(roles.where, str) and roles.where in data.variables else None
     names = chosen(data, roles.value, but=where)
     check_unnamed(roles, "a Dataset", data[names[0]].dims)
+    lazy, notes = [name for name in names if data[name].chunks is not None], ()
+    if lazy:
+        check_fits((len(lazy), *data[lazy[0]].shape), 8)
+        data, notes = data.assign({name: data[name].compute() for name in lazy}), (COMPUTED,)
     fields = fields_of(data, names, roles.missing)
-    given = LabelledSet(fields.observations, data.copy(deep=False), fields.names, roles.missing, **fields.known)
+    given = LabelledSet(fields.observations, data.copy(deep=False), fields.names, roles.missing, notes=notes, **fields.known)
     return with_masks(given, data, roles.where)
 
 
@@ -120,14 +127,13 @@ def fields_of(data: xr.Dataset, names: Sequence[Hashable], missing: Marks = ()) 
     numbers, dates or times are put in the order of its values.
     """
     first = data[names[0]]
-    notes, alarms, seen, numbers = [], [], [], []
+    alarms, seen, numbers = [], [], []
     for name in names:
         field = data[name].transpose(*first.dims)
-        if field.chunks is not None and COMPUTED not in notes:
-            check_fits(field.shape, field.dtype.itemsize)
-            notes.append(COMPUTED)
         values, note = _valid(field, missing)
         alarms += [] if note is None else [note]
+        if note is not None and np.isnan(values).all():
+            raise ValueError(f"variable {name!r} has no value within its valid range; correct or remove that attribute")
         if np.isnan(values).all() and len(names) > 1:
             alarms.append(f"variable {str(name)!r} has no observed value, and nothing says what its unit is: it was left as it is.")
             continue
@@ -150,7 +156,7 @@ def fields_of(data: xr.Dataset, names: Sequence[Hashable], missing: Marks = ()) 
         labels = [*labels, np.array([str(name) for name in seen])]
         obs = Observations.from_array(np.stack(numbers, axis=-1), modes=[*dims, mode], labels=labels)
         places = (*places, None) if places else ()
-    return Fields(obs, tuple(seen), places, tuple(notes), tuple(alarms))
+    return Fields(obs, tuple(seen), places, tuple(alarms))
 
 
 def _order_of(data: xr.DataArray, dim: Hashable) -> np.ndarray | None:
@@ -255,8 +261,6 @@ def _valid(data: xr.DataArray, missing: Marks) -> tuple[np.ndarray, str | None]:
     if not count:
         return values, None
     values = np.where(outside, values.dtype.type(np.nan), values)
-    if np.isnan(values).all():
-        raise ValueError(f"{what} has no value within its valid range, {low:g} to {high:g}; correct or remove that attribute")
     return values, f"{count:,} values of {what} lie outside its valid range, {low:g} to {high:g}, and were taken for not observed."
 
 

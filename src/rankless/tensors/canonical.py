@@ -20,9 +20,11 @@ class Twice(ValueError):
 
     def __init__(self, where: tuple[int, ...], rows: Sequence[int]):
         self.where, self.rows = where, rows
-        super().__init__(
-            f"coordinates {where} are given twice (rows {rows[0]} and {rows[1]}); pass duplicates='mean' or 'last', or drop one"
-        )
+        super().__init__(where, rows)  # what it is made from again after a way between processes
+
+    def __str__(self) -> str:
+        one, other = self.rows
+        return f"coordinates {self.where} are given twice (rows {one} and {other}); pass duplicates='mean' or 'last', or drop one"
 
 
 def check_indices(indices, shape: Sequence[int] | None) -> np.ndarray:

@@ -30,7 +30,8 @@ WILD, BEYOND = 1e6, 1e140  # distance from the median, in usual ones, from which
 RARE = 1000  # one value in as many, at most, may be called wild
 OFFSET = 1e-8  # standard deviation over size, below which an offset leaves few digits to the rest
 _ROWS_AT_ONCE = 65_536
-JUDGED = 20  # hidden entries without which a slice is not judged
+JUDGED, FEW = 20, 5  # hidden entries of a slice by which it is judged, and by which it is where it is clearly poor
+CLEARLY = 1.5  # times the error of the slice's own mean
 NAMED = 5  # slices or components named in a line
 
 
@@ -141,7 +142,8 @@ def in_words(fits: Sequence[CPTensor], obs: Observations) -> list[str]:
 def poor_slices(entries: Observations, errors: np.ndarray, *, of_mean: float = 1.0) -> list[tuple[int, np.ndarray]]:
     """For each mode the slices whose hidden `entries` are found no better than by the slice's own mean, of `of_mean` times its error.
 
-    A slice is judged by `JUDGED` entries or more; its own mean is that of its other entries.
+    A slice is judged by `JUDGED` entries or more; of fewer, down to `FEW`, by an error that is `CLEARLY` larger. Its own mean is
+    that of its other entries.
     """
     found, top = [], float(np.max(np.abs(entries.values), initial=0.0)) or 1.0
     entries, errors = entries.with_values(entries.values / top), errors / top  # squares of 1e-300 are nothing
@@ -150,7 +152,8 @@ def poor_slices(entries: Observations, errors: np.ndarray, *, of_mean: float = 1
         values, least = entries.values.astype(np.float64), np.maximum(count, 2)
         middle = np.bincount(slices, values, size) / np.maximum(count, 1)
         own = np.bincount(slices, (values - middle[slices]) ** 2, size) * (least / (least - 1)) ** 2
-        poor = np.flatnonzero((count >= JUDGED) & (own > 0) & (np.bincount(slices, errors**2, size) >= of_mean**2 * own))
+        asked = of_mean**2 * np.where(count >= JUDGED, 1.0, CLEARLY**2) * own
+        poor = np.flatnonzero((count >= FEW) & (own > 0) & (np.bincount(slices, errors**2, size) >= asked))
         if len(poor):
             found.append((mode, poor))
     return found

@@ -143,7 +143,7 @@ def marks(obs: Observations) -> list[Mark]:
     repeat, and neither do they end in nines. A mark may also stand far outside the others of each slice in which it is,
     as -9999 does among ages beside incomes.
 
-    >>> [str(mark)[:37] for mark in marks(Observations.from_array([[1.0, 2.0, 3.5], [-9999.0, 4.0, 2.5]]))]
+    >>> [str(mark)[:38] for mark in marks(Observations.from_array([[1.0, 2.0, 3.5], [-9999.0, 4.0, 2.5]]))]
     ['value -9999 is there once, far outside']
     """
     values, found = obs.values, []
@@ -188,7 +188,11 @@ def is_known(value: float) -> bool:
 
 def _within_slices(obs: Observations) -> Iterator[Mark]:
     """Known marks that stand far outside the other values of every slice in which they are, along a mode of few slices."""
+    large = np.abs(obs.values) > LARGE  # where single precision may have changed the last digits
+    there = {*np.unique(obs.values[np.isin(obs.values, np.array(KNOWN, dtype=obs.values.dtype))]).tolist()}
     for value in KNOWN:
+        if not (float(obs.values.dtype.type(value)) in there or (large.any() and abs(value) > LARGE)):
+            continue
         at = is_mark(obs.values, [value])
         count = 0 if at is None else int(at.sum())
         if at is None or count < _OFTEN:
