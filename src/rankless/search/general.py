@@ -60,7 +60,7 @@ class Found:
     state: State
     held: Observations
     deviance: float  # mean, on the held-out entries
-    blank: float  # ... of a constant
+    blank: float  # mean deviance of a constant
     rmse: float  # of the means, on the held-out entries
     unfinished: bool = False
     path: list[dict] = field(default_factory=list)
