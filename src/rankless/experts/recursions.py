@@ -101,8 +101,8 @@ def smooth(size, starts, places, values, noise, pick, rates, ratios, widths, ask
 
     Series `s` has entries ``starts[s]`` to ``starts[s+1]``, sorted by place, and asks for places ``asked_starts[s]`` to
     ``asked_starts[s+1]``, sorted; `out` gets their values, and keeps what it has where a series has no entry.
-    `noise` is each entry's own, relative to the others' (empty: all alike). Of each series: `rates`, ``sqrt(2p + 1) / l``; `ratios`, the variance
-    of the noise over that of the process; `widths`, the prior variance of its level about 0 over that of the process.
+    `noise` is each entry's own, relative to the others' (empty: all alike). Of each series: `rates`, ``sqrt(2p + 1) / l``; `ratios`,
+    the variance of the noise over that of the process; `widths`, the prior variance of its level about 0 over that of the process.
     """
     d = len(size)
     longest = 0
