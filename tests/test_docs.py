@@ -100,6 +100,37 @@ def documented() -> set[str]:
     return shown
 
 
+NAMED = re.compile(r"(?<![\w./-])rankless((?:\.[A-Za-z_]\w*)+)")
+ROOMS = re.compile(r"`((?:als|answer|depth|dynamics|experts|holdout|io|runtime|search|tensors|trust|units)\.[\w.]+)[`(]")
+FILES = {"nc", "npz", "zarr", "csv", "html", "whl"}  # rankless.nc and the like are files
+
+
+def found(name: str) -> bool:
+    """Whether a dotted name is a module, or something in one."""
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        try:
+            one = import_module(".".join(parts[:count]))
+        except ModuleNotFoundError:
+            continue
+        try:
+            for part in parts[count:]:
+                one = getattr(one, part)
+        except AttributeError:
+            return False
+        return True
+    return False
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"], ids=lambda page: page.stem)
+def test_what_a_page_names_of_the_library_is_there(page):
+    text = page.read_text(encoding="utf-8")
+    moved = re.findall(r"^\| `(rankless\.[\w.]+)` \| ", text, re.MULTILINE) if page.name == "CHANGELOG.md" else []
+    named = {f"rankless{rest}" for rest in NAMED.findall(text) if rest[1:] not in FILES} - set(moved)
+    named |= {f"rankless.{rest}" for rest in ROOMS.findall(text) if rest.rpartition(".")[2] not in FILES}
+    assert not sorted(name for name in named if not found(name))
+
+
 def public() -> list[str]:
     names = []
     for module in ("rankless", "rankless.als", "rankless.dynamics", "rankless.large", "rankless.figures"):

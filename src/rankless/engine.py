@@ -1,10 +1,11 @@
 """The answer, put together: components first, what pays beside them, then all of it fitted again to every entry.
 
-`search.choose` finds the best fit of components on single cells held out; other fits of the search and a mean of
-draws are stacked beside it, and neighbours fitted to what these leave. Where whole fibres or runs of cells are missing
-(`gaps`), a second, short search leaves out some more like them: its errors are those reported, its fits are the answer
-where smoothness along a mode pays there, and what slices say of each other is added in the shares that pay there.
-Last, the tree is fitted again to all entries.
+`search.choose` finds the best fit of components on single cells held out. Other fits of the search and a mean of
+draws are stacked beside it, and neighbours are fitted to what these leave. Where whole fibres or runs of cells are missing
+(`gaps`), a second, short search holds out entries in the same pattern: its errors are those reported, and its fits are the answer
+where smoothness along a mode pays there. Every expert of `EXPERTS` is then asked, for cells as for gaps, and stands beside
+the answer in the share that pays on the entries held out; what nobody knows is bridged along an axis. Last, the tree is fitted
+again to all entries.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ from rankless.units.effects import MainEffects
 from rankless.units.frame import Frame
 
 EXPERTS: tuple[Expert, ...] = (TimelineExpert(), SlicesExpert(), LowRankExpert())  # asked beside components; a new one is one entry more
-PROBED = 20  # cells of a slice that tell whether anything is known of it
-EARNED = 0.99  # a score below this share of the other's, and smoothness is worth having
+PROBED = 20  # cells of a slice that are looked at to tell whether the tree fills it
+EARNED = 0.99  # smoothness is taken where it brings the score below this share of the score without it
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,15 +51,15 @@ class Found:
     """What was chosen, fitted to all entries."""
 
     tree: Predictor
-    bare: MainEffects  # what is said of cells of which the tree knows nothing
+    bare: MainEffects  # fill cells of which the tree knows nothing
     best: Point  # the best single fit of components
-    errors: Errors  # that are to be expected at missing cells
-    cells: Errors  # of components and neighbours alone: those that a transform is calibrated by
-    alone: Point  # the best fit on single cells, before any share was fitted to these
-    alone_held: Observations  # ... these cells
-    gaps: Gaps | None = None  # how missing cells come, where not one by one
-    unasked: list[str] = field(default_factory=list)  # names of experts for which the data were too large
-    unfinished: bool = False  # ctrl-C: the best fit so far, as it stands
+    errors: Errors  # to be expected at missing cells: those on the entries held out, as gaps where cells are missing as gaps
+    cells: Errors  # of components and neighbours alone, on single cells: a transform is calibrated by them
+    alone: Point  # the best fit on single cells, before shares were fitted
+    alone_held: Observations  # the single cells held out, on which `alone` was scored
+    gaps: Gaps | None = None  # the pattern of the missing cells; None where they are missing one by one
+    unasked: list[str] = field(default_factory=list)  # names of experts for which the data were too large or too sparse
+    unfinished: bool = False  # ended by ctrl-C: this is the best fit so far, not refitted
     path: list[dict] = field(default_factory=list)
 
     @property
@@ -67,7 +68,7 @@ class Found:
 
     @property
     def offset(self) -> MainEffects | None:
-        """The main effects that all else lies on, where it lies on any."""
+        """The main effects at the base of the tree; None where it has none."""
         return self.tree.base if isinstance(self.tree, Onto) and isinstance(self.tree.base, MainEffects) else None
 
     @property
@@ -133,7 +134,7 @@ def _so_far(search: Search, obs: Observations, *, finished: bool) -> Found:
 
 
 def _found(search: Search, obs: Observations, train: Observations, holdout: float, rng: np.random.Generator) -> Found:
-    """What `search` says, chosen on entries of `train` and fitted to `obs`."""
+    """All choices, made on `train` and on the entries held out in `search`, and the tree of them fitted to `obs`."""
     limits, held = search.limits, search.held
     search, best, exact = best_fit(search, train)
     alone = best
@@ -149,7 +150,7 @@ def _found(search: Search, obs: Observations, train: Observations, holdout: floa
         if limits.local and limits.penalties is None and gaps is None and not exact:
             parts = close_cells.thinned(search, parts)
     best, made = parts[0].point, Side.of(search, parts, exact=exact)
-    # errors are judged on entries left out as gaps come, by fits that have not seen these
+    # errors are judged on entries held out in the pattern of the gaps, by fits that have not seen them
     judged = made if across is None or across.smooth is not None else Side.of(across.search, across.plain, exact=False)
     judged_gaps = None if across is None else gaps
     if limits.local:
@@ -173,7 +174,7 @@ def _found(search: Search, obs: Observations, train: Observations, holdout: floa
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """An answer fitted to some entries, less the main effects, and what it leaves at those held out from them."""
+    """An answer fitted to the entries `train`, and its errors at the entries `held`; both less the main effects."""
 
     search: Search
     train: Observations
@@ -204,7 +205,8 @@ def beside(
 ) -> tuple[Predictor, Errors, list[str]]:
     """`answer` side by side with those offers of `experts` that pay on the entries held out, the one that helps most first.
 
-    `side` has the answer's errors there, which came as `gaps`. Also returned: what is left, and the names of experts that were not asked.
+    `side` has these entries and the answer's errors there; they were held out as `gaps`, or one by one where that is None. Slices of
+    `mode` have shares of their own. Also returned: the errors that are left, and the names of experts whose cost was infinite.
     """
     task = Task(side.train, side.held, side.residual, Judge(side.residual, side.held, gaps, mode), gaps, mode, axes)
     tools = Tools(side.search.workers, side.search.streams)
@@ -233,7 +235,7 @@ def beside(
 
 
 def _onto(offset: MainEffects | None, answer: Predictor) -> Predictor:
-    """`answer` on the main effects, where it lies on any."""
+    """`answer` added to the main effects `offset`, if there are any."""
     return answer if offset is None else Onto(offset, answer)
 
 
@@ -253,28 +255,28 @@ def _drawn(search: Search, best: Point, exact: bool) -> list[Point]:
 
 
 def _chains(gaps: Gaps | None) -> int:
-    """That a mean of draws may come from: gaps were filled no better by several, and some worse."""
+    """How many chains of draws may be averaged. Over gaps one: several filled none of them better, and some worse."""
     return CHAINS if gaps is None else 1
 
 
 def _between(train: Observations, point: Point) -> bool:
-    """Whether slices never seen lie between their neighbours in `point`: draws are zero there."""
+    """Whether `point` is smooth along a mode of which some slices were never seen: it then fills them, and draws would put zeros there."""
     return any(tau and not train.counts(mode).all() for mode, tau in enumerate(point.smooth))
 
 
 @dataclass(eq=False)
 class Across:
-    """A search that leaves out entries which come as the missing ones do."""
+    """A second, short search on entries held out as gaps, in the pattern of the missing cells."""
 
     search: Search
-    plain: list[Part]  # fits as the search on single cells chose
-    smooth: list[Part] | None  # smooth ones, where they err clearly less or were asked for
+    plain: list[Part]  # fits with the choices of the search on single cells
+    smooth: list[Part] | None  # fits smooth along some modes, where they err clearly less or the user asked for them
 
     @classmethod
     def of(cls, single: Search, best: Point, gaps: Gaps, obs: Observations, share: float, rng: np.random.Generator) -> Across | None:
-        """`best` of the search `single` on single cells, and a smooth one, on `share` of the entries left out as gaps.
+        """The choices of `best`, which the search `single` found on single cells, tried again on `share` of the entries held out as gaps.
 
-        All starts are fresh: components that had once seen these entries would remember them.
+        All fits start afresh: components that had once seen the entries held out would remember them.
         """
         mask = gaps.mask(obs, gaps.share(obs, share), rng)
         if not mask.any():
@@ -290,7 +292,7 @@ class Across:
         drawn = _drawn(search, like, exact=False)
         plain = _blended(search, like, drawn)
         auto = search.limits.smooth == "auto"
-        # over runs of fibres an entry to hold on to is too far off for held-out ones to tell: .108 became .36 on a parking data set
+        # where whole runs are missing, entries held out do not tell what smoothness is worth: on parking data an error of .108 became .36
         smoother = free if auto and gaps.run is not None else smoothed(search, free)
         if not any(smoother.smooth):
             return cls(search, plain, None)
@@ -305,17 +307,17 @@ class Across:
 
 
 def fits_of(tree: Predictor) -> list[CPTensor]:
-    """The fits of components in the tree, each in its share, the best one first; components that no slice takes are left out."""
+    """The fits of components in the tree, each times its share, the best one first, without components whose share is 0 everywhere."""
     return [_shared(leaf.model, mode, share) for leaf, mode, share in leaves(tree) if isinstance(leaf, Components)]
 
 
 def draws_of(tree: Predictor) -> CPTensor | None:
-    """The mean of draws in its share, where one is in the tree."""
+    """The mean of draws times its share; None where the tree has none."""
     return next((_shared(leaf.model, mode, share) for leaf, mode, share in leaves(tree) if isinstance(leaf, draws.Draws)), None)
 
 
 def known_in(tree: Predictor, mode: int, unseen: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """A mask of those `unseen` slices of `mode` of which more than the main effects is known, as far as some cells of each tell."""
+    """A mask of those `unseen` slices of `mode` that the tree fills with more than main effects, as `PROBED` random cells of each tell."""
     answer = tree.added if isinstance(tree, Onto) and isinstance(tree.base, MainEffects) else tree
     cells = np.stack([np.random.default_rng(0).integers(0, d, PROBED) for d in shape], axis=1)
     known = np.zeros(shape[mode], bool)

@@ -22,7 +22,7 @@ TREES, LEAVES, LEAST = 60, 16, 20  # trees; leaves of each, and entries in each 
 FEW = 200  # errors below which they are taken to be the same everywhere
 POWERS = (0.0, 0.5, 1.0)  # how far widths follow `s`: not at all, by its root, wholly
 AIM = 0.9  # coverage at which the power is chosen
-NOTHING = 1e-3  # least size, in mean sizes: logarithms are taken
+NOTHING = 1e-3  # the least size of error, in means of all, so that its logarithm is finite
 
 
 @dataclass(frozen=True, eq=False)

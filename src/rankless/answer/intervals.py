@@ -57,7 +57,7 @@ class Calibration:
     errors: np.ndarray  # (n,): value less what was said, in the units of the fit
     sizes: np.ndarray  # (n,): their expected sizes, up to a factor
     difficulty: Difficulty
-    rest: Observations  # all entries but the first part: what is known of a new cell has to be what was known of these
+    rest: Observations  # all entries but the first part held out: widths are computed from as much as was known of that part
     effects: MainEffects  # of `rest`
 
     @classmethod

@@ -24,9 +24,9 @@ from rankless.units.error import rmse_of, root_weights
 MOST_FITS = 3  # fits blended, unless the user says otherwise
 KEPT = 2  # best fits of each walk that may be blended: neighbours of one walk are alike
 NEAR = 1.15  # score of a fit over the best, beyond which it isn't tried
-PAYS = 0.01  # fall of the score, relative, for which one fit more is worth its components ...
-SURE = 3.0  # ... or standard errors of a smaller fall for which the mean of draws is: noise may be most of the error
-FELT = 3e-4  # ... if it is also this share of what there was to explain: nearly exact fits are left alone
+PAYS = 0.01  # fall of the score, relative, for which one fit more is worth its components
+SURE = 3.0  # standard errors by which the score has to fall for a mean of draws, whose fall may be smaller: most of the error may be noise
+FELT = 3e-4  # fall of the score, as a share of what was to be explained, that every addition has to reach: nearly exact fits are left alone
 SHRUNK = 0.001  # fall of the score for which a fit alone is shrunk
 SPREAD = 0.1  # how far a slice's shares are believed to lie from those of the whole: a standard deviation
 
@@ -52,13 +52,13 @@ class Pool:
         del walk[KEPT:]
 
     def beside(self, best: Point) -> list[Point]:
-        """Fits that may be added to `best`: not far worse, in like units, on the same main effects."""
+        """Fits that may stand beside `best`: not much worse, and with main effects, noise by slice and smoothness where it has them."""
         points = [p for walk in self._walks.values() for p in walk if p is not best and p.state.rank]
         return [p for p in points if p.score <= NEAR * best.score and p.rmse <= NEAR * best.rmse and _alike(p, best)]
 
 
 def _alike(point: Point, best: Point) -> bool:
-    smooth = [[tau > 0 for tau in p.smooth] for p in (point, best)]  # a fit that is not is zero in slices never seen
+    smooth = [[tau > 0 for tau in p.smooth] for p in (point, best)]  # a fit that is not smooth is zero in slices never seen
     return point.frame.mode == best.frame.mode and (point.frame.offset is None) == (best.frame.offset is None) and smooth[0] == smooth[1]
 
 
@@ -88,7 +88,7 @@ def blend(best: Point, others: Sequence[Point], held: Observations, *, most: int
 
 
 def _sure(before: np.ndarray, after: np.ndarray, best: Point, held: Observations) -> bool:
-    """Whether squares of errors fall by many standard errors, those of each slice that has its own noise in its own units."""
+    """Whether squared errors fall by `SURE` standard errors; where slices have their own noise, each counts in its own units."""
     slices, count = slices_of(held.coords, held.shape, best.frame.mode)
     squares = before**2 * root_weights(held) ** 2
     means = slice_means(squares, slices, count)
@@ -97,7 +97,7 @@ def _sure(before: np.ndarray, after: np.ndarray, best: Point, held: Observations
 
 
 def lone(point: Point, held: Observations) -> tuple[float, float]:
-    """The share in which one fit alone is taken, and its score then: as it is, unless less of it is clearly better."""
+    """How much to shrink a single fit (1: not at all), and its score then; shrunk only where that is clearly better."""
     if point.frame.mode is not None or not point.state.rank:
         return 1.0, point.score
     target = _target(point, held)
@@ -119,7 +119,7 @@ def fitted(parts: Sequence[Part], obs: Observations) -> np.ndarray:
 
 
 def in_shares(parts: Sequence[Part], models: Sequence[CPTensor]) -> list[CPTensor]:
-    """The parts' refitted `models`, each in its shares: their sum is the answer. Components that no slice takes are dropped."""
+    """The parts' refitted `models`, each times its shares; components whose share is 0 in every slice are dropped."""
     mode, scaled = parts[0].point.frame.mode or 0, []
     for part, model in zip(parts, models, strict=True):
         factors = model.times(mode, part.shares).factors

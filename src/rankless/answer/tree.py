@@ -23,7 +23,7 @@ from rankless.tensors.observations import Observations, slices_of
 
 @dataclass(frozen=True, eq=False)
 class Tools:
-    """What fitting again takes besides entries: threads with their journal, and random streams, one for each draw."""
+    """What fitting needs besides entries: threads with their journal, and random streams, one for each chain of draws."""
 
     workers: Workers
     streams: Iterator[np.random.Generator]
@@ -50,8 +50,8 @@ class Predictor(Protocol):
 class Stack:
     """Predictors side by side, each in its share of each slice of `mode`, shape ``(d_mode,)``, or ``(1,)`` where that is None.
 
-    Where a member knows nothing, the first one answers alone if it knows something, else the others in their shares, scaled to what
-    all shares come to.
+    Where some member says NaN, the first member answers alone; where the first says NaN, those that know something answer in their
+    shares, which are scaled up to the sum of all shares.
     """
 
     members: tuple[Predictor, ...]
@@ -119,7 +119,7 @@ class Otherwise:
 
 
 def left_by(base: Predictor, obs: Observations) -> Observations:
-    """`obs` less what `base` says of it; where that knows nothing, all of it."""
+    """`obs` less what `base` says; entries of which `base` knows nothing keep their value."""
     said = base.at(obs.indices)
     return obs.with_values(obs.values - np.where(np.isnan(said), 0.0, said))
 
@@ -141,7 +141,7 @@ def combined(said: np.ndarray, shares: np.ndarray) -> np.ndarray:
 
 
 def leaves(node: Predictor, mode: int | None = None, share: np.ndarray | None = None) -> Iterator[tuple[Predictor, int | None, np.ndarray]]:
-    """Every predictor of the tree that is no node, with the mode whose slices have shares of their own and its share in all."""
+    """Every leaf of the tree, with the mode whose slices have shares of their own and its share: the product of those on the way to it."""
     share = np.ones(1) if share is None else share
     if isinstance(node, Stack):
         for member, own in zip(node.members, node.shares, strict=True):

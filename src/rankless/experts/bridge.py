@@ -19,9 +19,9 @@ LEFT = 0.5  # share of the entries that has to be left when it is
 
 
 def bridge(obs: Observations, axes: Axes, mode: int | None) -> Timeline | None:
-    """What lies best across the times never seen of the surest axis that has any; None where none has, or nothing is better than 0.
+    """The timeline that fills times never seen best, along the surest axis that has such times.
 
-    `obs` is less the main effects, so that 0 is what these say.
+    None where there are none, or where main effects alone fill them better. `obs` is less the main effects: 0 is what these say.
     """
     for axis in axes.axes:
         ranks = axis.ranks(obs.coords)

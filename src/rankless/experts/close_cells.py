@@ -17,8 +17,8 @@ from rankless.tensors.observations import slices_of
 from rankless.units.error import rmse_of
 
 FEWEST, KEPT = 2, 0.9  # components at which thinning ends; share of them kept at each step
-PAYS = 0.95  # a score below this share of the other's, and fewer components pay: what close cells add was itself chosen on these entries
-MOST = 50_000  # entries above which fewer are not tried: close cells are asked at every step
+PAYS = 0.95  # fewer components are taken where the score falls below this share; strict, as close cells were chosen on the same entries
+MOST = 50_000  # entries above which fewer components are not tried, since close cells are asked at every step
 
 
 def neighbours_of(hunt: Search, parts: list[Part]) -> tuple[Neighbours | None, Point]:

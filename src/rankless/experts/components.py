@@ -17,7 +17,7 @@ from rankless.tensors.cp_tensor import CPTensor
 from rankless.tensors.observations import Observations
 
 FINAL = Problem(0.0, 1.0, tol=1e-5, max_sweeps=60, forgiving=True)  # how far a refit is driven
-UTMOST = Problem(0.0, 1.0, tol=1e-6, max_sweeps=200, forgiving=True)  # ... where data are noiseless
+UTMOST = Problem(0.0, 1.0, tol=1e-6, max_sweeps=200, forgiving=True)  # how far it is driven where data are noiseless
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,9 +26,9 @@ class Components:
 
     point: Point
     model: CPTensor
-    guard: float  # against components that run away where nothing was seen: it has to know the noise that held-out entries showed
+    guard: float  # against components that run away where nothing was seen; it grows with the noise on held-out entries
     how: Problem
-    unseen: tuple[np.ndarray, ...]  # of each mode, slices without an entry, of which nothing is known
+    unseen: tuple[np.ndarray, ...]  # for each mode a mask of the slices without an entry, of which nothing is known
 
     @classmethod
     def of(cls, search: Search, point: Point, *, exact: bool) -> Components:
@@ -57,9 +57,9 @@ class Components:
 
 
 def unseen_in(obs: Observations, smooth: Sequence[float], noisy: int | None) -> tuple[np.ndarray, ...]:
-    """Masks of the slices of each mode without an entry; those of a `smooth` mode lie between their neighbours and are known.
+    """For each mode a mask of its slices without an entry; none along a `smooth` mode, where they lie between their neighbours.
 
-    Not so where the slices of that mode, `noisy`, have noise and scale of their own.
+    The mode `noisy`, whose slices have noise and scale of their own, is the exception: the scale of a slice never seen is not known.
     """
     known = [bool(tau) and mode != noisy for mode, tau in enumerate(smooth or (0.0,) * obs.order)]
     return tuple(np.zeros(d, bool) if known[mode] else obs.counts(mode) == 0 for mode, d in enumerate(obs.shape))

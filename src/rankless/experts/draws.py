@@ -23,14 +23,14 @@ from rankless.tensors.cp_tensor import CPTensor
 from rankless.tensors.observations import Observations
 
 DRAWN_RANK, DRAWN_MOST = 1.4, (50, 100)  # components of draws, as many times the best fit's; at least, at most
-FEW = 0.5  # ... and share of the least, up to which draws of fewer are tried too
+FEW = 0.5  # draws of fewer components are tried too where the best fit asks for at most this share of the least
 DRAWS, FEWEST_DRAWS = (100, 200), 30  # sweeps of drawing, at most: the second number where `CHAINS_WORK` allows; the fewest worth a try
 DRAWN_WORK = 1e11  # multiply-adds that drawing may take
-CHAINS_WORK = 6e10  # ... that several chains, or long ones, may take together
+CHAINS_WORK = 6e10  # multiply-adds that several chains, or long ones, may take together
 NOISY = 1e-2  # noise, as a variance of values of about 1, above which draws are made in single precision
-HEAVY, LIGHT = 1e3, 1e-6  # ... where all entries' weights, of mean 1, lie between
-OF_CHAIN = 8  # draws kept of each at least, where there are several
-COLUMNS = 1600  # ... and as many as are so many components in all
+HEAVY, LIGHT = 1e3, 1e-6  # single precision also asks that all entries' weights, of mean 1, lie between these
+OF_CHAIN = 8  # draws kept of each chain at least, where there are several
+COLUMNS = 1600  # components of all draws kept together, at least
 
 
 @dataclass(frozen=True, eq=False)

@@ -171,14 +171,14 @@ class Correlation:
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """What was chosen: groups, and the correlation in them."""
+    """The choices: which cells form groups, and how residuals correlate within them. `given` makes a predictor of it."""
 
     groups: Groups
     correlation: Correlation
 
     @property
     def shares(self) -> np.ndarray:
-        """Of what they are added to, in each slice of `groups.mode`."""
+        """The share of the answer below that goes with them, for each slice of `groups.mode`."""
         return self.correlation.shares
 
     def given(self, obs: Observations, residual: np.ndarray) -> Kriging:
@@ -216,14 +216,14 @@ def _noise(obs: Observations) -> np.ndarray:
     return np.ones(obs.size) if obs.weights is None else np.mean(obs.weights, dtype=np.float64) / obs.weights
 
 
-KINDS = (Neighbours, Groups, Correlation)  # that a journal may hold
+KINDS = (Neighbours, Groups, Correlation)  # what a journal may hold
 
 
 # --- the choice -----------------------------------------------------------------------------------
 
 
 def possible(train: Observations) -> bool:
-    """Whether entries are close enough to each other, and cells can be numbered."""
+    """Whether enough of the cells are observed for entries to have neighbours, and cells can be numbered."""
     return train.share >= SEEN and train.cells < COUNTABLE
 
 

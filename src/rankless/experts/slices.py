@@ -12,8 +12,8 @@ schneider2001], and stop early, at the sweep that held-out entries like best: un
 determined has hardly moved from no correlation at all. Lagged copies are those of singular spectrum
 analysis [kondrashov2006].
 
-It is asked of cells missing one by one and of gaps, and stands beside all else in the shares that held-out entries give it. Lagged
-copies go along an axis of several modes too, over midnight.
+It is asked where cells are missing one by one and where they are missing as gaps, and stands beside the rest of the answer in the share that
+pays on held-out entries. Lagged copies may go along an axis of several modes: over midnight, from the last hour of a day to the next day's first.
 """
 
 from __future__ import annotations
@@ -279,7 +279,7 @@ def _everywhere(unfolding: Unfolding, normal: Normal, obs: Observations) -> np.n
     return np.where(silent, np.nan, unfolding.folded(normal.filled()))
 
 
-KINDS = (Slices, Unfolding, Axis)  # that a journal may hold
+KINDS = (Slices, Unfolding, Axis)  # what a journal may hold
 
 
 def dense(obs: Observations) -> np.ndarray:

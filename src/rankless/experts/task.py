@@ -17,14 +17,14 @@ from rankless.tensors.observations import Observations
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Entries to fit and to be judged on, less the main effects, and what the answer so far leaves of the latter."""
+    """What an expert is asked: entries to fit, and entries held out to be judged on, both less the main effects."""
 
     train: Observations
     held: Observations
-    residual: np.ndarray  # at `held`
+    residual: np.ndarray  # errors of the answer so far at `held`
     judge: Judge
-    gaps: Gaps | None  # how `held` was left out, where not cell by cell
-    mode: int | None  # whose slices have noise of their own
+    gaps: Gaps | None  # the pattern in which `held` was held out; None: cell by cell
+    mode: int | None  # the mode whose slices have noise of their own; None: no mode has
     axes: Axes
 
     @property
@@ -52,5 +52,5 @@ class Expert(Protocol):
         ...
 
     def offers(self, task: Task, tools: Tools) -> Iterator[Predictor]:
-        """Predictors fitted to `task.train`, better and better."""
+        """Predictors fitted to `task.train`, the simplest first; the engine takes those that pay."""
         ...

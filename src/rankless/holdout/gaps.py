@@ -20,7 +20,7 @@ import numpy as np
 
 from rankless.tensors.observations import Observations
 
-MOST = 0.5  # share of the missing cells, beyond chance, that come as fibres or runs
+MOST = 0.5  # share of the missing cells, beyond chance, from which they are said to come as fibres or runs
 FEWEST = 10  # missing fibres or cells below which a pattern is none
 ENOUGH, MOST_HELD = 20, 0.3  # gaps that are to be held out, and share of all entries that may be for it
 MOST_CELLS = 50_000_000  # cells of an array whose pattern is looked at
@@ -66,14 +66,14 @@ class Gaps:
         return cls(tuple(sorted(whole)), *run) if whole or run[0] is not None else None
 
     def numbers(self, coords: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-        """A number for each cell, shape ``(n,)``: those of a gap share it, as far as gaps are stretches of `length` one after another."""
+        """The number of the gap in which each cell lies, shape ``(n,)``, if fibres are cut into stretches of `length` along `run`."""
         places = [np.zeros_like(c) if mode in self.whole else c for mode, c in enumerate(coords)]
         if self.run is not None:
             places[self.run] = places[self.run] // self.length
         return np.asarray(np.ravel_multi_index(places, tuple(shape)))
 
     def share(self, obs: Observations, share: float) -> float:
-        """`share` of the entries, or of long gaps as many as make `ENOUGH` gaps, up to `MOST_HELD`: a handful decides nothing."""
+        """The share of the entries to hold out: `share`, or more where that is fewer than `ENOUGH` gaps, up to `MOST_HELD`."""
         entries = obs.share * self.length * float(np.prod([obs.shape[mode] for mode in self.whole]))
         return max(share, min(ENOUGH * entries / obs.size, MOST_HELD))
 

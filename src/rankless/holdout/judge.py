@@ -15,7 +15,7 @@ from rankless.tensors.observations import Observations, slices_of
 from rankless.units.error import root_weights
 
 PAYS, SURE = 0.99, 3.0  # share of the score before, and standard errors of the fall of the errors, from which something more pays
-LONE_BEND = 6.3  # of a lone cell: five standard deviations, in means of the size of normal errors
+LONE_BEND = 6.3  # the same for cells held out one by one: five standard deviations of normal errors, whose mean size is .8 of one
 BEND = 2.0  # error of a gap over the mean, beyond which it counts by its size
 ROUNDS = 6  # of reweighting gaps
 SPREAD = 0.1  # how far a slice's shares are believed to lie from those of the whole: a standard deviation
@@ -48,9 +48,9 @@ class Judge:
         return float(np.exp(0.5 * np.average(np.log(np.maximum(means, np.finfo(float).tiny)), weights=self._entries)))
 
     def gain(self, before: np.ndarray, after: np.ndarray) -> float:
-        """By how many standard errors errors of gaps fall on average: rho over its slice's mean, or where that is surer their logs.
+        """By how many standard errors the errors of gaps fall on average: `rho` over its slice's mean, or logarithms, whichever is more.
 
-        Few gaps show the first only where none is wild, and logs hang on gaps that are filled nearly without error.
+        A wild gap among few hides a fall of `rho`; a gap filled nearly without error decides a mean of logarithms.
         """
         tiny, first, last = np.finfo(float).tiny, self._rho(before), self._rho(after)
         falls = (first - last) / np.maximum(self._means(first), tiny)[self._slice]
@@ -58,7 +58,7 @@ class Judge:
         return max(float(each.mean()) / max(float(each.std()), tiny) * np.sqrt(len(each)) for each in (falls, logs))
 
     def pays(self, before: np.ndarray, after: np.ndarray) -> bool:
-        """Whether errors `after` are clearly smaller than `before`, and surely so."""
+        """Whether errors `after` are smaller than `before`: the score by one part in a hundred, and by more than `SURE` standard errors."""
         return self.score(after) < PAYS * self.score(before) and self.gain(before, after) > SURE
 
     def _rho(self, residual: np.ndarray) -> np.ndarray:
@@ -95,7 +95,7 @@ class Judge:
 
     @property
     def _entries(self) -> np.ndarray:
-        """Of each slice."""
+        """The number of entries held out in each slice."""
         return np.bincount(self._slice, self._sizes, self.count)
 
     def _means(self, each: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ STREAMS = 64  # of random numbers, more than any search takes
 
 
 def streams_of(seed) -> tuple[Iterator[np.random.Generator], np.random.Generator, np.random.Generator]:
-    """Of one seed: those of the search, that of calibration and that of gaps, none of which hangs on how much the others draw."""
+    """Independent random streams for search (several), calibration and gaps."""
     *search, calibration, gaps = np.random.default_rng(seed).spawn(STREAMS + 2)
     return iter(search), calibration, gaps
 

@@ -61,7 +61,7 @@ class Found:
     state: State
     held: Observations
     deviance: float  # mean, on the held-out entries
-    blank: float  # ... of a constant
+    blank: float  # mean deviance of a constant
     rmse: float  # of the means, on the held-out entries
     gaps: Gaps | None = (
         None  # how missing cells come, where not one by one: `deviance` and `rmse` are then those at entries left out like them

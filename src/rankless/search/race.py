@@ -1,6 +1,6 @@
 """The race of frames and of ways to start, on single cells held out: who wins is what the rest of the search goes on from.
 
-Both ways to start of `walks` are raced over penalties from large to small, in frames without and with
+Both ways to start of `search.walk` are raced over penalties from large to small, in frames without and with
 main effects and noise by slice. On large data the race is run on a part of the entries.
 """
 
@@ -23,7 +23,7 @@ from rankless.units.error import rmse_of
 from rankless.units.frame import Frame
 
 START_RANK = 60  # components a pruned fit starts from: several times what real data keep
-PRUNED = 1.5  # ... or this many times what was grown
+PRUNED = 1.5  # a pruned fit also starts from at least so many times the components that were grown
 LARGE, LARGE_A_SLICE = 100_000, 20  # entries, in all and a slice, above which choices are made on a part
 ADDITIVE = 1e-4  # size left, in a frame's units of about 1, at which data are additive to the last digits
 EARNED = 0.99  # a score below this share of the other's, and main effects are worth having

@@ -25,7 +25,7 @@ FINE, FINE_STEPS = 2**0.25, 4  # ratio and number of the last, fine steps on eit
 FEWEST, THINNER, THIN_STEPS = 2, 0.7, 8  # components at which thinning ends; share kept at each step; penalties tried at each
 EXACT = 1e-4  # error as a share of what is to be explained, below which data are noiseless
 EXACT_STEP, EXACT_STEPS = 1e-2, 6  # ratio and number of the penalties then tried in double precision
-UTMOST = Problem(0.0, 1.0, tol=1e-6, max_sweeps=200, forgiving=True)  # ... where data are noiseless
+UTMOST = Problem(0.0, 1.0, tol=1e-6, max_sweeps=200, forgiving=True)  # how far fits are driven where data are noiseless
 
 
 def simpler(hunt: Search, best: Point) -> Point:

@@ -9,8 +9,8 @@ from rankless.holdout.scoring import Point, score_of
 from rankless.search.walk import GRID, Search
 
 TAUS = (3.0, 30.0, 300.0, 3000.0)  # smoothness tried along a mode
-ROUGH = 0.8  # steps between neighbouring slices over those between any two, in mean square, below which a mode has an order
-EARNED = 0.99  # a score below this share of the other's, and smoothness nobody asked for is worth having
+ROUGH = 0.8  # a mode has an order where the mean square step between neighbouring slices is below this share of that between any two
+EARNED = 0.99  # smoothness that nobody asked for is taken where it brings the score below this share
 FOLLOWERS = 3  # other fits that are made as smooth, to be blended with the best one
 
 

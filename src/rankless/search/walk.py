@@ -34,18 +34,18 @@ DEPTHS = (0.0, 1.0, 3.0)
 OFFERED = 20  # components offered at each step of a grown path
 GRID = 0.5  # ratio of neighbouring penalties
 GUARD = 0.003  # guard as a share of penalty x share observed: stops runaways, costs 1 to 2 % of the error on small planted data
-NOISE_GUARD = 20.0  # ... of at least this many times the noise: small penalties need it most
+NOISE_GUARD = 20.0  # the guard is that of a penalty of at least this many times the noise: small penalties need it most
 GROW_PATIENCE, PRUNE_PATIENCE = 5, 2  # worse points after which a walk ends; hopeless ones count twice
 WORSE = 1.01  # a score this many times the best is clearly worse: more components, or other depths there, are not tried
 HOPELESS = 1.15  # a shallow score this many times the best is not deepened, and may end a walk at once
 KINDS = {"grow": "growing components", "prune": "pruning many components", "patient": "sweeping patiently"}  # in words
-CHAINS = 8  # that a mean of draws may come from
+CHAINS = 8  # chains that a mean of draws may be taken over
 COARSE = Problem(0.0, 1.0, tol=2e-4, max_sweeps=25, forgiving=True)  # how far points of a walk are driven
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What may be searched; a single value is a thing fixed by hand."""
+    """The values that the search may try; where there is a single one, the user fixed it."""
 
     depths: tuple[float, ...] = DEPTHS
     penalties: tuple[float, ...] | None = None  # None: from the one that kills everything downwards
@@ -58,7 +58,7 @@ class Limits:
 
     @property
     def free(self) -> bool:
-        """Whether nothing is fixed that a mean of draws does not have: depth, penalty, rank, a single fit."""
+        """Whether draws are allowed: only if depth, penalty, rank and number of fits are all free."""
         return len(self.depths) > 1 and self.penalties is None and self.max_rank is None and self.fits > 1
 
 
@@ -74,8 +74,8 @@ class Search:
     error: Callable[[Point, Observations], float] | None = None  # for `path`, where the RMSE of the values won't do
     path: list[dict] = field(default_factory=list)
     pool: Pool = field(default_factory=Pool)
-    chains: int = CHAINS  # that a mean of draws may come from
-    least: list[Point] = field(default_factory=list)  # the one of least held-out error so far: the answer, should the search be cut short
+    chains: int = CHAINS  # chains that a mean of draws may be taken over
+    least: list[Point] = field(default_factory=list)  # the point of least held-out error so far: the answer if the search is cut short
 
     @property
     def tracker(self) -> Tracker:
