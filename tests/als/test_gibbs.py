@@ -9,8 +9,8 @@ import pytest
 
 from rankless.als.annealing import empty, with_random
 from rankless.als.entries import Entries
-from rankless.als.gibbs import _prior_of, draws, means_of_chains
-from rankless.als.kernels import draw_rows
+from rankless.als.gibbs import _Chain, _prior_of, draws, means_of_chains
+from rankless.als.kernels import draw_rows, with_room
 from rankless.als.rows import read_by_kernels
 from rankless.als.solver import State
 from rankless.runtime.progress import Ended, Tracker
@@ -42,7 +42,8 @@ def test_a_row_is_drawn_from_its_normal_distribution(weights):
     prior, mean = square @ square.T + np.eye(rank), rng.normal(size=rank)
     normals, losses = rng.normal(size=(10, rank)), np.zeros(10)
     others = state.factor(0).copy(), state.factor(2).copy()
-    draw_rows(0, 10, own.starts, 12, *read_by_kernels(own, state.stack), prior, prior @ mean, tau, normals, losses)
+    where = 0, 10, own.starts, 12
+    draw_rows(*with_room(state.stack), *where, *read_by_kernels(own, state.stack), prior, prior @ mean, tau, normals, losses)
     for row in range(10):
         mine = obs.coords[1] == row
         h = others[0][obs.coords[0][mine]] * others[1][obs.coords[2][mine]]
@@ -60,6 +61,69 @@ def test_the_prior_of_a_mode_follows_its_rows():
     found = [_prior_of(rows, rng) for _ in range(200)]
     np.testing.assert_allclose(np.mean([mean for mean, _ in found], axis=0), [1.0, -2.0], atol=0.1)
     np.testing.assert_allclose(np.mean([np.linalg.inv(precision) for _, precision in found], axis=0), np.cov(rows.T), atol=0.1)
+
+
+def plain_sweep(obs: Observations, state: State, rng: np.random.Generator, tau: float) -> float:
+    """A sweep of draws in NumPy, row by row, its random numbers in the order in which a chain takes them; returns the new tau."""
+    weights = np.ones(obs.size) if obs.weights is None else obs.weights
+    for mode in range(state.order):
+        factor = state.factor(mode)
+        count, rank = factor.shape
+        mean = factor.mean(axis=0)
+        scatter = np.eye(rank) + (factor - mean).T @ (factor - mean) + count * 2.0 / (count + 2.0) * np.outer(mean, mean)
+        lower = np.tril(rng.standard_normal((rank, rank)), -1) + np.diag(np.sqrt(rng.chisquare(rank + count - np.arange(rank))))
+        half = np.linalg.cholesky(np.linalg.inv(scatter)) @ lower
+        middle = count * mean / (count + 2.0) + np.linalg.solve(half.T, rng.standard_normal(rank)) / np.sqrt(count + 2.0)
+        normals = rng.standard_normal(factor.shape)
+        for row in range(count):
+            mine = obs.coords[mode] == row
+            others = [state.factor(m)[obs.coords[m][mine]] for m in range(state.order) if m != mode]
+            h, w = np.prod(others, axis=0), weights[mine]
+            precision = tau * (h * w[:, None]).T @ h + half @ half.T
+            best = np.linalg.solve(precision, tau * h.T @ (w * obs.values[mine]) + half @ half.T @ middle)
+            factor[row] = best + np.linalg.solve(np.linalg.cholesky(precision).T, normals[row])
+    fitted = np.prod([state.factor(m)[obs.coords[m]] for m in range(state.order)], axis=0).sum(axis=1)
+    square = np.sum(weights * (obs.values - fitted) ** 2)
+    return rng.gamma(0.5 * obs.size + 1) / (0.5 * square + 0.5 * obs.size * 1e-6)
+
+
+@pytest.mark.parametrize("weights", [False, True])
+@pytest.mark.parametrize("rank", [1, 5, 19])
+def test_a_compiled_chain_makes_the_draws_of_a_plain_one(rank, weights):
+    obs, _ = observed(6, weights=weights)
+    state, tau, rng = start(Entries(obs), rank), 4.0, np.random.default_rng(1)
+    drawn = state.copy()
+    chain = _Chain(Entries(obs), drawn, np.random.default_rng(1), Workers(1), 0.25)
+    chain.advance(4)
+    for _ in range(4):
+        tau = plain_sweep(obs, state, rng, tau)
+    np.testing.assert_allclose(drawn.stack, state.stack, rtol=1e-7, atol=1e-9)
+    assert chain.tau == pytest.approx(tau, rel=1e-8)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_how_many_sweeps_are_made_in_one_call_changes_nothing(dtype):
+    obs, _ = observed(7)
+    entries, stacks = Entries(obs, dtype), []
+    for parts in ([6], [1] * 6, [4, 2]):
+        state, rng = start(entries, 6), np.random.default_rng(2)
+        chain = _Chain(entries, state, rng, Workers(1), 0.1)
+        for sweeps in parts:
+            chain.advance(sweeps)
+        stacks.append((state.stack.tobytes(), chain.tau, rng.random()))
+    assert stacks[0] == stacks[1] == stacks[2]
+
+
+def test_numbers_that_overflow_end_a_chain():
+    obs, _ = observed(8)
+    entries = Entries(obs)
+    bad, good = start(entries, 4), start(entries, 4)
+    bad.stack[0, 0] = np.inf
+    chains = [(bad, np.random.default_rng(0)), (good, np.random.default_rng(1))]
+    with Workers(1) as workers:
+        first, second = means_of_chains(entries, chains, workers, noise=0.1, sweeps=10, kept=2)
+    assert np.isnan(first.full()).all()
+    assert np.isfinite(second.full()).all()
 
 
 def test_the_mean_of_draws_finds_what_was_planted():

@@ -69,9 +69,10 @@ def test_a_leap_that_overflows_is_not_taken():
     state = random_state(entries, 2, seed=0)
     with Workers(1) as workers:
         sweep(entries, state, problem, workers)
-        momentum.leap(entries, state, problem, workers)
+        now = solver.objective(state, problem)
+        momentum.leap(entries, state, problem, workers, now)
         momentum._last = np.full_like(state.stack, -1e300)
         before = state.stack.copy(), state.loss
-        momentum.leap(entries, state, problem, workers)
+        momentum.leap(entries, state, problem, workers, now)
     np.testing.assert_array_equal(state.stack, before[0])
     assert state.loss == before[1]

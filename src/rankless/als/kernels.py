@@ -12,14 +12,36 @@ which is held still meanwhile.
 All modes' factors live stacked in one ``(sum d_n, R)`` array and all other modes' coordinates in
 one ``(words, n)`` array, packed as `modes` says, so one compilation serves every order. Kernels release the GIL and touch
 only their own rows. The arithmetic is in `normal`, the vectors it is written in are in `vectors`.
+
+What most of the work is done in is compiled once for each dtype and called by its address (see `vectors.Apart`): `add_gram`,
+`factored` and `back` of `normal`, and `gather` here. A kernel gets their addresses as `calls`, and the arrays it works in as `room`.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from functools import cache
+from typing import NamedTuple
 
-from rankless.als.normal import add_gram, back, empty, factored, padded, solve
-from rankless.als.vectors import jit, lanes, load, load_first, prefetch, splat, store, times, times_plus, total
+import numpy as np
+from numba import types
+
+from rankless.als.normal import LINE, add_gram, back, factored, padded
+from rankless.als.vectors import (
+    Apart,
+    inner,
+    jit,
+    lanes,
+    load,
+    load_first,
+    matrix,
+    prefetch,
+    splat,
+    store,
+    times,
+    times_plus,
+    total,
+    vector,
+)
 
 PANEL = 64  # entries gathered at once: 64 x 32 doubles leave half of a 32 KiB cache to the rest
 
@@ -28,7 +50,58 @@ AHEAD, LEAST_AHEAD = 2048, 12  # factor rows are asked for before they are used:
 WAVE = 8 * PANEL  # entries that are taken of one long row's piece before the next one's: the factor rows they read stay in the cache
 
 
-@jit
+class Calls(NamedTuple):
+    """Addresses of what kernels call, for one dtype."""
+
+    gather: int
+    add_gram: int
+    factored: int
+    back: int
+
+
+@cache
+def calls_for(dtype: np.dtype) -> Calls:
+    """Addresses of what kernels of this dtype call: compiled on the first use."""
+    return Calls(*(function.address(dtype) for function in (gather, add_gram, factored, back)))
+
+
+class Room(NamedTuple):
+    """What a kernel works in, for one thread: zeros at first, and zeros stay behind the rank in what is read a vector at a time."""
+
+    panel: np.ndarray  # (PANEL, width), the width being the rank rounded up to whole vectors
+    targets: np.ndarray  # (PANEL,)
+    near: np.ndarray  # (2 PANEL,), where one mode's rows start
+    gram: np.ndarray  # (width, width), the normal equations
+    scaled: np.ndarray  # (width, width), these in other coordinates, and then their factor
+    unit: np.ndarray  # (width, width), see `normal.factored`
+    right: np.ndarray  # (width,), as all that follow
+    root: np.ndarray
+    pulled: np.ndarray
+    half: np.ndarray
+    solved: np.ndarray
+
+
+def room_for(stack: np.ndarray) -> Room:
+    """Room for rows as wide as those of `stack`, each array on a cache line."""
+    width, dtype = padded(stack.shape[1], stack), stack.dtype
+    shapes = [(PANEL, width), (PANEL,), *[(width, width)] * 3, *[(width,)] * 5]
+    each = [int(np.prod(shape)) for shape in shapes]
+    spare = LINE // dtype.itemsize
+    taken = [-(-count // spare) * spare for count in each]
+    whole = np.zeros(sum(taken) + spare, dtype)
+    start, parts = (-whole.ctypes.data % LINE) // dtype.itemsize, []
+    for shape, count, step in zip(shapes, each, taken, strict=True):
+        parts.append(whole[start : start + count].reshape(shape))
+        start += step
+    return Room._make([*parts[:2], np.empty(2 * PANEL, np.uint32), *parts[2:]])
+
+
+def with_room(stack: np.ndarray) -> tuple[Calls, Room]:
+    """What each kernel asks for first: the calls of the stack's dtype, and room."""
+    return calls_for(stack.dtype), room_for(stack)
+
+
+@inner
 def _part(stack, row, j):
     """A vector of one row of the stack from column `j` on, zeros behind its end."""
     rank = stack.shape[1]
@@ -37,7 +110,6 @@ def _part(stack, row, j):
     return load_first(stack, row * rank + j, rank - j)
 
 
-@jit
 def _gather(lo, hi, keys, places, stack, values, weights, panel, targets, near):
     """Entries lo..hi into the panel, ``sqrt(w_e) h_e``, and their targets, ``sqrt(w_e) y_e``."""
     step, width, rank, last = lanes(stack), panel.shape[1], stack.shape[1], keys.shape[1] - 1
@@ -67,62 +139,53 @@ def _gather(lo, hi, keys, places, stack, values, weights, panel, targets, near):
                 store(panel, e * width + j, times(splat(root), load(panel, e * width + j)))
 
 
-@jit
-def _panel_for(stack):
-    """A panel, its targets, and room for where one mode's rows start."""
-    return empty(PANEL, padded(stack.shape[1], stack), stack), np.empty(PANEL, stack.dtype), np.empty(2 * PANEL, np.uint32)
+def _types_of_gather(number):
+    read = matrix(types.uint32, read=True), matrix(types.int64, read=True), matrix(number)
+    room = matrix(number), vector(number), vector(types.uint32)
+    return types.intp, types.intp, *read, vector(number, read=True), vector(number, read=True), *room
 
 
-@jit
-def _accumulate(lo, hi, keys, places, stack, values, weights, panel, targets, near, gram, right):
+gather = Apart(_gather, _types_of_gather, like=4)
+_gathered, _add_gram, _factored, _back = gather.call, add_gram.call, factored.call, back.call
+
+
+@inner
+def _add_entries(calls, room, lo, hi, keys, places, stack, values, weights, gram, right):
     """Add entries lo..hi to the normal equations ``gram``, ``right`` of one row."""
     for start in range(lo, hi, PANEL):
         end = min(start + PANEL, hi)
-        _gather(start, end, keys, places, stack, values, weights, panel, targets, near)
-        add_gram(panel, targets, end - start, stack.shape[1], gram, right)
+        _gathered(calls.gather, start, end, keys, places, stack, values, weights, room.panel, room.targets, room.near)
+        _add_gram(calls.add_gram, room.panel, room.targets, end - start, stack.shape[1], gram, right)
 
 
-@jit
-def _room_for(stack):
-    """What solving takes: the normal equations, D, the scaled equations, and the parts of their factor."""
-    width = padded(stack.shape[1], stack)
-    gram, scaled, unit = empty(width, width, stack), empty(width, width, stack), empty(width, width, stack)
-    vectors = np.zeros((5, width), stack.dtype)
-    for k in range(0, gram.size, lanes(gram)):
-        store(gram, k, splat(stack.dtype.type(0)))
-    return gram, vectors[0], vectors[1], scaled, vectors[2], unit, vectors[3], vectors[4]
-
-
-@jit
-def _pull(row, r, base, end, stack):
-    """Sum of component `r` over the neighbours of a row of the mode whose rows are base..end."""
-    pull = stack.dtype.type(0)
-    if row > base:
-        pull += stack[row - 1, r]
-    if row + 1 < end:
-        pull += stack[row + 1, r]
-    return pull
-
-
-@jit
-def _finish_row(row, base, end, room, penalty, stiffness, eps, stack, energies):
+@inner
+def _finish(calls, room, row, base, end, penalty, stiffness, eps, stack, energies):
     """Solve one row's ridge regression and store it; `energies` gets ``gram_rr row_r^2``."""
-    gram, right, roots, scaled, attempt, unit, half, v = room
+    gram, scaled, right, roots, pulled = room.gram, room.scaled, room.right, room.root, room.pulled
     rank, width, step = stack.shape[1], gram.shape[1], lanes(stack)
+    before, after = row > base, row + 1 < end
     shift = penalty * 0
-    ridge = penalty + stiffness * stack.dtype.type((row > base) + (row + 1 < end))
+    ridge = penalty + stiffness * stack.dtype.type(before + after)
     while True:
         for r in range(rank):
+            root = roots[r]
             for j in range(r - r % step, width, step):
-                both = times(splat(roots[r]), load(roots, j))
+                both = times(splat(root), load(roots, j))
                 store(scaled, r * width + j, times(both, load(gram, r * width + j)))
             scaled[r, r] += ridge + shift
-            attempt[r] = right[r] * roots[r]
-            if stiffness > 0 and roots[r] > 0:
-                attempt[r] += stiffness * (_pull(row, r, base, end, stack) / roots[r])
-            if shift > 0 and roots[r] > 0:
-                attempt[r] += shift * (stack[row, r] / roots[r])
-        if solve(scaled, rank, attempt, unit, half, v):
+            target = right[r] * root
+            if root > 0:
+                if stiffness > 0:
+                    pull = stack.dtype.type(0)
+                    if before:
+                        pull += stack[row - 1, r]
+                    if after:
+                        pull += stack[row + 1, r]
+                    target += stiffness * (pull / root)
+                if shift > 0:
+                    target += shift * (stack[row, r] / root)
+            pulled[r] = target
+        if _factored(calls.factored, scaled, rank, pulled, room.unit, room.half):
             break
         # Too ill-conditioned for the precision. A proximal term on the present row mends it, and
         # a proximal step cannot raise the objective either.
@@ -130,41 +193,45 @@ def _finish_row(row, base, end, room, penalty, stiffness, eps, stack, energies):
         for r in range(rank):
             top = max(top, gram[r, r] * roots[r] * roots[r] + ridge)
         if not shift <= top < np.inf:  # overflow: no number, and the caller's non-finite check speaks up
-            stack[row, :] = np.nan
-            energies[:] = np.nan
+            for r in range(rank):
+                stack[row, r] = energies[r] = np.nan
             return
         shift = max(shift * 100, top * eps * rank)
+    _back(calls.back, scaled, rank, room.unit, room.half, room.solved)
     for r in range(rank):
-        value = v[r] * roots[r]
+        value = room.solved[r] * roots[r]
         stack[row, r] = value
         energies[r] = gram[r, r] * value * value
 
 
-@jit
-def _panel_residual(count, row, stack, panel, targets):
+@inner
+def _panel_residual(room, count, row, stack):
     """``sum_e w_e (y_e - T_e)^2`` over the gathered entries, from residuals, not by subtraction."""
-    step, width, square = lanes(stack), panel.shape[1], 0.0
+    step, width, square = lanes(stack), room.panel.shape[1], 0.0
     for e in range(count):
-        inner = splat(stack.dtype.type(0))
+        inside = splat(stack.dtype.type(0))
         for j in range(0, width, step):
-            inner = times_plus(load(panel, e * width + j), _part(stack, row, j), inner)
-        gap = np.float64(targets[e] - total(inner))
+            inside = times_plus(load(room.panel, e * width + j), _part(stack, row, j), inside)
+        gap = np.float64(room.targets[e] - total(inside))
         square += gap * gap
     return square
 
 
-@jit
-def _squared_residual(square, lo, hi, row, keys, places, stack, values, weights, panel, targets, near):
-    """`square` and the same over entries lo..hi, gathered a panel at a time."""
+@inner
+def _squared_residual(calls, room, square, lo, hi, row, keys, places, stack, values, weights, ready):
+    """`square` and the same over entries lo..hi, gathered a panel at a time where they are not `ready` in the panel."""
     for start in range(lo, hi, PANEL):
         end = min(start + PANEL, hi)
-        _gather(start, end, keys, places, stack, values, weights, panel, targets, near)
-        square += _panel_residual(end - start, row, stack, panel, targets)
+        if not ready:
+            _gathered(calls.gather, start, end, keys, places, stack, values, weights, room.panel, room.targets, room.near)
+        square += _panel_residual(room, end - start, row, stack)
     return square
 
 
 @jit
 def update_rows(
+    calls,
+    room,
     first,
     last,
     starts,
@@ -180,6 +247,7 @@ def update_rows(
     penalty,
     stiffness,
     eps,
+    update,
     measure,
     losses,
     energies,
@@ -187,106 +255,85 @@ def update_rows(
     """Update every `step`-th of the rows first..last of the mode whose rows begin at `base` in the stack.
 
     With `measure`, ``losses[row]`` gets the row's squared residual after the update and
-    ``energies[row]`` each component's squared norm over the row's entries.
+    ``energies[row]`` each component's squared norm over the row's entries. Without `update` rows stay as they are,
+    and only ``losses`` are measured: one function for both is compiled in half the time of two.
     """
-    rank, spare, end = stack.shape[1], np.empty(stack.shape[1], stack.dtype), base + len(starts) - 1
-    panel, targets, near = _panel_for(stack)
-    room = _room_for(stack)
-    gram, right, roots = room[:3]
-    start = np.zeros(gram.shape, gram.dtype)  # of every row's normal equations
+    rank, end, spare = stack.shape[1], base + len(starts) - 1, room.solved
     for r in range(rank):
-        roots[r] = mobility_root[r]
-        for s in range(rank):
-            start[r, s] = guard[r, s]
+        room.root[r] = mobility_root[r]
     for row in range(first, last, step):
         lo, hi = starts[row], starts[row + 1]
-        if lo == hi and not stiffness > 0:  # nothing seen: the penalty alone decides
-            stack[base + row, :] = 0
-            continue
-        for k in range(0, gram.size, lanes(gram)):
-            store(gram, k, load(start, k))
-        right[:] = 0
-        _accumulate(lo, hi, keys, places, stack, values, weights, panel, targets, near, gram, right)
-        _finish_row(base + row, base, end, room, penalty, stiffness, eps, stack, spare)
-        if measure:
+        if update:
+            if lo == hi and not stiffness > 0:  # nothing seen: the penalty alone decides
+                for r in range(rank):
+                    stack[base + row, r] = 0
+                continue
             for r in range(rank):
-                energies[row, r] = spare[r]
-            if hi - lo <= PANEL:  # still in the panel
-                losses[row] = _panel_residual(hi - lo, base + row, stack, panel, targets)
-            else:
-                seen = keys, places, stack, values, weights
-                losses[row] = _squared_residual(0.0, lo, hi, base + row, *seen, panel, targets, near)
+                room.right[r] = 0
+                for s in range(rank):
+                    room.gram[r, s] = guard[r, s]
+            _add_entries(calls, room, lo, hi, keys, places, stack, values, weights, room.gram, room.right)
+            _finish(calls, room, base + row, base, end, penalty, stiffness, eps, stack, energies[row] if measure else spare)
+        if measure:
+            ready = update and hi - lo <= PANEL
+            losses[row] = _squared_residual(calls, room, 0.0, lo, hi, base + row, keys, places, stack, values, weights, ready)
 
 
-@jit
-def draw_rows(first, last, starts, base, keys, places, stack, values, weights, prior, pull, tau, normals, losses):
+def _draw_rows(calls, room, first, last, starts, base, keys, places, stack, values, weights, prior, pull, tau, normals, losses):
     """Draw rows first..last from their normal distribution: precision ``tau gram + prior``, mean pulled to the prior's.
 
     `normals` are standard normal numbers, one for each number drawn. Where `losses` has room ``losses[row]`` gets the squared
     residual after it.
     """
-    rank = stack.shape[1]
-    panel, targets, near = _panel_for(stack)
-    gram, right, _, precision, shift, unit, half, x = _room_for(stack)
-    precision[:] = 0  # its padding is read
+    rank, precision, half, noise = stack.shape[1], room.scaled, room.half, stack.dtype.type(tau)
     for row in range(first, last):
         lo, hi = starts[row], starts[row + 1]
-        for k in range(0, gram.size, lanes(gram)):
-            store(gram, k, splat(stack.dtype.type(0)))
-        right[:] = 0
-        _accumulate(lo, hi, keys, places, stack, values, weights, panel, targets, near, gram, right)
-        for i in range(rank):
-            shift[i] = tau * right[i] + pull[i]
-            for j in range(i, rank):
-                precision[i, j] = tau * gram[i, j] + prior[i, j]
-        if not factored(precision, rank, shift, unit, half):
-            half[:rank] = np.nan  # a draw that is no number, and the caller's check speaks up
-        for i in range(rank):
-            half[i] += normals[row, i] / np.sqrt(precision[i, i])
-        back(precision, rank, unit, half, x)
-        for i in range(rank):
-            stack[base + row, i] = x[i]
+        for r in range(rank):
+            room.right[r] = 0
+            for s in range(rank):
+                room.gram[r, s] = 0
+        _add_entries(calls, room, lo, hi, keys, places, stack, values, weights, room.gram, room.right)
+        for r in range(rank):
+            room.pulled[r] = noise * room.right[r] + pull[r]
+            for s in range(r, rank):
+                precision[r, s] = noise * room.gram[r, s] + prior[r, s]
+        if not _factored(calls.factored, precision, rank, room.pulled, room.unit, half):
+            for r in range(rank):
+                half[r] = np.nan  # a draw that is no number, and the caller's check speaks up
+        for r in range(rank):
+            half[r] += stack.dtype.type(normals[row, r]) / np.sqrt(precision[r, r])
+        _back(calls.back, precision, rank, room.unit, half, room.solved)
+        for r in range(rank):
+            stack[base + row, r] = room.solved[r]
         if len(losses):
-            losses[row] = _squared_residual(0.0, lo, hi, base + row, keys, places, stack, values, weights, panel, targets, near)
+            ready = hi - lo <= PANEL
+            losses[row] = _squared_residual(calls, room, 0.0, lo, hi, base + row, keys, places, stack, values, weights, ready)
 
 
 @jit
-def measure_rows(first, last, starts, base, keys, places, stack, values, weights, losses):
-    """``losses[row]`` gets the squared residual of rows first..last as they are."""
-    panel, targets, near = _panel_for(stack)
-    for row in range(first, last):
-        losses[row] = _squared_residual(
-            0.0, starts[row], starts[row + 1], base + row, keys, places, stack, values, weights, panel, targets, near
-        )
-
-
-@jit
-def accumulate_pieces(which, spans, keys, places, stack, values, weights, grams, rights):
+def accumulate_pieces(calls, room, which, spans, keys, places, stack, values, weights, grams, rights):
     """Add entries ``spans[p]`` to the normal equations ``grams[p]``, ``rights[p]``, for every piece `p` in `which`.
 
     A wave at a time over all of them: entries of a row are in order, so the pieces' waves read about the same factor rows.
     """
-    panel, targets, near = _panel_for(stack)
     for wave in range(_waves(which, spans)):
         for p in which:
             lo, hi = _in_wave(spans[p], wave)
             if lo < hi:
-                _accumulate(lo, hi, keys, places, stack, values, weights, panel, targets, near, grams[p], rights[p])
+                _add_entries(calls, room, lo, hi, keys, places, stack, values, weights, grams[p], rights[p])
 
 
 @jit
-def residual_of_pieces(which, spans, row_of, keys, places, stack, values, weights, squares):
+def residual_of_pieces(calls, room, which, spans, row_of, keys, places, stack, values, weights, squares):
     """Add the squared residual of entries ``spans[p]``, which lie in row ``row_of[p]``, to ``squares[p]``, in waves as above."""
-    panel, targets, near = _panel_for(stack)
     for wave in range(_waves(which, spans)):
         for p in which:
             lo, hi = _in_wave(spans[p], wave)
             if lo < hi:
-                seen = keys, places, stack, values, weights
-                squares[p] = _squared_residual(squares[p], lo, hi, row_of[p], *seen, panel, targets, near)
+                squares[p] = _squared_residual(calls, room, squares[p], lo, hi, row_of[p], keys, places, stack, values, weights, False)
 
 
-@jit
+@inner
 def _waves(which, spans):
     most = 0
     for p in which:
@@ -294,19 +341,29 @@ def _waves(which, spans):
     return most
 
 
-@jit
+@inner
 def _in_wave(span, wave):
     lo = span[0] + wave * WAVE
     return lo, min(lo + WAVE, span[1])
 
 
 @jit
-def finish_row(row, base, end, gram, right, mobility_root, penalty, stiffness, eps, stack, energies):
+def finish_row(calls, room, row, base, end, gram, right, mobility_root, penalty, stiffness, eps, stack, energies):
     """Solve one long row from its summed normal equations."""
     rank = stack.shape[1]
-    room = _room_for(stack)
     for r in range(rank):
-        room[1][r], room[2][r] = right[r], mobility_root[r]
+        room.right[r], room.root[r] = right[r], mobility_root[r]
         for s in range(rank):
-            room[0][r, s] = gram[r, s]
-    _finish_row(row, base, end, room, penalty, stiffness, eps, stack, energies)
+            room.gram[r, s] = gram[r, s]
+    _finish(calls, room, row, base, end, penalty, stiffness, eps, stack, energies)
+
+
+def _types_of_draw(number):
+    calls, m, v = types.NamedUniTuple(types.int64, len(Calls._fields), Calls), matrix(number), vector(number)
+    room = types.NamedTuple([m, v, vector(types.uint32), *[m] * 3, *[v] * 5], Room)
+    entries = matrix(types.uint32, read=True), matrix(types.int64, read=True), m, vector(number, read=True), vector(number, read=True)
+    whole = types.intp, types.intp, vector(types.int64, read=True), types.intp
+    return calls, room, *whole, *entries, m, v, types.float64, matrix(types.float64), vector(types.float64)
+
+
+draw_rows = Apart(_draw_rows, _types_of_draw, like=8, from_python=True)

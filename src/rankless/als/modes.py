@@ -20,6 +20,7 @@ _LONG_ROW = 16_384  # entries from which a row is shared between threads
 _BLOCKS = 32  # blocks a mode is cut into: enough to even out the threads, few enough to cost nothing
 _SOLVE = 64  # entries that cost as much as a row's solve, at any rank
 _WORD = 32  # bits
+_FEW = 2**16  # entries that NumPy sorts: to compile what sorts more of them faster takes longer
 
 Range = tuple[int, int]
 
@@ -83,7 +84,12 @@ class SortedMode:
         places, words = packing(shape, mode)
         counts = np.bincount(coords[mode], minlength=shape[mode])
         keys = np.zeros((words, len(values)), np.uint32)
-        if mode == 0:  # the canonical order is already sorted by the first mode: share its values
+        if len(values) <= _FEW:
+            order = slice(None) if mode == 0 else np.argsort(coords[mode], kind="stable")
+            for (word, shift, _, _), other in zip(places.tolist(), np.delete(coords, mode, axis=0), strict=True):
+                keys[word] |= other[order].astype(np.uint32) << np.uint32(shift)
+            values, weights = values[order], weights[order] if len(weights) else weights
+        elif mode == 0:  # the canonical order is already sorted by the first mode: share its values
             sorting.pack(coords[1:], places, keys)
         else:
             target = keys, np.empty_like(values), np.empty_like(weights)

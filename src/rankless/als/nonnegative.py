@@ -12,11 +12,11 @@ from __future__ import annotations
 import numpy as np
 
 from rankless.als.entries import Entries
-from rankless.als.kernels import _accumulate, _panel_for, _room_for
+from rankless.als.kernels import _add_entries
 from rankless.als.modes import SortedMode
 from rankless.als.rows import over_rows
 from rankless.als.solver import Problem, State, gram_of_others
-from rankless.als.vectors import jit, lanes, splat, store
+from rankless.als.vectors import jit
 from rankless.depth import mobility
 from rankless.runtime.workers import Workers
 
@@ -60,21 +60,19 @@ def descend(gram, slope, ridge, row, cycles, tol):
 
 
 @jit
-def _update_rows(first, last, starts, base, keys, places, stack, values, weights, guard, ridge, cycles, tol, energies, gains):
-    rank = stack.shape[1]
-    panel, targets, near = _panel_for(stack)
-    room = _room_for(stack)
-    gram, right = room[0], room[1]
-    whole, slope = np.empty((rank, rank), np.float64), np.empty(rank, np.float64)
+def _update_rows(calls, room, first, last, starts, base, keys, places, stack, values, weights, guard, ridge, cycles, tol, energies, gains):
+    rank, gram, right, whole, slope = stack.shape[1], room.gram, room.right, room.scaled, room.half
     for row in range(first, last):
         lo, hi = starts[row], starts[row + 1]
         if lo == hi:  # nothing seen: the penalty alone decides
-            stack[base + row, :] = 0
+            for r in range(rank):
+                stack[base + row, r] = 0
             continue
-        for k in range(0, gram.size, lanes(gram)):
-            store(gram, k, splat(stack.dtype.type(0)))
-        right[:] = 0
-        _accumulate(lo, hi, keys, places, stack, values, weights, panel, targets, near, gram, right)
+        for r in range(rank):
+            right[r] = 0
+            for s in range(rank):
+                gram[r, s] = 0
+        _add_entries(calls, room, lo, hi, keys, places, stack, values, weights, gram, right)
         for r in range(rank):
             for s in range(r, rank):
                 whole[r, s] = whole[s, r] = gram[r, s] + guard[r, s]

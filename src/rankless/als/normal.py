@@ -12,44 +12,37 @@ to whole vectors; what stands in the padding and below the diagonal is never rea
 from __future__ import annotations
 
 import numpy as np
+from numba import types
 
 from rankless.als.vectors import (
+    BYTES,
     TALL,
+    Apart,
     add_double_tile,
     add_double_tile_and_right,
     add_tile,
     add_tile_and_right,
-    jit,
     lanes,
     load,
+    matrix,
     splat,
     store,
     times,
     times_plus,
     total,
+    vector,
 )
 
 LINE = 64  # bytes of a cache line, on which arrays start: a vector across two costs two reads
 
 
-@jit
-def empty(rows, columns, like):
-    """Room for ``(rows, columns)`` numbers that starts on a cache line, dtype as `like`."""
-    spare = LINE // like.itemsize
-    whole = np.empty(rows * columns + spare, like.dtype)
-    start = (-whole.ctypes.data % LINE) // like.itemsize
-    return whole[start : start + rows * columns].reshape(rows, columns)
+def padded(rank: int, like: np.ndarray) -> int:
+    """`rank` rounded up to whole vectors of the dtype of `like`."""
+    step = BYTES // like.itemsize
+    return -(-rank // step) * step
 
 
-@jit
-def padded(rank, like):
-    """`rank` rounded up to whole vectors."""
-    step = lanes(like)
-    return (rank + step - 1) // step * step
-
-
-@jit
-def add_gram(panel, targets, count, rank, gram, right):
+def _add_gram(panel, targets, count, rank, gram, right):
     """``gram += panel' panel`` and ``right += panel' targets`` over `count` rows of the panel."""
     step, width, one = lanes(panel), panel.shape[1], panel.dtype.type(1)
     for j in range(0, width, 2 * step):
@@ -65,17 +58,7 @@ def add_gram(panel, targets, count, rank, gram, right):
                 add_tile(panel, panel, targets, count, i, j, gram, right, one)
 
 
-@jit
-def solve(gram, rank, right, unit, half, x):
-    """``gram x = right``; False where `gram` is not positive definite to rounding. What is used up is what `factored` uses up."""
-    if not factored(gram, rank, right, unit, half):
-        return False
-    back(gram, rank, unit, half, x)
-    return True
-
-
-@jit
-def factored(gram, rank, right, unit, half):
+def _factored(gram, rank, right, unit, half):
     """``gram = U' D U``; False where `gram` is not positive definite to rounding.
 
     `gram` ends as ``D U``, `unit` as ``U``, `half` as ``D^-1 U^-T right``; `right` is used up.
@@ -107,8 +90,7 @@ def factored(gram, rank, right, unit, half):
     return True
 
 
-@jit
-def back(gram, rank, unit, half, x):
+def _back(gram, rank, unit, half, x):
     """``U x = half``, a vector's worth of rows at a time; `gram` as `factored` left it, `half` is used up."""
     step, width = lanes(gram), gram.shape[1]
     for first in range(width - step, -1, -step):
@@ -122,3 +104,20 @@ def back(gram, rank, unit, half, x):
             x[s] = half[s]
             for r in range(first, s):
                 half[r] -= unit[r, s] * half[s]
+
+
+def _types_of_gram(number):
+    return matrix(number), vector(number), types.intp, types.intp, matrix(number), vector(number)
+
+
+def _types_of_factored(number):
+    return matrix(number), types.intp, vector(number), matrix(number), vector(number)
+
+
+def _types_of_back(number):
+    return matrix(number), types.intp, matrix(number), vector(number), vector(number)
+
+
+add_gram = Apart(_add_gram, _types_of_gram, like=0)
+factored = Apart(_factored, _types_of_factored, types.boolean, like=0)
+back = Apart(_back, _types_of_back, like=0)

@@ -36,7 +36,7 @@ def update(
     own: SortedMode, stack: np.ndarray, terms: Terms, start: int, losses: np.ndarray, energies: np.ndarray, workers: Workers
 ) -> None:
     """Update all rows of `own`, with step 2 every other one from `start`; measure into `losses` and `energies` where asked to."""
-    rest = terms.step, terms.guard, *terms.ridge(), terms.measure, losses, energies
+    rest = terms.step, terms.guard, *terms.ridge(), True, terms.measure, losses, energies
     rank = stack.shape[1]
     over_rows(kernels.update_rows, own, stack, rest, rank * rank / 2, workers, start=start, step=terms.step)
     if long := [row for row in own.long_rows if row % terms.step == start]:
@@ -45,7 +45,10 @@ def update(
 
 def measure(own: SortedMode, stack: np.ndarray, losses: np.ndarray, workers: Workers) -> None:
     """``losses[row]`` gets the squared residual of each row as it is."""
-    over_rows(kernels.measure_rows, own, stack, (losses,), stack.shape[1], workers)
+    rank, nothing = stack.shape[1], stack.dtype.type(0)
+    unread = np.zeros((rank, rank), stack.dtype)
+    rest = 1, unread, unread[0], nothing, nothing, nothing, False, True, losses, unread
+    over_rows(kernels.update_rows, own, stack, rest, rank, workers)
     if own.long_rows:
         _measure_long_rows(_Pieces.of(own, own.long_rows), own, stack, losses, workers)
 
@@ -53,6 +56,11 @@ def measure(own: SortedMode, stack: np.ndarray, losses: np.ndarray, workers: Wor
 def read_by_kernels(own: SortedMode, stack: np.ndarray) -> tuple[np.ndarray, ...]:
     """What every kernel reads of one mode's entries and of the factors."""
     return own.keys, own.places, stack, own.values, own.weights
+
+
+def work_of(own: SortedMode, each: float) -> float:
+    """Multiply-adds over all entries of a mode, where one takes `each` of them once it is gathered."""
+    return own.size * (each + _GATHER)
 
 
 def over_rows(
@@ -71,12 +79,14 @@ def over_rows(
 
     With `step` 2, which the kernel has to be told as well, it runs over every other row: from `start` 0 or 1.
     """
-    work = own.size * (each + _GATHER) / step
+    work = work_of(own, each) / step
     ranges = own.blocks if workers.pay(work) else own.runs
     if long_too:
         ranges = (*((row, row + 1) for row in own.long_rows), *ranges)
     data = read_by_kernels(own, stack)
-    calls = [(first + (start - first) % step, last, own.starts, own.base, *data, *rest) for first, last in ranges]
+    calls = [
+        (*kernels.with_room(stack), first + (start - first) % step, last, own.starts, own.base, *data, *rest) for first, last in ranges
+    ]
     workers.run(kernel, calls, work)
 
 
@@ -110,13 +120,14 @@ def _update_long_rows(rows: Sequence[int], own: SortedMode, stack, terms: Terms,
     pieces = _Pieces.of(own, rows)
     width, count = padded(rank, stack), len(pieces.spans)
     grams, rights = np.zeros((count, width, width), dtype), np.zeros((count, width), dtype)
-    calls = [(which, pieces.spans, *data, grams, rights) for which in pieces.batches]
+    calls = [(*kernels.with_room(stack), which, pieces.spans, *data, grams, rights) for which in pieces.batches]
     workers.run(kernels.accumulate_pieces, calls, pieces.size * (rank * rank / 2 + _GATHER))
     spare = np.zeros((len(rows), rank), dtype)
 
     def finish(i: int, row: int, mine: slice) -> None:
         summed = grams[mine].sum(axis=0)[:rank, :rank] + terms.guard, rights[mine].sum(axis=0)[:rank]
-        kernels.finish_row(own.base + row, own.base, own.base + own.rows, *summed, *terms.ridge(), stack, spare[i])  # pyright: ignore[reportCallIssue]
+        where = own.base + row, own.base, own.base + own.rows
+        kernels.finish_row(*kernels.with_room(stack), *where, *summed, *terms.ridge(), stack, spare[i])  # pyright: ignore[reportCallIssue]
 
     calls = [(i, row, mine) for i, (row, mine) in enumerate(zip(rows, pieces.of_row, strict=True))]
     workers.run(finish, calls, len(rows) * rank**3 / 3)
@@ -128,7 +139,7 @@ def _update_long_rows(rows: Sequence[int], own: SortedMode, stack, terms: Terms,
 def _measure_long_rows(pieces: _Pieces, own: SortedMode, stack: np.ndarray, losses: np.ndarray, workers: Workers) -> None:
     residuals, data = np.zeros(len(pieces.spans)), read_by_kernels(own, stack)
     row_of = np.repeat(own.base + np.asarray(pieces.rows), [mine.stop - mine.start for mine in pieces.of_row])
-    calls = [(which, pieces.spans, row_of, *data, residuals) for which in pieces.batches]
+    calls = [(*kernels.with_room(stack), which, pieces.spans, row_of, *data, residuals) for which in pieces.batches]
     workers.run(kernels.residual_of_pieces, calls, pieces.size * (stack.shape[1] + _GATHER))
     for row, mine in zip(pieces.rows, pieces.of_row, strict=True):
         losses[row] = residuals[mine].sum()

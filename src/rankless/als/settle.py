@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rankless.als.entries import MEND, Entries
-from rankless.als.solver import Problem, State, balance, measure_loss, objective, prune, sweep
+from rankless.als.solver import Problem, State, balance, measure_loss, objective, prices, prune, sweep
 from rankless.runtime.journal import Arrays
 from rankless.runtime.workers import Workers
 
@@ -60,7 +60,8 @@ def sweeps(entries: Entries, state: State, problem: Problem, workers: Workers, *
         good = state.copy()
         with np.errstate(over="ignore", invalid="ignore"):  # the check below speaks up
             sweep(entries, state, problem, workers)
-            now = objective(state, problem)
+            price = prices(state, problem)
+            now = objective(state, problem, price)
         if not np.isfinite(now):
             state.take(good.arrays())
             if not problem.forgiving:
@@ -69,7 +70,7 @@ def sweeps(entries: Entries, state: State, problem: Problem, workers: Workers, *
             return trace
         trace.objective.append(now)
         workers.tracker.beat()
-        removed = prune(state, problem) if pruning else 0
+        removed = prune(state, problem, price) if pruning else 0
         if not removed and len(trace.objective) > 1:
             before, now = trace.objective[-2:]
             if before - now <= problem.tol * now:
@@ -78,7 +79,7 @@ def sweeps(entries: Entries, state: State, problem: Problem, workers: Workers, *
         if removed:
             momentum.forget()
         elif len(trace.objective) < problem.max_sweeps:  # the last sweep's own measurements are the result's
-            momentum.leap(entries, state, problem, workers)
+            momentum.leap(entries, state, problem, workers, now)
     if state.rank == 0:
         state.loss = 0.5 * entries.square
         trace.objective.append(state.loss)
@@ -97,8 +98,8 @@ class _Momentum:
         """Components were removed: the last sweep's factors no longer match."""
         self._last = None
 
-    def leap(self, entries: Entries, state: State, problem: Problem, workers: Workers) -> None:
-        """Move `state` ahead where that lowers the objective."""
+    def leap(self, entries: Entries, state: State, problem: Problem, workers: Workers, now: float) -> None:
+        """Move `state` ahead where that lowers the objective, which is `now`."""
         here, last = state.stack, self._last
         self._last = here.copy()
         if last is None:
@@ -107,7 +108,7 @@ class _Momentum:
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is not lower
             balance(ahead, problem.smooth)
             measure_loss(entries, ahead, problem, workers)
-            lower = objective(ahead, problem) < objective(state, problem)
+            lower = objective(ahead, problem) < now
         if lower:
             state.stack, state.loss = ahead.stack, ahead.loss
         self._pace = min(self._pace * _FASTER, _MOST) if lower else self._pace * _SLOWER

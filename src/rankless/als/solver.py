@@ -99,8 +99,13 @@ class State:
 
 def norms_of(factor: np.ndarray, tau: float = 0.0) -> np.ndarray:
     """``sqrt(u' (I + tau L) u)`` of each column."""
-    plain = np.linalg.norm(factor, axis=0)
-    return np.hypot(plain, np.sqrt(factor.dtype.type(tau)) * np.linalg.norm(np.diff(factor, axis=0), axis=0)) if tau else plain
+    plain = _lengths(factor)
+    return np.hypot(plain, np.sqrt(factor.dtype.type(tau)) * _lengths(np.diff(factor, axis=0))) if tau else plain
+
+
+def _lengths(factor: np.ndarray) -> np.ndarray:
+    """Length of each column: what ``np.linalg.norm(factor, axis=0)`` gives, in half its time where columns are short."""
+    return np.sqrt(np.add.reduce(factor * factor, axis=0))
 
 
 def sweep(entries: Entries, state: State, problem: Problem, workers: Workers) -> None:
@@ -140,7 +145,7 @@ def update_mode(entries: Entries, state: State, own: SortedMode, problem: Proble
         state.loss = _with_guard(state, losses, problem)
         state.energies = energies.sum(axis=0, dtype=np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
-            scaled = np.where(root > 0, np.linalg.norm(factor, axis=0) / root, 0.0)
+            scaled = np.where(root > 0, _lengths(factor) / root, 0.0)
             # a minimised row leaves (residual, component) = penalty * |v|^2 in the kernel's coordinates ...
             state.gains = problem.penalty * scaled.astype(np.float64) ** 2
             if tau:  # ... and as much as its neighbours, as they then were, pulled at it
@@ -210,13 +215,13 @@ def prices(state: State, problem: Problem) -> np.ndarray:
     return problem.penalty * component_penalty(component_sizes(state, problem.smooth), problem.depth, state.order)
 
 
-def objective(state: State, problem: Problem) -> float:
-    """Loss of the last sweep plus the penalty of the balanced factors."""
-    return state.loss + float(prices(state, problem).sum())
+def objective(state: State, problem: Problem, price: np.ndarray | None = None) -> float:
+    """Loss of the last sweep plus the penalty of the balanced factors; their `prices` where they are known already."""
+    return state.loss + float((prices(state, problem) if price is None else price).sum())
 
 
-def prune(state: State, problem: Problem) -> int:
-    """Remove components whose removal lowers the objective; returns how many went.
+def prune(state: State, problem: Problem, price: np.ndarray | None = None) -> int:
+    """Remove components whose removal lowers the objective; returns how many went. `price`: `prices`, where they are known already.
 
     Removing a set `S` changes the loss by ``sum_S <residual, component> + 1/2 |sum_S component|^2``,
     at most ``sum_S gains + 1/2 (sum_S |component|)^2``, and frees their penalties. Both parts are
@@ -224,7 +229,8 @@ def prune(state: State, problem: Problem) -> int:
     """
     if state.rank == 0:
         return 0
-    price = prices(state, problem)
+    if price is None:
+        price = prices(state, problem)
     cost = state.gains + 0.5 * state.energies
     order = np.argsort(cost - price, kind="stable")
     rise = np.cumsum(state.gains[order]) + 0.5 * np.cumsum(np.sqrt(state.energies[order])) ** 2 - np.cumsum(price[order])

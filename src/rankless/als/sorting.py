@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from rankless.als.vectors import jit
+from rankless.als.vectors import inner, jit
 
 
-@jit
+@inner
 def coordinate(keys, places, line, e):
     """What entry `e` keeps at a line of `places`."""
     return (np.int64(keys[places[line, 0], e]) >> places[line, 1]) & places[line, 2]
 
 
-@jit
+@inner
 def keep(keys, places, line, e, number):
     """Have entry `e`, whose words are 0 at first, keep a coordinate at a line of `places`."""
     keys[places[line, 0], e] |= np.uint32(np.int64(number) << places[line, 1])

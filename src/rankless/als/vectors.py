@@ -1,22 +1,25 @@
 """Vectors as a numba type: as many numbers as the widest registers hold, and what the kernels do with them.
 
-LLVM's own vector types, so every machine lowers them to what it has. `add_products` is the one
+LLVM's own vector types, so every machine lowers them to what it has. `_tile` builds the one
 loop that needs them: a tile of a product held in registers over all of its terms, which numba's
 own loops cannot say. Arrays are addressed by the flat position of their first element.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numba as nb
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils, config
 from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic, models, register_model
+from numba.np.numpy_support import from_dtype
 
 _STAMP = tuple((f.name, f.stat().st_mtime, f.stat().st_size) for f in sorted(Path(__file__).parent.glob("*.py")))
 
@@ -25,19 +28,92 @@ _WIDE = "+avx512f" in (get_host_cpu_features() if _CHOSEN is None else _CHOSEN)
 BYTES = 64 if _WIDE else 32  # of a vector; elsewhere than on x86 LLVM halves it
 TALL = 8 if _WIDE else 4  # rows of a tile: with two vectors of columns it fills half of 32 (of 16) registers
 
+_njit: Any = nb.njit  # to a type checker its options are none of a dict's
 
-def jit(function: Callable) -> Callable[..., Any]:
+# nothing compiled here allocates: without numba's counting of references there is a third less to compile
+_RULES: dict[str, Any] = {"nogil": True, "_nrt": False, "fastmath": {"contract", "reassoc", "nsz"}, "error_model": "numpy"}
+
+
+def jit(function: Callable, **more: Any) -> Callable[..., Any]:
     """Compile without the GIL, and keep the result until a file of this folder changes.
 
     Numba alone looks at the function's own file, and would keep a caller of what has changed elsewhere.
     """
-    compiled = nb.njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "nsz"}, error_model="numpy")(function)
+    compiled = _njit(cache=True, **(_RULES | more))(function)
     compiled._cache._cache_file._source_stamp = _STAMP  # pyright: ignore[reportAttributeAccessIssue]
     return compiled
 
 
+def inner(function: Callable) -> Callable[..., Any]:
+    """Compile a few lines that become part of each compiled caller: Python cannot call them, and they are not kept alone."""
+    return _njit(**(_RULES | {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}))(function)
+
+
+class Apart:
+    """A function that is compiled once for each dtype, and that compiled code calls by its address.
+
+    Numba copies a compiled function into whatever compiled function calls it, where LLVM works through it again: that was most of the
+    compile time. Called by address it is also the same instructions, so the same bits, whoever calls it.
+
+    `types_of` makes the types of the arguments from that of their numbers, `result` is the type returned; argument `like` is an array
+    of that dtype. Compiled code says ``call(address, ...)`` with this object's `call` and an `address` that was handed down to it:
+    addresses are another process's the next time, so no compiled code may hold one. `from_python` says whether Python may call it too.
+    """
+
+    def __init__(
+        self,
+        function: Callable,
+        types_of: Callable[[types.Float], tuple[types.Type, ...]],
+        result: types.Type = types.void,
+        *,
+        like: int,
+        from_python: bool = False,
+    ):
+        self.compiled: Any = jit(function, no_cfunc_wrapper=True, no_cpython_wrapper=not from_python)
+        self._types_of, self._addresses = types_of, {}
+
+        def call(typingctx, address, *arguments):
+            expected = types_of(arguments[like].dtype)
+
+            def codegen(context, builder, signature, args):
+                kind = context.call_conv.get_function_type(result, expected)
+                callee = builder.inttoptr(args[0], kind.as_pointer())
+                return context.call_conv.call_function(builder, callee, result, expected, args[1:])[1]
+
+            return result(types.intp, *expected), codegen
+
+        names = ["typingctx", "address", *inspect.signature(function).parameters]
+        each = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+        call.__signature__ = inspect.Signature(each)  # pyright: ignore[reportFunctionMemberAccess]
+        self.call = _intrinsic(call)
+
+    def __call__(self, *args: Any) -> Any:
+        """Call it from Python."""
+        return self.compiled(*args)
+
+    def address(self, dtype: Any) -> int:
+        """Where the code for `dtype` lies in this process; it is compiled, or read from the cache, on the first call."""
+        dtype = np.dtype(dtype)
+        if dtype not in self._addresses:
+            expected = self._types_of(from_dtype(dtype))
+            self.compiled.compile(expected)
+            made = self.compiled.overloads[expected]
+            self._addresses[dtype] = made.library.get_pointer_to_function(made.fndesc.llvm_func_name)
+        return self._addresses[dtype]
+
+
 def _intrinsic(build: Callable) -> Callable[..., Any]:
     return intrinsic(build)  # whose callers pass no typing context, which a type checker cannot know
+
+
+def vector(number: types.Type, *, read: bool = False) -> types.Array:
+    """The type of a one-dimensional array; `read` says whether it may be one that must not be written."""
+    return types.Array(number, 1, "C", readonly=read)
+
+
+def matrix(number: types.Type, *, read: bool = False) -> types.Array:
+    """The type of a two-dimensional array."""
+    return types.Array(number, 2, "C", readonly=read)
 
 
 class Vector(types.Type):

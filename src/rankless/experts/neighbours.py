@@ -37,15 +37,17 @@ LOOSE = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.97)  # rho
 ROUNDS = 2
 
 
-@nb.njit(nogil=True, cache=True, error_model="numpy")
-def _krige(starts, places, values, noise, wanted_starts, wanted, slices, tables, nuggets, out):
-    """Conditional means of every group's `wanted` places, for each row of `values`; groups are runs of entries."""
+@nb.njit(nogil=True, cache=True, error_model="numpy", no_cfunc_wrapper=True, _nrt=False)  # nothing is allocated: less to compile
+def _krige(starts, places, values, noise, wanted_starts, wanted, slices, tables, nuggets, factor, weights, out):
+    """Conditional means of every group's `wanted` places, for each row of `values`; groups are runs of entries.
+
+    `factor`, square, and `weights`, one row for each of `values`, are room for the entries of the largest group.
+    """
     for g in range(len(starts) - 1):
         lo, hi, first, last, s = starts[g], starts[g + 1], wanted_starts[g], wanted_starts[g + 1], slices[g]
         n = hi - lo
         if n == 0 or first == last or nuggets[s] == np.inf:
             continue
-        factor = np.empty((n, n))
         for i in range(n):  # Cholesky, row by row
             for j in range(i + 1):
                 part = nuggets[s] * noise[lo + i] + 1.0 if i == j else 1.0
@@ -55,7 +57,6 @@ def _krige(starts, places, values, noise, wanted_starts, wanted, slices, tables,
                 for k in range(j):
                     part -= factor[i, k] * factor[j, k]
                 factor[i, j] = np.sqrt(part) if i == j else part / factor[j, j]
-        weights = np.empty((values.shape[0], n))
         for row in range(values.shape[0]):
             for i in range(n):
                 part = values[row, lo + i]
@@ -155,7 +156,9 @@ class Asked:
         found, out = np.zeros((len(values), self.count)), np.zeros((len(values), len(self.order)))
         starts, places, noise = self.given
         given = np.ascontiguousarray(values[:, self.rows])
-        _krige(starts, places, given, noise, *self.wanted, self.slices, how.tables, how.nuggets, out)
+        most = int(np.diff(starts).max(initial=0))
+        room = np.empty((most, most)), np.empty((len(values), most))
+        _krige(starts, places, given, noise, *self.wanted, self.slices, how.tables, how.nuggets, *room, out)
         found[:, self.order] = out
         return found
 
