@@ -96,8 +96,8 @@ def switch_on_time(norm, pull, factors):
     """``T = s^(2/M - 1) / ((M - 2) g)``: how long a component of norm `s` needs to become large under a steady pull `g`.
 
     The solution of ``s' = M g s^(2 - 2/M)`` for ``M > 2`` factors, ``M = N(k+1)``, grows past every bound at `T`: for a small start
-    nearly all of that time goes by while the component is small, so `T` is when it switches on. A pull of zero or against it gives no time; ask
-    only where ``pull > 0``.
+    nearly all of that time goes by while the component is small, so `T` is when it switches on. A pull of zero or against it gives
+    no time; ask only where ``pull > 0``.
 
     >>> switch_on_time(1e-4, 0.5, 4.0)
     100.0
