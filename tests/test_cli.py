@@ -264,7 +264,7 @@ def test_evaluate_prints_every_method(tmp_path, planted):
     run = rankless("evaluate", "data.npy", "--hide", 0.3, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     rows = {line.split("│")[1].strip(): line.split("│")[2:-1] for line in run.stdout.splitlines() if line.startswith("│")}
-    assert list(rows) == ["mean", "main effects", "CP, rank 3", "CP, rank 10", "CP, rank 30", "rankless"]
+    assert list(rows) == ["mean", "main effects", "straight line", "CP, rank 3", "CP, rank 10", "CP, rank 30", "rankless"]
     errors = {name: float(cells[0]) for name, cells in rows.items()}
     assert errors["mean"] == pytest.approx(1.0, abs=0.05)
     assert errors["rankless"] == min(errors.values()) < 0.05

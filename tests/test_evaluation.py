@@ -41,7 +41,7 @@ def dense(obs: Observations) -> np.ndarray:
 @pytest.mark.parametrize("loss", ["poisson", "bernoulli", "huber"])
 def test_its_own_loss_fills_best_by_its_own_score(loss):
     scores = evaluate(data(loss), loss=loss, ranks=(3,))
-    assert [score.name for score in scores] == ["mean", "main effects", "CP, rank 3", "rankless", f"rankless, {loss}"]
+    assert [score.name for score in scores] == ["mean", "main effects", "straight line", "CP, rank 3", "rankless", f"rankless, {loss}"]
     deviances = np.array([score.deviance for score in scores], float)
     assert np.isfinite(deviances).all() and deviances.min() > 0
     assert deviances[-1] == deviances.min()
@@ -51,7 +51,12 @@ def test_its_own_loss_fills_best_by_its_own_score(loss):
 def test_squares_have_no_other_score():
     obs = Observations.from_array(dense(data("poisson"))[:8, :8, :8])
     scores = evaluate(obs, ranks=())
-    assert [(score.name, score.deviance) for score in scores] == [("mean", None), ("main effects", None), ("rankless", None)]
+    assert [(score.name, score.deviance) for score in scores] == [
+        ("mean", None),
+        ("main effects", None),
+        ("straight line", None),
+        ("rankless", None),
+    ]
     scores = evaluate(obs, nonnegative=True, ranks=())
     assert [score.name for score in scores][2:] == ["rankless", "rankless, nonnegative"]
 

@@ -50,6 +50,9 @@ HOMES = {
     "sklearn": ["completer.py", "answer/difficulty.py"],
     "pandas": [
         "tensors/observations.py",
+        "tensors/spelling.py",
+        "tensors/canonical.py",
+        "tensors/places.py",
         "search/general_answer.py",
         "completer.py",
         "completion.py",

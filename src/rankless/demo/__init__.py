@@ -49,6 +49,7 @@ def run(folder: Path, *, seed: int = 0, callback: Callback | None = None) -> Res
     guesses = {
         "mean": evaluation.mean(visible)(hidden.indices),
         "main effects": evaluation.main_effects(visible)(hidden.indices),
+        "straight line": evaluation.straight_line(visible)(hidden.indices),
         "rankless": completion.predict(hidden.indices),
     }
     scores = {name: _by_variable(truth, guess) for name, guess in guesses.items()}

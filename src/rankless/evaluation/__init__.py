@@ -23,8 +23,10 @@ import numpy as np
 from rankless import als
 from rankless.als.losses import Bernoulli, Huber, Poisson
 from rankless.completer import TensorCompleter
+from rankless.experts.timeline import Timeline
 from rankless.runtime.progress import Callback, Tracker
 from rankless.search.asked import signs_in
+from rankless.tensors.axes import Axes
 from rankless.tensors.observations import Observations
 from rankless.trust.errors import table_of
 from rankless.units.effects import MainEffects
@@ -79,6 +81,21 @@ def main_effects(train: Observations) -> Callable[[np.ndarray], np.ndarray]:
     return MainEffects.fit(train).at
 
 
+def straight_line(train: Observations) -> Callable[[np.ndarray], np.ndarray]:
+    """From each entry of a series straight to the next, along the surest axis; the mean where there is no axis or no entry."""
+    nearest = next(iter(Axes.of(train).axes), None)
+    lines, level = None if nearest is None else Timeline.of(train, nearest, None, None), mean(train)
+
+    def at(indices: np.ndarray) -> np.ndarray:
+        said = level(indices)
+        if lines is None:
+            return said
+        found = lines.at(indices)
+        return np.where(np.isnan(found), said, found)
+
+    return at
+
+
 def plain_cp(train: Observations, rank: int, seed: int) -> Callable[[np.ndarray], np.ndarray]:
     """CP with a given number of components, as good as no penalty."""
     unit, scale = train.scaled()
@@ -96,7 +113,7 @@ def evaluate(
     nonnegative: bool = False,
     callback: Callback | None = None,
 ) -> list[Score]:
-    """Scores of the mean, main effects, plain CP at each of `ranks`, and rankless, on the same hidden entries.
+    """Scores of the mean, main effects, straight lines, plain CP at each of `ranks`, and rankless, on the same hidden entries.
 
     With a `loss` other than the sum of squares, or with `nonnegative` components, rankless is there twice: by squares, and last
     with these, the options of `TensorCompleter`. Deviances take a method's means as at least a twentieth of the mean of all
@@ -108,7 +125,7 @@ def evaluate(
     train, hidden = obs.split(hide, seed=seed)
     if hidden.size == 0:
         raise ValueError(f"hide={hide} of {obs.size} observed entries hides none without baring a slice; pass a larger share or more data")
-    simple = {"mean": mean, "main effects": main_effects}
+    simple = {"mean": mean, "main effects": main_effects, "straight line": straight_line}
     simple |= {f"CP, rank {rank}": functools.partial(plain_cp, rank=rank, seed=seed) for rank in ranks}
     scores, tracker = [], Tracker(callback)
     for step, (name, method) in enumerate(simple.items()):
