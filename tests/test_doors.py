@@ -109,7 +109,7 @@ def test_array_files_too(tmp_path, suffix, dtype):
     done = filled_by(io.load(source, missing=-99), lambda indices: np.full(len(indices), 7.0))
     io.write(output, done)
     back = io.load(output)
-    assert back.dtype == np.dtype(dtype)
+    assert back.dtype == np.dtype(dtype)  # pyright: ignore[reportAttributeAccessIssue]
     assert back.observations.values.tolist() == [1.0, 7.0, 2.0, 3.0]
 
 
@@ -152,9 +152,9 @@ def time_doors():
 def test_durations_and_dates_are_refused_with_the_mend():
     for make, roles, spans in time_doors():
         with pytest.raises(ValueError, match=r"holds durations; pass them as numbers, NaT as NaN: .*\.dt\.total_seconds\(\)"):
-            filled_by(make(spans), **roles)
+            filled_by(make(spans), **roles)  # pyright: ignore[reportArgumentType]
         with pytest.raises(ValueError, match=r"holds dates; pass numbers, NaT as NaN, such as days since the first"):
-            filled_by(make(pd.Timestamp("2020-01-01") + spans), **roles)
+            filled_by(make(pd.Timestamp("2020-01-01") + spans), **roles)  # pyright: ignore[reportArgumentType]
 
 
 def test_one_mode_may_be_a_string():
@@ -220,10 +220,10 @@ def test_cells_are_named_by_labels():
     table = pd.DataFrame({"a": ["x", "y"], "b": pd.to_datetime(["2020-01-01", "2020-02-01"]), "v": [1.0, 2.0]})
     done = filled_by(table, **ROLES)
     cells = [("x", "2020-02-01"), ("y", pd.Timestamp("2020-01-01"))]
-    expected = sums([[0, 1], [1, 0]]).tolist()
+    expected = sums(np.array([[0, 1], [1, 0]])).tolist()
     assert done.predict(cells).tolist() == expected
     assert done.predict(pd.DataFrame(cells, columns=["a", "b"])).tolist() == expected
-    assert done.predict({"b": table.b, "a": ["y", "x"]}).tolist() == sums([[1, 0], [0, 1]]).tolist()
+    assert done.predict({"b": table.b, "a": ["y", "x"]}).tolist() == sums(np.array([[1, 0], [0, 1]])).tolist()
     assert done.predict(("x", "2020-02-01")).tolist() == expected[:1]
     assert done.predict([[0, 1]]).tolist() == expected[:1], "numbers are coordinates"
     with pytest.raises(ValueError, match=r"no a 'z'; there are x, y \(2 in all\)"):

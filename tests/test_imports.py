@@ -49,6 +49,7 @@ HOMES = {
     "optax": ["dynamics/", "figures/"],
     "sklearn": ["completer.py", "answer/difficulty.py"],
     "pandas": [
+        "dynamics/sweep.py",
         "tensors/observations.py",
         "tensors/spelling.py",
         "tensors/canonical.py",

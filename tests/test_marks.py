@@ -94,10 +94,10 @@ def test_real_series_have_none(name):
 
 
 def test_a_mark_is_found_in_any_dtype():
-    assert is_mark(np.array([-9999, 5], np.int16), [-9999, 1e20]).tolist() == [True, False]
-    assert is_mark(np.array([1e20, 1], np.float32).astype(float), [1e20]).tolist() == [True, False]
-    assert is_mark(np.array([1, 2], np.float16), [1e20]).tolist() == [False, False]
-    assert is_mark(np.array([-9999.0004]), [-9999]).tolist() == [False], "small ones to the last digit"
+    assert is_mark(np.array([-9999, 5], np.int16), [-9999, 1e20]).tolist() == [True, False]  # pyright: ignore[reportOptionalMemberAccess]
+    assert is_mark(np.array([1e20, 1], np.float32).astype(float), [1e20]).tolist() == [True, False]  # pyright: ignore[reportOptionalMemberAccess]
+    assert is_mark(np.array([1, 2], np.float16), [1e20]).tolist() == [False, False]  # pyright: ignore[reportOptionalMemberAccess]
+    assert is_mark(np.array([-9999.0004]), [-9999]).tolist() == [False], "small ones to the last digit"  # pyright: ignore[reportOptionalMemberAccess]
     with pytest.raises(ValueError, match=r"missing=\[None\] holds None, which is no number; pass the numbers"):
         marks_of([None])
 
@@ -181,7 +181,7 @@ def test_fibres_never_seen_are_said_to_be_and_offered():
     array[2, 1] = np.nan
     obs = Observations.from_array(array, modes=["station", "gas", "hour"], labels=[list("abcde"), ["NO2", "O3", "CO", "SO2"], None])
     found = inspection.never_seen(obs)
-    assert found.in_words(obs) == (
+    assert found.in_words(obs) == (  # pyright: ignore[reportOptionalMemberAccess]
         "c x O3 was never observed along hour: if there is no such cell (land, a sensor never built), pass where='hour' (--where hour)"
     )
     assert any(name == "never" for name, _ in facts(obs))
@@ -194,7 +194,7 @@ def test_fibres_never_seen_are_said_to_be_and_offered():
 @pytest.mark.skipif(not (DATA / "cases" / "made.py").is_file(), reason="the cases are not there")
 def test_made_data_have_no_marks():
     sys.path.insert(0, str(DATA / "cases"))
-    import made
+    import made  # pyright: ignore[reportMissingImports]
 
     for make in (made.eem, made.units, lambda: made.air(stations=8, hours=2000)):
         assert marks(Observations.from_array(make()["observed"])) == []

@@ -56,5 +56,4 @@ def test_nothing_missing_and_nothing_but_zeros_stay():
 
 
 def test_dear_arrays_are_told():
-    assert nuclear.affordable((30, 77, 18)) and nuclear.affordable((3, 365, 24, 7))
-    assert not nuclear.affordable((1000, 1000, 4))
+    assert max(nuclear.work_of((30, 77, 18)), nuclear.work_of((3, 365, 24, 7))) < nuclear.WORK < nuclear.work_of((1000, 1000, 4))

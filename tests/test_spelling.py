@@ -84,7 +84,7 @@ def test_where_there_is_doubt_one_sentence_says_so(texts, said):
 
 def test_dates_that_sort_alike_either_way_are_in_no_doubt():
     firsts = np.array([f"1/{month}/{year}" for year in (2020, 2021) for month in range(1, 13)])
-    assert spelling.order(firsts[::-1]).tolist() == list(range(24))[::-1]
+    assert spelling.order(firsts[::-1]).tolist() == list(range(24))[::-1]  # pyright: ignore[reportOptionalMemberAccess]
 
 
 def test_labels_alike_are_named():
@@ -105,7 +105,7 @@ def test_every_door_sorts_alike_and_labels_come_back(package, tmp_path):
         path = tmp_path / ("t.parquet" if package == "parquet" else "t.csv")
         TABLE.to_parquet(path) if package == "parquet" else TABLE.to_csv(path, index=False)
         obs = scan(path, **roles) if package == "chunks" else read(path, **roles)
-        assert list(obs.labels[1]) == SORTED
+        assert list(obs.labels[1]) == SORTED  # pyright: ignore[reportArgumentType]
         return
     table = TABLE if package == "pandas" else pytest.importorskip("polars").from_pandas(TABLE)
     done = filled_by(table, **roles)

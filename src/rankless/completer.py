@@ -224,6 +224,12 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         return self._general is not None
 
     @property
+    def deviances(self) -> tuple[float, float]:
+        """Of another loss, the mean deviances at held-out entries of the answer and of a constant."""
+        assert self._general is not None
+        return self._general.found.deviance, self._general.found.blank
+
+    @property
     def calibrated(self) -> bool:
         """Whether errors at entries that no choice has seen are known already: to ask for them fits once more."""
         return self._calibration is not None or (self._general is not None and self._general.calibrated_already)

@@ -247,9 +247,7 @@ class Completion:
             ),
         ]
         if est.general:
-            lines[-1] = (
-                f"mean {est.loss} deviance of held-out entries: {est.holdout_deviance_:.4g} (of a constant: {est.blank_deviance_:.4g})."
-            )
+            lines[-1] = f"mean {est.loss} deviance of held-out entries: {est.deviances[0]:.4g} (of a constant: {est.deviances[1]:.4g})."
         if any(est.smooth_):
             lines.append(f"smooth along {', '.join(obs.modes[mode] for mode, tau in enumerate(est.smooth_) if tau)}.")
         lines += self.given.notes
@@ -264,7 +262,7 @@ class Completion:
         if not est.general:
             poor, what = est.holdout_rmse_ >= diagnostics.spread(fitted.values), "that of the mean of the data"
         else:
-            poor, what = est.holdout_deviance_ >= est.blank_deviance_, "that of a constant"
+            poor, what = est.deviances[0] >= est.deviances[1], "that of a constant"
         never = inspection.never_seen(obs)
         wild = est.value_transform_.name == "none" and not any(MARK in text for text in odd)
         return [

@@ -78,14 +78,17 @@ def test_fitting_again_fits_every_member_once_and_is_a_fixed_point(tools):
     tree = Stack((Onto(Mean(), Mean()), Mean()), (np.array([0.3]), np.array([0.7])))
     once = tree.again(OBS, tools)
     twice = once.again(OBS, tools)
-    assert [leaf.fits for leaf, _, _ in leaves(once)] == [1, 1, 1]
+    assert [leaf.fits for leaf, _, _ in leaves(once)] == [1, 1, 1]  # pyright: ignore[reportAttributeAccessIssue]
     np.testing.assert_array_equal(once.at(CELLS), twice.at(CELLS))
 
 
 def test_shares_of_leaves_multiply_down_the_tree():
     inner = Stack((Mean(1.0), Mean(2.0)), (np.array([0.5]), np.array([0.25])))
     tree = Onto(Mean(5.0), Stack((inner, Mean(3.0)), tuple(RNG.uniform(size=(2, 6))), 1))
-    total = sum(share[np.zeros(len(CELLS), int) if len(share) == 1 else CELLS[:, mode]] * leaf.value for leaf, mode, share in leaves(tree))
+    total = np.zeros(len(CELLS))
+    for leaf, mode, share in leaves(tree):
+        assert isinstance(leaf, Mean)
+        total += (share[0] if len(share) == 1 else share[CELLS[:, mode]]) * leaf.value
     np.testing.assert_allclose(total, tree.at(CELLS))
 
 

@@ -99,7 +99,7 @@ def test_the_metric_takes_the_penalty_to_decay_of_every_layer():
             x = jax.numpy.asarray(rng.normal(size=shape))
             for layers in (1.0, 2.0, 3.7):
                 slope = jax.grad(chain_penalty)(x, layers)
-                assert relative(chain_velocity(x, slope, layers), -layers * x) < 1e-10
+                assert relative(chain_velocity(x, slope, layers), -layers * x) < 1e-10  # pyright: ignore[reportArgumentType]
 
 
 def test_core_slices_grow_by_their_drive():
@@ -166,8 +166,8 @@ def test_the_tubal_product_is_circular_convolution():
         (lambda: dyn.Hierarchical([np.ones((3, 2)), np.ones((3, 2)), np.ones((2, 1))], tree=(0, 0)), "every mode once"),
         (lambda: dyn.Tubal(np.ones((2, 2))), "no tubes"),
         (lambda: dyn.DeepTubal([np.ones((2, 3, 4)), np.ones((2, 3, 4))]), "do not chain"),
-        (lambda: dyn.DeepTucker.balanced(CUBE, layers=1.5, scale=0.1, key=0, **TUCKER), "whole number"),
-        (lambda: dyn.DeepTrain(dyn.Train.gaussian(CUBE, scale=0.1, key=0, **TRAIN), [[np.eye(3)]]), "one chain a block"),
+        (lambda: dyn.DeepTucker.balanced(CUBE, layers=1.5, scale=0.1, key=0, **TUCKER), "whole number"),  # pyright: ignore[reportArgumentType]
+        (lambda: dyn.DeepTrain(dyn.Train.gaussian(CUBE, scale=0.1, key=0, **TRAIN), [[np.eye(3)]]), "one chain a block"),  # pyright: ignore[reportArgumentType]
     ],
 )
 def test_bad_networks_are_refused_with_the_mend(build, words):

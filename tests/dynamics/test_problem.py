@@ -158,4 +158,4 @@ def test_stochastic_steps_are_seeded_and_label_noise_keeps_the_loss_up():
     assert ends["noise"] > 3 * ends["plain"]
     for options, words in (({"batch": 0}, "batch=0"), ({"label_noise": -1.0}, "label_noise=-1.0")):
         with pytest.raises(ValueError, match=words):
-            dyn.GradientDescent(1e-3, **options)
+            dyn.GradientDescent(1e-3, **options)  # pyright: ignore[reportArgumentType]

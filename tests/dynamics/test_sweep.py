@@ -63,7 +63,7 @@ def test_the_end_of_a_flow_goes_through_grad_and_vmap_and_solve_says_why_not():
 
     def loss_at_end(scale):
         here = jax.tree.map(lambda x: x * scale, dyn.CP(start(0, 0).factors))
-        return problem.data_loss(flow.end(problem, here, 0.3))
+        return problem.data_loss(flow.end(problem, here, 0.3))  # pyright: ignore[reportArgumentType]
 
     slope = dyn.double(jax.grad(loss_at_end))(1.0)
     ahead, behind = (dyn.double(loss_at_end)(1.0 + h) for h in (1e-4, -1e-4))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -152,11 +153,12 @@ def test_the_engine_takes_what_pays_in_its_share_and_names_whom_it_did_not_ask()
         search = Search(train, held, Limits(), iter(()), workers)
         first = Said(truth + noise[0])
         side = Side(search, train, held, first, held.values - first.at(held.indices))
-        experts = [Fake("good", truth + 0.5 * noise[1]), Fake("worthless", noise[2]), Fake("dear", truth, np.inf)]
+        good = truth + 0.5 * noise[1]
+        experts: list[Any] = [Fake("good", good), Fake("worthless", noise[2]), Fake("dear", truth, np.inf)]
         answer, errors, unasked = beside(first, side, None, None, Axes.of(obs), experts)
     assert unasked == ["dear"]
-    assert [member.values is said for member, said in zip(answer.members, (first.values, experts[0].values), strict=True)] == [True, True]
+    assert [member.values is said for member, said in zip(answer.members, (first.values, good), strict=True)] == [True, True]  # pyright: ignore[reportAttributeAccessIssue]
     # of errors of variance 1 and 1/4 about a signal of variance 1, least squares gives shares of 1/6 and 4/6
-    np.testing.assert_allclose(np.ravel(answer.shares), [1 / 6, 4 / 6], atol=0.08)
+    np.testing.assert_allclose(np.ravel(answer.shares), [1 / 6, 4 / 6], atol=0.08)  # pyright: ignore[reportAttributeAccessIssue]
     np.testing.assert_allclose(errors.residual, held.values - answer.at(held.indices))
     assert errors.rmse < 0.5

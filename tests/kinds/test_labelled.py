@@ -240,7 +240,7 @@ def test_land_is_no_cell():
     data["sea"] = 1 - data.lsm
     data["sea"].attrs["standard_name"] = "sea_binary_mask"
     for came, where in [*masks, (data.drop_vars("sea").assign(lsm=data.lsm.assign_attrs(standard_name="land_binary_mask")), None)]:
-        done = filled_by(came, where=where, **({"value": "sst"} if isinstance(came, xr.Dataset) else {}))
+        done = filled_by(came, where=where, **({"value": "sst"} if isinstance(came, xr.Dataset) else {}))  # pyright: ignore[reportArgumentType]
         assert done.observations.cells == 20 and done.observations.size == 19
         filled = done.filled if isinstance(came, xr.DataArray) else done.filled.sst
         assert np.isnan(filled.values[:, 0, 1]).all() and filled.values[1, 2, 0] == 3.25

@@ -37,8 +37,8 @@ NONE = "of {} observed entries none can be spared to calibrate intervals on; obs
 class Answer(Protocol):
     """What is calibrated: what was chosen, which can be fitted again to other entries."""
 
-    gaps: Gaps | None
-
+    @property
+    def gaps(self) -> Gaps | None: ...
     @property
     def errors(self) -> Errors: ...
     def again(self, obs: Observations, rng: np.random.Generator, workers: Workers) -> Answer: ...

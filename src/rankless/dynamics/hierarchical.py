@@ -110,7 +110,7 @@ class Hierarchical(Deepened):
             return product @ matrix
 
         found = self._folded(leaf, inner)
-        return jnp.transpose(found[..., 0], np.argsort(modes))
+        return jnp.transpose(found[..., 0], np.argsort(modes).tolist())
 
     @double
     def at(self, indices: jax.Array | np.ndarray) -> jax.Array:

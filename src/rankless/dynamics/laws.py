@@ -93,9 +93,9 @@ def core_slice_law(problem: Problem, factorization: Tucker | DeepTucker) -> jax.
     ``delta`` is ``<-grad L, part of the tensor through that slice>``, which Euler's identity takes from the slice itself.
     """
     tucker = factorization if isinstance(factorization, Tucker) else factorization.end_to_end()
-    core, slope = tucker.core, data_gradient(problem, tucker).core
+    core, slope = tucker.core, data_gradient(problem, tucker).core  # pyright: ignore[reportAttributeAccessIssue]
     drives = [-jnp.sum(core * slope, axis=tuple(m for m in range(core.ndim) if m != n)) for n in range(core.ndim)]
-    norms = tucker.core_slices()
+    norms = tucker.core_slices()  # pyright: ignore[reportAttributeAccessIssue]
     return _over(jnp.concatenate(drives), norms) - decay_of(problem) * norms
 
 

@@ -44,7 +44,7 @@ def group_rmsprop(
         steps = jax.tree.map(lambda g, v: -learning_rate * g / (jnp.sqrt(v / (1 - decay**count)) + eps), gradient, moments)
         return steps, (moments, count)
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]
 
 
 def together(gradient: Any) -> Any:

@@ -41,14 +41,15 @@ def _tried(
     obs: Observations, axis: Axis, ranks: np.ndarray, unseen: np.ndarray, mode: int | None
 ) -> Iterator[tuple[Timeline, float, float]]:
     """Timelines with their squared errors on times left out as the unseen ones lie, and those of saying 0."""
-    first, sums = None, {}
+    first: list[Timeline] = []
+    sums: dict[int, np.ndarray] = {}
     for move in range(1, MOVES + 1):
         pattern = np.roll(unseen, int(len(unseen) * (move * 0.6180339887498949 % 1)))  # the golden ratio spreads them evenly
         out = pattern[ranks]
         rest, held = obs.subset(~out), obs.subset(out)
         if not held.size or rest.size < LEFT * obs.size:
             continue
-        if first is None:
+        if not first:
             first = list(offers(rest, held, axis, mode))
         for number, timeline in enumerate(first):
             said = timeline.again(rest).at(held.indices)

@@ -37,7 +37,8 @@ LOOSE = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.97)  # rho
 ROUNDS = 2
 
 
-@nb.njit(nogil=True, cache=True, error_model="numpy", no_cfunc_wrapper=True, _nrt=False)  # nothing is allocated: less to compile
+# nothing is allocated, so there is less to compile
+@nb.njit(nogil=True, cache=True, error_model="numpy", no_cfunc_wrapper=True, _nrt=False)  # pyright: ignore[reportCallIssue]
 def _krige(starts, places, values, noise, wanted_starts, wanted, slices, tables, nuggets, factor, weights, out):
     """Conditional means of every group's `wanted` places, for each row of `values`; groups are runs of entries.
 

@@ -236,7 +236,8 @@ def _dates(texts: Sequence[str]) -> list[Reading]:
         found = _matches(pattern, texts)
         months = found and _all([f["month"] for f in found], lambda text: _place(text, _MONTHS))
         if found and months:
-            return _moments(found, [(_year(f["y"]), month, int(f["d"] or 1)) for f, month in zip(found, months, strict=True)])
+            days = [(_year(f["y"]), month, int(f["d"] or 1)) for f, month in zip(found, months, strict=True)]
+            return _moments(found, days)  # pyright: ignore[reportArgumentType]
     return []
 
 
@@ -299,7 +300,8 @@ def _names(texts: Sequence[str]) -> list[Reading]:
     found = _matches(rf"(?P<d>\d{{1,2}})[-/. ]+{_MONTH}", texts) or _matches(rf"{_MONTH}[-/. ]+(?P<d>\d{{1,2}})", texts)
     months = found and _all([match["month"] for match in found], lambda text: _place(text, _MONTHS))
     if found and months:
-        return [Reading("days of the year", np.array([month * 31.0 + int(match["d"]) for month, match in zip(months, found, strict=True)]))]
+        days = [float(month) * 31.0 + int(match["d"]) for month, match in zip(months, found, strict=True)]  # pyright: ignore[reportArgumentType]
+        return [Reading("days of the year", np.array(days))]
     return []
 
 
