@@ -12,8 +12,9 @@ schneider2001], and stop early, at the sweep that held-out entries like best: un
 determined has hardly moved from no correlation at all. Lagged copies are those of singular spectrum
 analysis [kondrashov2006].
 
-It is asked where cells are missing one by one and where they are missing as gaps, and stands beside the rest of the answer in the share that
-pays on held-out entries. Lagged copies may go along an axis of several modes: over midnight, from the last hour of a day to the next day's first.
+It is asked where cells are missing one by one and where they are missing as gaps, and stands beside the rest of the answer in the
+share that pays on held-out entries. Lagged copies may go along an axis of several modes: over midnight, from the last hour of a
+day to the first of the next.
 """
 
 from __future__ import annotations
