@@ -68,6 +68,19 @@ def test_the_code_of_a_page_runs_and_what_it_asserts_holds(page, capsys):
         assert capsys.readouterr().out.strip()
 
 
+@pytest.mark.slow
+def test_the_first_screen_of_the_readme_prints_what_stands_below_it(monkeypatch, capsys):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (code,), (said,) = (re.findall(rf"^```{kind}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[:1] for kind in ("python", "text"))
+    assert len([line for line in code.splitlines() if line]) == 6
+    monkeypatch.chdir(ROOT)
+    exec(code, {})
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[0] == said.splitlines()[0]  # what was observed, to the cell
+    errors = [float(re.search(r"error on held-out entries: ([\d.]+)", each)[1]) for each in (said, printed)]  # type: ignore[index]
+    assert errors[1] == pytest.approx(errors[0], rel=0.1), "as far as another processor's last digits lead a search elsewhere"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_files_linked_outside_the_docs_are_there(page):
     for _, target in outward(page.read_text(encoding="utf-8"), name(page)):
