@@ -78,7 +78,7 @@ def sweep(
             rows.append({name: str(point[name]) for name in axes} | found)
         if path is not None:
             with write_beside(path) as temporary:
-                _table(rows, axes).assign(study=study).to_csv(temporary, index=False)
+                _written(rows, study).to_csv(temporary, index=False)
     return _table(rows, axes)
 
 
@@ -136,6 +136,13 @@ def _table(rows: list[dict], axes: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
     known = [row for row in rows if all(row[name] in place[name] for name in axes)]
     ordered = sorted(known, key=lambda row: [place[name][row[name]] for name in axes])
     return pd.DataFrame([row | {name: list(axes[name])[place[name][row[name]]] for name in axes} for row in ordered])
+
+
+def _written(rows: list[dict], study: str) -> pd.DataFrame:
+    """Rows as they are kept: values of the axes as texts, because a column of 0 and 1.5 would come back as 0.0 and 1.5."""
+    import pandas as pd
+
+    return pd.DataFrame(rows).assign(study=study)
 
 
 def _kept(path: str | os.PathLike | None, study: str, names: list[str]) -> list[dict]:
