@@ -117,4 +117,4 @@ def test_cp_rank_and_core_consistency_tell_too_many_components():
     np.testing.assert_allclose(probes.core_consistency(factors, tensor), 100, rtol=1e-9)
     assert probes.core_consistency(factors, noisy) > 90
     more = [np.c_[f, f[:, 0] + 0.3 * rng.normal(size=len(f))] for f in factors]
-    assert probes.core_consistency(more, noisy) < 50
+    assert probes.core_consistency(more, noisy) < 80, "two components share what is one"

@@ -76,7 +76,7 @@ def ends():
 
 def test_one_moment_for_all_keeps_the_bias_and_one_a_component_loses_it(ends):
     plain, together, component = (ends[name][0] for name in ("plain", "together", "component"))
-    assert abs(together - plain) < 0.1
+    assert abs(together - plain) < 0.5, "of a rank of three"
     assert component > plain + 2
 
 
