@@ -118,7 +118,7 @@ def test_draws_and_neighbours_go_on_too(tmp_path, monkeypatch):
         monkeypatch.setattr(journal, "recall", lambda what, *rest: steps.append(what) or recall(what, *rest))
         answer = said(TensorCompleter(random_state=1).fit(obs, checkpoint=journal))
         raise Cut
-    assert {"settle", "draws", "neighbours"} == set(steps)
+    assert {"settle", "draws", "neighbours", "unfolding"} <= set(steps)
     with Journal(path) as journal:
         est = TensorCompleter(random_state=1).fit(obs, checkpoint=journal)
         assert journal.handed_back == len(steps)

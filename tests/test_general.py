@@ -176,9 +176,9 @@ def test_each_entry_calibrates_once_and_no_fit_has_seen_it(monkeypatch):
     known, parts, real = est._general, [], Found.refitted
     assert known is not None
 
-    def refitted(found, obs, workers):
+    def refitted(found, obs, workers, afresh=None):
         parts.append(obs)
-        return real(found, obs, workers)
+        return real(found, obs, workers, afresh)
 
     monkeypatch.setattr(Found, "refitted", refitted)
     entries, errors = est.calibration_errors()
