@@ -262,6 +262,7 @@ def stand_in(obs: Observations, model: CPTensor, rmse: float = 0.1, held: Observ
         observations=obs,
         given=Dense(obs),
         fits=[model],
+        best=model,
         transform=SimpleNamespace(name="none"),
         rank=model.rank,
         depth=1.0,

@@ -131,7 +131,7 @@ def test_a_saved_model_of_several_variables_says_their_units(tmp_path):
         values = saved["mean"][cells[:, 2]] + saved["deviation"][cells[:, 2]] * CPTensor.load(tmp_path / "model.npz").at(cells)
     np.testing.assert_allclose(done.predict(cells), values)
     np.testing.assert_allclose(done.predict(cells[0]), values[:1])
-    assert "each over its standard deviation (variable)" in done.summary()
+    assert "slices of variable were fitted together, each over its standard deviation" in done.summary()
     assert done.filled.t.values[0, 0] == pytest.approx(values[0])
     assert done.table().query("not observed").value.tolist() == pytest.approx([values[0]])
 
