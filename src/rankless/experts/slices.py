@@ -92,7 +92,7 @@ def _pulls(values, seen, starts, mean, covariance, noise, out, total):
                 out[row, at[i]] = part
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Unfolding:
     """Columns are the slices of `modes`, and again those `step` slices on along `mode` for every ``(mode, step)`` in `lags`.
 
