@@ -234,7 +234,7 @@ def predicted_switch_on(ts: np.ndarray, norms: np.ndarray, pull: np.ndarray, *, 
     growth law passes every bound if the pull stays as it is. Earlier than that a random direction still turns towards its pull.
 
     >>> ts = np.linspace(0, 0.9, 10)
-    >>> predicted_switch_on(ts, (1 / (1 - ts))[:, None], np.full((10, 1), 0.5), factors=1e9, grown=2.0).round(6).tolist()
+    >>> predicted_switch_on(ts, (1 / (1 - ts))[:, None], np.full((10, 1), 1e-9), factors=1e9, grown=2.0).round(6).tolist()
     [1.0]
     """
     from rankless.depth import switch_on_time

@@ -23,7 +23,7 @@ class Tucker(Deepened):
     """Collapsed deep Tucker: a core ``(r_1, ..., r_N)``, and factors ``(d_n, r_n)`` that stand for `layers` each.
 
     >>> start = Tucker.balanced((4, 5, 6), ranks=(2, 3, 2), layers=2.5, scale=0.1, key=0)
-    >>> start.full().shape, start.spectrum().round(6).max()
+    >>> start.full().shape, float(start.spectrum().max().round(6))
     ((4, 5, 6), 0.1)
     """
 
