@@ -30,8 +30,7 @@ def with_component(done: Completion, vectors: list[np.ndarray]) -> Completion:
     """`done` with a component more in its first fit."""
     done = copy.deepcopy(done)
     est = done.estimator
-    first, *others = est.fits_
-    est.fits_ = [CPTensor([np.column_stack([f, v]) for f, v in zip(first.factors, vectors, strict=True)]), *others]
+    est.best_fit_ = CPTensor([np.column_stack([f, v]) for f, v in zip(est.best_fit_.factors, vectors, strict=True)])
     return done
 
 
