@@ -58,7 +58,7 @@ def test_squares_have_no_other_score():
         ("rankless", None),
     ]
     scores = evaluate(obs, nonnegative=True, ranks=())
-    assert [score.name for score in scores][2:] == ["rankless", "rankless, nonnegative"]
+    assert [score.name for score in scores][3:] == ["rankless", "rankless, nonnegative"]
 
 
 def test_deviances_are_those_of_scikit_learn_and_statsmodels():
