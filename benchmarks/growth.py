@@ -93,7 +93,7 @@ def write(cells: Store, given: Store) -> None:
     page.write(
         "growth",
         "Error as the allowed components grow",
-        "`TensorCompleter(depth=k, max_rank=M, n_fits=1)` with every other default, at M = "
+        "`TensorCompleter(depth=k, max_rank=M, experts=['components', 'neighbours'])` with every other default, at M = "
         f"{', '.join(map(str, ALLOWED))}; peers are told rank M. NRMSE on the cells not seen (planted: of the truth without noise), "
         f"medians of {len(SEEDS)} seeds; in parentheses the components that were kept. Planted, M = 10 is the true rank. Spread: largest "
         "over least error, less 1, from 10 and from 20 on; rise: the most that allowing more ever costs. On real data close cells say what "

@@ -35,4 +35,4 @@ def finished() -> Completion:
     """The small data filled, quickly."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of the day that was never seen
-        return complete(observations(), random_state=0, max_rank=3, noise=None, local=None)
+        return complete(observations(), random_state=0, max_rank=3, noise=None, experts=["components", "draws"])

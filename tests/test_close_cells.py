@@ -29,7 +29,7 @@ def error(est: TensorCompleter, full: np.ndarray, seen: np.ndarray) -> float:
 
 
 def single(**options) -> TensorCompleter:
-    return TensorCompleter(depth=1, n_fits=1, value_transform=None, random_state=0, **options)
+    return TensorCompleter(depth=1, experts=["components", "neighbours"], value_transform=None, random_state=0, **options)
 
 
 def test_components_that_close_cells_stand_for_are_left_out(monkeypatch):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
+from rankless.als.gibbs import means_of_chains
+from rankless.answer.tree import Tools
 from rankless.completer import TensorCompleter
+from rankless.engine import leaf_of
 from rankless.experts import draws
-from rankless.experts.draws import DRAWN_MOST, DRAWS, _sweeps_of
-from rankless.search.walk import CHAINS
+from rankless.experts.draws import DRAWN_MOST
+from rankless.runtime.workers import Workers
 from rankless.tensors.observations import Observations
 
 
@@ -28,26 +30,49 @@ def test_of_a_matrix_few_components_are_drawn_too_and_err_less(monkeypatch):
 
     found = TensorCompleter(random_state=0).fit(seen)
     path = found.path_[found.path_.start == "draw"]
-    assert len(path) == 2 and path["rank"].iloc[0] == DRAWN_MOST[0] and path["rank"].iloc[1] < 10
-    assert path.score.iloc[1] < path.score.iloc[0]
+    (many, few), (worse, better) = path["rank"].tolist()[:2], path["score"].tolist()[:2]
+    assert many == DRAWN_MOST[0] and few < 10
+    assert better < worse
     assert found.drawn_ is not None
     monkeypatch.setattr(draws, "FEW", 0.0)
     many = TensorCompleter(random_state=0).fit(seen)
-    assert len(many.path_[many.path_.start == "draw"]) == 1
+    assert set(many.path_[many.path_.start == "draw"]["rank"]) == {DRAWN_MOST[0]}
     assert error(found) < error(many)
 
 
-@pytest.mark.parametrize(
-    ("entries", "rank", "sweeps"),
-    [
-        (2000, DRAWN_MOST[0], DRAWS[1]),  # little work: every chain is a long one
-        (2000, 5, DRAWS[0]),  # ... but of few components, which need no more
-        (40_000, DRAWN_MOST[1], DRAWS[0]),
-    ],
-)
-def test_chains_are_long_where_the_work_allows(entries, rank, sweeps):
+def test_draws_that_cannot_pay_are_left_after_two_chains(monkeypatch):
     rng = np.random.default_rng(0)
-    cells = rng.choice(60**3, entries, replace=False)
-    obs = Observations.from_indices(np.stack(np.unravel_index(cells, (60, 60, 60)), axis=1), rng.normal(size=entries), shape=(60, 60, 60))
-    assert _sweeps_of(CHAINS, obs, rank) == sweeps
-    assert _sweeps_of(1, obs, rank) >= sweeps, "one chain alone is no shorter"
+    array = np.einsum("ir,jr,kr->ijk", *(rng.normal(size=(d, 2)) for d in (12, 11, 10)))
+    seen = np.where(rng.random(array.shape) < 0.5, array + 0.05 * rng.normal(size=array.shape), np.nan)
+    made = []
+
+    def count(entries, chains, workers, **how):
+        made.append(len(chains))
+        return means_of_chains(entries, chains, workers, **how)
+
+    monkeypatch.setattr(draws, "means_of_chains", count)
+    found = TensorCompleter(random_state=0).fit(seen)
+    assert found.drawn_ is None and max(made) <= draws.PILOT
+
+
+def test_chains_go_on_from_where_they_stand_and_start_anew_where_they_must_not_remember(monkeypatch):
+    _, seen = ratings(0)
+    answer = TensorCompleter(random_state=0).fit(seen)._answer
+    assert answer is not None
+    leaf = leaf_of(answer.found.tree, draws.Draws)
+    assert isinstance(leaf, draws.Draws)
+    starts = []
+
+    def note(entries, chains, workers, **how):
+        starts.append([state.stack.copy() for state, _ in chains])
+        return means_of_chains(entries, chains, workers, **how)
+
+    monkeypatch.setattr(draws, "means_of_chains", note)
+    obs = Observations.from_array(seen)
+    with Workers(1) as workers:
+        for afresh in (False, True):
+            leaf.again(obs, Tools(workers, iter(np.random.default_rng(0).spawn(32)), afresh=afresh))
+    went_on, anew = starts
+    assert len(went_on) == len(anew) == len(leaf.chains)
+    for state, before, new in zip(leaf.chains, went_on, anew, strict=True):
+        assert np.array_equal(state.stack, before) and not np.array_equal(state.stack, new)

@@ -74,7 +74,7 @@ def close() -> tuple[np.ndarray, np.ndarray, rankless.Completion]:
 
 def test_neighbours_fill_what_components_cannot_follow(close):
     truth, array, done = close
-    without = rankless.complete(array, random_state=0, local=None)
+    without = rankless.complete(array, random_state=0, experts=["components", "draws"])
     assert hidden_error(done.filled, truth, array) < 0.95 * hidden_error(without.filled, truth, array)
     nearby = done.estimator.nearby_
     assert nearby is not None and nearby.seen.groups.modes == (2,)
@@ -116,5 +116,5 @@ def test_sparse_arrays_have_no_neighbours():
 
 
 def test_bad_value_says_what_may_be_passed():
-    with pytest.raises(ValueError, match="local='yes' is not known; pass 'auto'"):
+    with pytest.raises(ValueError, match="local='yes' is not known; leave it out"):
         rankless.complete(np.ones((3, 3)) * np.arange(3), local="yes")

@@ -13,7 +13,7 @@ from rankless.tensors.cp_tensor import CPTensor
 from rankless.tensors.observations import Observations
 from rankless.trust.diagnostics import of_values, wild
 
-QUICK: dict[str, Any] = {"depth": 0.0, "penalty": 0.3, "n_fits": 1, "noise": None, "local": None, "value_transform": None}
+QUICK: dict[str, Any] = {"depth": 0.0, "penalty": 0.3, "experts": ["components"], "noise": None, "value_transform": None}
 
 
 @pytest.mark.parametrize("name", LIMITS)
@@ -83,7 +83,7 @@ def test_an_offset_that_leaves_few_digits_is_said():
 def test_an_offset_does_not_hide_the_components():
     """Without main effects a fit sees rounding only; what it says of the noise must not rule out every penalty that finds something."""
     array = usual(0)
-    plain, offset = (complete(array + level, random_state=0, n_fits=1, local=None) for level in (0.0, 1e8))
+    plain, offset = (complete(array + level, random_state=0, experts=["components"]) for level in (0.0, 1e8))
     assert offset.estimator.effects_
     assert offset.rank >= plain.rank == 2
     assert offset.estimator.holdout_rmse_ < 1.2 * plain.estimator.holdout_rmse_

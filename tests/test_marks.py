@@ -164,7 +164,7 @@ def test_complete_warns_and_the_summary_says_so():
     array = np.outer(rng.normal(size=20) + 3, rng.normal(size=9) + 2)
     array[2, 3] = np.nan
     array[3, 4] = -999
-    options = {"depth": 0.0, "penalty": 1e-3, "max_rank": 1, "n_fits": 1, "local": None, "noise": None, "random_state": 0}
+    options = {"depth": 0.0, "penalty": 1e-3, "max_rank": 1, "experts": ["components"], "noise": None, "random_state": 0}
     with pytest.warns(UserWarning, match=r"value -999 is there once, far outside the others, .*missing=\[-999\] \(--missing -999\)"):
         done = complete(array, **options)
     assert any(line.startswith("value -999 is there once") for line in done.cautions())

@@ -98,7 +98,7 @@ def test_a_last_refit_that_breaks_keeps_what_the_search_found(monkeypatch):
 
     monkeypatch.setattr(settle, "sweep", sweep)
     with pytest.warns(RuntimeWarning, match="overflowed; its last finite state was kept"):
-        est = TensorCompleter(depth=0.0, n_fits=1, local=None, value_transform=None, random_state=0).fit(SEEN)
+        est = TensorCompleter(depth=0.0, experts=["components"], value_transform=None, random_state=0).fit(SEEN)
     filled = est.predict(np.argwhere(np.ones(SEEN.shape, bool))).reshape(SEEN.shape)
     assert est.rank_ >= 2
     assert hidden_error(filled, TRUTH, SEEN) < 0.1

@@ -57,7 +57,7 @@ UNFIT = {
     "check_regressors_no_decision_function": TOO_FEW,
 }
 
-AS_IS = TensorCompleter(max_rank=2, n_fits=1, local=None, value_transform=None, duplicates="mean", **{**FIXED, "effects": True})
+AS_IS = TensorCompleter(max_rank=2, experts=["components"], value_transform=None, duplicates="mean", **{**FIXED, "effects": True})
 
 
 @parametrize_with_checks([AS_IS], expected_failed_checks=lambda estimator: UNFIT)
@@ -95,10 +95,10 @@ def test_a_slice_of_weight_zero_is_still_a_slice():
 
 def test_columns_of_a_table_name_the_modes():
     table = pd.DataFrame(X, columns=["station", "month", "hour"])
-    est = completer(noise="hour", local=None).fit(table, Y)
+    est = completer(noise="hour", experts=["components", "draws"]).fit(table, Y)
     assert est.feature_names_in_.tolist() == ["station", "month", "hour"]
     assert est.noise_ in (2, None)
-    np.testing.assert_array_equal(est.predict(table), completer(noise=2, local=None).fit(X, Y).predict(X))
+    np.testing.assert_array_equal(est.predict(table), completer(noise=2, experts=["components", "draws"]).fit(X, Y).predict(X))
     with pytest.raises(ValueError, match="feature names should match"):
         est.predict(table.rename(columns={"hour": "minute"}))
     est.set_params(noise=None).fit(SEEN)

@@ -25,7 +25,14 @@ from rankless.units.frame import Frame
 from rankless.units.transform import TOP, Transform
 
 SHAPE = (24, 20, 16)
-FAST: dict[str, Any] = {"depth": 0.0, "penalty": 0.3, "effects": False, "noise": None, "n_fits": 1, "random_state": 0}
+FAST: dict[str, Any] = {
+    "depth": 0.0,
+    "penalty": 0.3,
+    "effects": False,
+    "noise": None,
+    "experts": ["components", "neighbours"],
+    "random_state": 0,
+}
 NAMES = pytest.mark.parametrize("name", ["sqrt", "log"])
 
 

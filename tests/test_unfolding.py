@@ -151,7 +151,7 @@ def done() -> rankless.Completion:
 
 def test_slices_fill_each_other_where_whole_days_are_missing(done):
     truth, array = weather(0)
-    plain = rankless.complete(array, random_state=0, local=None)
+    plain = rankless.complete(array, random_state=0, experts=["components", "draws"])
     est = done.estimator
     assert est.unfolded_ is not None and plain.estimator.unfolded_ is None
     assert hidden_error(done.filled, truth, array) < 0.8 * hidden_error(plain.filled, truth, array)
@@ -185,7 +185,7 @@ def test_cells_missing_one_by_one_and_single_fits_are_left_alone():
     _, array = planted((12, 20, 8), 3, 0.5, noise=0.3, seed=2)
     assert rankless.complete(array, random_state=0).estimator.unfolded_ is None
     _, array = weather(3)
-    assert rankless.complete(array, random_state=0, n_fits=1).estimator.unfolded_ is None
+    assert rankless.complete(array, random_state=0, experts=["components", "neighbours"]).estimator.unfolded_ is None
 
 
 def test_a_choice_survives_the_journal():

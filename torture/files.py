@@ -402,7 +402,7 @@ def _fitted(path: Path) -> bytes:
     from rankless import TensorCompleter
 
     array = holed(0)[:9, :8, :6]
-    est = TensorCompleter(n_fits=1, local=None, value_transform=None, depth=0.0, effects=False, random_state=0)
+    est = TensorCompleter(experts=["components"], value_transform=None, depth=0.0, effects=False, random_state=0)
     with contextlib.suppress(Cut), checkpoint.Journal(path, every=0) as journal:
         est.fit(array, checkpoint=journal)
         raise Cut

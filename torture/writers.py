@@ -40,7 +40,7 @@ def done(which: int, source: str = "") -> Completion:
     data = io.load(_stored(holed(which), source, which)) if source else holed(which)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return complete(data, depth=0.0, penalty=1.0, max_rank=3, value_transform=None, n_fits=1, local=None, random_state=0)
+        return complete(data, depth=0.0, penalty=1.0, max_rank=3, value_transform=None, experts=["components"], random_state=0)
 
 
 def _stored(array: np.ndarray, source: str, which: int) -> Path:

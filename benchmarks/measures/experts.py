@@ -11,7 +11,7 @@ DEFAULT = "every expert"
 VARIANTS: dict[str, dict[str, Any]] = {
     DEFAULT: {},
     "neighbours, slices": {"local": None},
-    "blend, draws": {"n_fits": 1},
+    "blend, draws": {"experts": ["components", "neighbours"]},
     "transform": {"value_transform": None},
     "smoothing": {"smooth": None},
     "noise by slice": {"noise": None},

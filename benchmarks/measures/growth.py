@@ -39,7 +39,9 @@ def ours(table: str, seed: int, depth: float, allowed: int, **options) -> dict[s
     start = time.perf_counter()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*no observed entry", UserWarning)  # slices hidden as a whole
-        fitted = TensorCompleter(depth=depth, max_rank=allowed, n_fits=1, random_state=seed, **options).fit(seen)
+        fitted = TensorCompleter(depth=depth, max_rank=allowed, experts=["components", "neighbours"], random_state=seed, **options).fit(
+            seen
+        )
     found = nrmse(truth, fitted.predict(np.argwhere(asked)))
     return {"nrmse": found, "rank": fitted.rank_, "seconds": time.perf_counter() - start}
 

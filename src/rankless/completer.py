@@ -18,6 +18,7 @@ from rankless.experts.neighbours import Kriging
 from rankless.experts.slices import Slices
 from rankless.fitting import Fit
 from rankless.holdout.split import streams_of
+from rankless.runtime.clock import check_time_limit
 from rankless.runtime.journal import Journal, digest, machine, opened
 from rankless.runtime.memory import check_fit
 from rankless.runtime.progress import Callback, Tracker, log, shown
@@ -47,18 +48,23 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
 
     Parameters
     ----------
+    effort : "fast", "default" or "best": how much work the choice takes; see the page on time and effort. "fast" walks once and
+        asks timelines alone beside components and a few draws; "best" makes more starts, and more and longer chains of draws. The same
+        seed gives the same numbers on any machine.
+    time_limit : seconds after which nothing more is begun, or None. What was left out for it is in `left_out_`; the step at work then,
+        and the refit on all entries, are still finished.
+    experts : "auto", or a list of those that may fill cells: "components" (always), "draws" (with them several fits may share the
+        answer; without, every component counts once), "neighbours", "timeline", "slices", "low rank", or experts of your own. Each is
+        taken where it pays on held-out entries; none but draws is part of the model's components.
     depth : "auto", or `k` >= 0; 0 is shallow CP.
     penalty : "auto", or a number > 0, for values at unit root mean square.
     max_rank : "auto", or the most components to allow.
     effects : "auto", True or False: additive main effects under the components.
     noise : "auto", None, or the mode (name or number) whose slices differ in noise.
-    n_fits : fits of the search whose weighted sum may be the answer, where it errs clearly less than the
-        best of them [wolpert1992, breiman1996]; one may be a mean of draws from the posterior, as long as depth,
-        penalty and max_rank are "auto". "auto" is up to 3. With 1 every component counts once.
-    local : "auto" or None: what the components leave in close cells is added where that pays on held-out entries;
-        see `rankless.experts.neighbours`. Components that they stand for are left out where the answer is of fits alone. Where whole
-        fibres or runs of cells are missing, what slices say of each other is added too, unless `n_fits` is 1; see
-        `rankless.experts.slices`. Neither is part of the model's components.
+    n_fits : deprecated, see `experts`: fits of the search whose weighted sum may be the answer, where it errs clearly less than the
+        best of them [wolpert1992, breiman1996]. "auto" is up to 3, one of which may be a mean of draws from the posterior, as long as
+        depth, penalty and max_rank are "auto".
+    local : deprecated, see `experts`: "auto", or None for components and draws alone.
     value_transform : "auto", None, "sqrt" or "log": fit square roots or logarithms of counts and amounts, whose noise
         grows with their level; predictions come back in the data's units. "auto" tries one where no value
         is negative and the noise is seen to grow, and takes it where held-out entries are clearly better filled.
@@ -92,6 +98,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
     from the posterior that is also in it, a CPTensor, or None), model_ (CPTensor, the sum of these), effects_ (bool), noise_ (mode number
     or None), smooth_ (the smoothness of each mode, 0 for none), main_effects_, nearby_ (Kriging or None), unfolded_ (Slices or None),
     unasked_ (names of experts for which the data were too large or too sparse),
+    left_out_ (names of what time_limit left no time for),
     unseen_ (for each mode a mask of its slices that were never observed and are filled from main effects), value_transform_ (Transform),
     path_ (DataFrame: every fit of the search), holdout_rmse_, for other losses than squares holdout_deviance_ (mean) and
     blank_deviance_ (that of a constant), for loss="huber" bound_ (the error, in the data's units, from which on it
@@ -112,6 +119,9 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
     def __init__(
         self,
         *,
+        effort: str = "default",
+        time_limit: float | None = None,
+        experts: Literal["auto"] | Sequence[Any] = "auto",
         depth: float | Literal["auto"] = "auto",
         penalty: float | Literal["auto"] = "auto",
         max_rank: int | Literal["auto"] = "auto",
@@ -130,6 +140,9 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         n_jobs: int | None = None,
         verbose: bool = False,
     ):
+        self.effort = effort
+        self.time_limit = time_limit
+        self.experts = experts
         self.depth = depth
         self.penalty = penalty
         self.max_rank = max_rank
@@ -164,6 +177,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         """
         obs = self._observations(X, y, sample_weight)
         limits = limits_of(self, obs)
+        check_time_limit(self.time_limit)
         positive = signs_in(self, obs)
         general = self.loss != "gaussian" or any(positive)
         name = check_transform(self.value_transform, obs)
@@ -179,7 +193,11 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         outlier = wild(obs)
         check_fit(obs.size, obs.shape, itemsize=obs.values.itemsize, weighted=obs.weights is not None)
         holdout = min(max(self.holdout, _MIN_HELD / obs.size), max(self.holdout, _MOST_HELD))
-        with opened(checkpoint) as journal, shown(self.verbose) as bar, Workers(self.n_jobs, journal, Tracker(bar, callback)) as workers:
+        with (
+            opened(checkpoint) as journal,
+            shown(self.verbose) as bar,
+            Workers(self.n_jobs, journal, Tracker(bar, callback), self.time_limit) as workers,
+        ):
             seed = self._begin(journal, obs)
             options: dict[str, Any] = {"holdout": holdout, "seed": seed, "workers": workers}
             self._seed = seed
@@ -189,6 +207,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
                 best, tried = Fit.best(obs, name, limits, **options)
                 self._keep(best, tried, obs)
                 unfinished = any(fit.found.unfinished for fit in tried)
+            self.left_out_ = workers.clock.left_out
             if unfinished:
                 raise KeyboardInterrupt
         log.info("rank %d, depth %g, held-out error %.4g, among %d fits", self.rank_, self.depth_, self.holdout_rmse_, len(self.path_))
@@ -388,7 +407,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self.smooth_, self.between_ = (0.0,) * obs.order, [np.zeros(d, dtype=bool) for d in obs.shape]
         self.path_, self.holdout_rmse_, self.value_transform_ = pd.DataFrame(), float("nan"), Transform()
         self.nearby_ = self.unfolded_ = self.drawn_ = None
-        self.unasked_ = []
+        self.unasked_, self.left_out_ = [], []
 
     def _keep(self, best: Fit, tried: list[Fit], obs: Observations) -> None:
         import pandas as pd

@@ -239,6 +239,7 @@ class Completion:
             + f" (found among {len(est.path_)} fits).",
             f"the answer is {self.answer}.",
             *([f"too large or too sparse to ask: {', '.join(est.unasked_)}."] if est.unasked_ else []),
+            *([f"left out, as the time limit was over: {', '.join(est.left_out_)}."] if est.left_out_ else []),
             f"error on held-out entries: {est.holdout_rmse_:.4g} (standard deviation of the data: {spread:.4g}).",
             *(
                 []

@@ -34,7 +34,7 @@ from rankless.runtime.workers import Workers
 from rankless.search import race
 from rankless.search.choose import best_fit
 from rankless.search.smooth import smoothed
-from rankless.search.walk import CHAINS, Limits, Search, window
+from rankless.search.walk import Limits, Search, window
 from rankless.tensors.axes import Axes
 from rankless.tensors.cp_tensor import CPTensor
 from rankless.tensors.observations import Observations
@@ -90,8 +90,8 @@ class Found:
         return values
 
     def again(self, obs: Observations, rng: np.random.Generator, workers: Workers) -> Found:
-        """The same choices, fitted to other entries."""
-        tree = self.tree.again(obs, Tools(workers, iter(rng.spawn(STREAMS))))
+        """The same choices, fitted to other entries, without memory of those left out."""
+        tree = self.tree.again(obs, Tools(workers, iter(rng.spawn(STREAMS)), afresh=True))
         return replace(self, tree=tree, bare=MainEffects.fit(obs))
 
 
@@ -139,7 +139,7 @@ def _found(search: Search, obs: Observations, train: Observations, holdout: floa
     search, best, exact = best_fit(search, train)
     alone = best
     gaps = None if exact else Gaps.of(obs)
-    search = replace(search, chains=_chains(gaps))
+    search = replace(search, several=gaps is None)  # over gaps several chains filled none of them better, and some worse
     across = None if gaps is None else Across.of(search, best, gaps, obs, holdout, rng)
     if across is not None and across.smooth is not None:
         search, parts = across.search, across.smooth
@@ -147,7 +147,8 @@ def _found(search: Search, obs: Observations, train: Observations, holdout: floa
         if limits.smooth and limits.smooth != "auto":
             best = smoothed(search, best)
         parts = _blended(search, best, _drawn(search, best, exact))
-        if limits.local and limits.penalties is None and gaps is None and not exact:
+        thin = limits.local and limits.penalties is None and gaps is None and not exact and limits.effort.races > 0
+        if thin and not search.late("fewer components beside close cells"):
             parts = close_cells.thinned(search, parts)
     best, made = parts[0].point, Side.of(search, parts, exact=exact)
     # errors are judged on entries held out in the pattern of the gaps, by fits that have not seen them
@@ -161,9 +162,9 @@ def _found(search: Search, obs: Observations, train: Observations, holdout: floa
             made = made.with_neighbours(neighbours)
             judged = replace(made, residual=point.residual) if together else judged.with_neighbours(neighbours)
     tree, errors, unasked = made.answer, judged.errors, []
-    if limits.local and limits.fits > 1 and not exact:
+    if asked(limits) and not exact:
         axes = Axes.of(obs)
-        tree, errors, unasked = beside(tree, judged, judged_gaps, best.frame.mode, axes)
+        tree, errors, unasked = beside(tree, judged, judged_gaps, best.frame.mode, axes, asked(limits))
         bare = obs if best.frame.offset is None else left_by(MainEffects.fit(obs), obs)
         if (across_times := bridge(bare, axes, best.frame.mode)) is not None:
             tree = Otherwise(tree, across_times)
@@ -200,8 +201,16 @@ class Side:
         return replace(self, answer=answer, residual=self.held.values - answer.at(self.held.indices))
 
 
+def asked(limits: Limits) -> list[Expert]:
+    """The experts that are asked beside components: those the user named or passed, or those of the effort."""
+    known = {expert.name: expert for expert in EXPERTS}
+    if limits.experts is not None:
+        return [known[each] if isinstance(each, str) else each for each in limits.experts]
+    return [expert for expert in EXPERTS if limits.effort.experts is None or expert.name in limits.effort.experts]
+
+
 def beside(
-    answer: Predictor, side: Side, gaps: Gaps | None, mode: int | None, axes: Axes, experts: Sequence[Expert] = EXPERTS
+    answer: Predictor, side: Side, gaps: Gaps | None, mode: int | None, axes: Axes, experts: Sequence[Expert]
 ) -> tuple[Predictor, Errors, list[str]]:
     """`answer` side by side with those offers of `experts` that pay on the entries held out, the one that helps most first.
 
@@ -215,6 +224,8 @@ def beside(
     for expert in experts:
         if expert.cost(task) == np.inf:
             unasked.append(expert.name)
+            continue
+        if side.search.late(expert.name):
             continue
         tools.workers.tracker.stage(f"asking {expert.name}")
         offers += [(predictor, task.at_held(predictor)) for predictor in expert.offers(task, tools)]
@@ -251,12 +262,8 @@ def _blended(search: Search, best: Point, drawn: list[Point]) -> list[Part]:
 
 
 def _drawn(search: Search, best: Point, exact: bool) -> list[Point]:
-    return draws.averaged(search, best) if search.limits.free and not exact and not _between(search.train, best) else []
-
-
-def _chains(gaps: Gaps | None) -> int:
-    """How many chains of draws may be averaged. Over gaps one: several filled none of them better, and some worse."""
-    return CHAINS if gaps is None else 1
+    wanted = search.limits.free and not exact and not _between(search.train, best)
+    return draws.averaged(search, best) if wanted and not search.late("draws") else []
 
 
 def _between(train: Observations, point: Point) -> bool:

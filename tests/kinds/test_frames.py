@@ -207,7 +207,7 @@ def test_complete_hands_on_what_to_do_with_duplicates():
         [(i, j, v) for (i, j), v in np.ndenumerate(np.outer(rng.normal(size=8), rng.normal(size=7)))], columns=["s", "d", "v"]
     )
     twice = pd.concat([table, table.assign(v=table.v + 2.0)])
-    done = complete(twice, modes=["s", "d"], value="v", duplicates="mean", random_state=0, depth=0.0, max_rank=1, n_fits=1, local=None)
+    done = complete(twice, modes=["s", "d"], value="v", duplicates="mean", random_state=0, depth=0.0, max_rank=1, experts=["components"])
     np.testing.assert_allclose(done.filled.v, table.v + 1.0)
 
 
@@ -231,7 +231,7 @@ def test_all_packages_fit_the_same_numbers():
     rng = np.random.default_rng(0)
     values = np.outer(rng.normal(size=8) + 2, rng.normal(size=7) + 2)
     table = pd.DataFrame([(f"s{i}", j, v) for (i, j), v in np.ndenumerate(values) if (i + j) % 5], columns=["s", "d", "v"])
-    options = {"depth": 0.0, "penalty": 0.01, "max_rank": 1, "n_fits": 1, "local": None, "effects": False, "noise": None, "random_state": 0}
+    options = {"depth": 0.0, "penalty": 0.01, "max_rank": 1, "experts": ["components"], "effects": False, "noise": None, "random_state": 0}
     first, *others = [
         np.asarray(complete(frame_of(package, table), modes=["s", "d"], value="v", **options).filled["v"]) for package in PACKAGES
     ]

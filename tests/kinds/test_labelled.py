@@ -16,7 +16,7 @@ from rankless.tensors.cp_tensor import CPTensor
 
 xr = pytest.importorskip("xarray")
 
-FAST = {"depth": 0.0, "penalty": 1e-3, "max_rank": 1, "n_fits": 1, "local": None, "effects": False, "noise": None, "value_transform": None}
+FAST = {"depth": 0.0, "penalty": 1e-3, "max_rank": 1, "experts": ["components"], "effects": False, "noise": None, "value_transform": None}
 
 
 @st.composite

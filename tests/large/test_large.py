@@ -61,7 +61,7 @@ def test_the_fit_is_near_the_truth_and_says_how_near(done, truth):
 
 
 def test_a_sample_chooses_as_well_as_a_search_of_all(done, path, truth):
-    whole = TensorCompleter(random_state=0, n_fits=1, noise=None, local=None, n_jobs=1)
+    whole = TensorCompleter(random_state=0, experts=["components"], noise=None, n_jobs=1)
     whole.fit(Observations.from_table(pd.read_parquet(path), MODES, "stars"))
     every = np.stack(np.unravel_index(np.arange(truth.size), truth.shape), axis=1)
     ours, theirs = (np.sqrt(np.mean((one.predict(every) - truth.reshape(-1)) ** 2)) for one in (done, whole))
@@ -276,7 +276,7 @@ def test_a_sample_holds_whole_slices_but_for_what_lies_in_poor_ones(monkeypatch,
     assert {*map(tuple, numbers.T.tolist())} == {*map(tuple, obs.coords[:, inside].T.tolist())}
 
 
-@pytest.mark.parametrize("option", [{"loss": "poisson"}, {"nonnegative": True}, {"n_fits": 1}])
+@pytest.mark.parametrize("option", [{"loss": "poisson"}, {"nonnegative": True}, {"experts": ["components", "neighbours"]}])
 def test_what_a_large_fit_does_not_know_is_refused_and_not_forgotten(path, option):
     with pytest.raises(ValueError, match="is not known to fits of large files, which know depth, penalty, max_rank, effects"):
         large.complete(path, **option)

@@ -19,8 +19,11 @@ What most of the work is done in is compiled once for each dtype and called by i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
+from math import prod
+from threading import local
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
@@ -82,10 +85,22 @@ class Room(NamedTuple):
 
 
 def room_for(stack: np.ndarray) -> Room:
-    """Room for rows as wide as those of `stack`, each array on a cache line."""
+    """Room for rows as wide as those of `stack`, all zeros, each array on a cache line; the thread's own, until it asks again."""
+    key = stack.shape[1], stack.dtype
+    if getattr(_rooms, "key", None) != key:
+        _rooms.key, (_rooms.whole, _rooms.room) = key, _new_room(stack)
+    _rooms.whole.fill(0)
+    return _rooms.room
+
+
+_rooms = local()  # building a room takes as long as a hundred small rows: each thread keeps its last one
+
+
+def _new_room(stack: np.ndarray) -> tuple[np.ndarray, Room]:
+    """The memory, and the room in it."""
     width, dtype = padded(stack.shape[1], stack), stack.dtype
     shapes = [(PANEL, width), (PANEL,), *[(width, width)] * 3, *[(width,)] * 5]
-    each = [int(np.prod(shape)) for shape in shapes]
+    each = [prod(shape) for shape in shapes]
     spare = LINE // dtype.itemsize
     taken = [-(-count // spare) * spare for count in each]
     whole = np.zeros(sum(taken) + spare, dtype)
@@ -93,12 +108,21 @@ def room_for(stack: np.ndarray) -> Room:
     for shape, count, step in zip(shapes, each, taken, strict=True):
         parts.append(whole[start : start + count].reshape(shape))
         start += step
-    return Room._make([*parts[:2], np.empty(2 * PANEL, np.uint32), *parts[2:]])
+    return whole, Room._make([*parts[:2], np.empty(2 * PANEL, np.uint32), *parts[2:]])
 
 
 def with_room(stack: np.ndarray) -> tuple[Calls, Room]:
-    """What each kernel asks for first: the calls of the stack's dtype, and room."""
+    """What each kernel asks for first: the calls of the stack's dtype, and this thread's room."""
     return calls_for(stack.dtype), room_for(stack)
+
+
+def in_room(kernel: Callable, stack: np.ndarray) -> Callable[..., None]:
+    """`kernel` with room of whichever thread calls it."""
+
+    def call(*rest: Any) -> None:
+        kernel(*with_room(stack), *rest)
+
+    return call
 
 
 @inner

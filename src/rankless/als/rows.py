@@ -84,10 +84,8 @@ def over_rows(
     if long_too:
         ranges = (*((row, row + 1) for row in own.long_rows), *ranges)
     data = read_by_kernels(own, stack)
-    calls = [
-        (*kernels.with_room(stack), first + (start - first) % step, last, own.starts, own.base, *data, *rest) for first, last in ranges
-    ]
-    workers.run(kernel, calls, work)
+    calls = [(first + (start - first) % step, last, own.starts, own.base, *data, *rest) for first, last in ranges]
+    workers.run(kernels.in_room(kernel, stack), calls, work)
 
 
 @dataclass(frozen=True)
@@ -120,8 +118,8 @@ def _update_long_rows(rows: Sequence[int], own: SortedMode, stack, terms: Terms,
     pieces = _Pieces.of(own, rows)
     width, count = padded(rank, stack), len(pieces.spans)
     grams, rights = np.zeros((count, width, width), dtype), np.zeros((count, width), dtype)
-    calls = [(*kernels.with_room(stack), which, pieces.spans, *data, grams, rights) for which in pieces.batches]
-    workers.run(kernels.accumulate_pieces, calls, pieces.size * (rank * rank / 2 + _GATHER))
+    calls = [(which, pieces.spans, *data, grams, rights) for which in pieces.batches]
+    workers.run(kernels.in_room(kernels.accumulate_pieces, stack), calls, pieces.size * (rank * rank / 2 + _GATHER))
     spare = np.zeros((len(rows), rank), dtype)
 
     def finish(i: int, row: int, mine: slice) -> None:
@@ -139,7 +137,7 @@ def _update_long_rows(rows: Sequence[int], own: SortedMode, stack, terms: Terms,
 def _measure_long_rows(pieces: _Pieces, own: SortedMode, stack: np.ndarray, losses: np.ndarray, workers: Workers) -> None:
     residuals, data = np.zeros(len(pieces.spans)), read_by_kernels(own, stack)
     row_of = np.repeat(own.base + np.asarray(pieces.rows), [mine.stop - mine.start for mine in pieces.of_row])
-    calls = [(*kernels.with_room(stack), which, pieces.spans, row_of, *data, residuals) for which in pieces.batches]
-    workers.run(kernels.residual_of_pieces, calls, pieces.size * (stack.shape[1] + _GATHER))
+    calls = [(which, pieces.spans, row_of, *data, residuals) for which in pieces.batches]
+    workers.run(kernels.in_room(kernels.residual_of_pieces, stack), calls, pieces.size * (stack.shape[1] + _GATHER))
     for row, mine in zip(pieces.rows, pieces.of_row, strict=True):
         losses[row] = residuals[mine].sum()

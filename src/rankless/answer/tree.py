@@ -27,6 +27,7 @@ class Tools:
 
     workers: Workers
     streams: Iterator[np.random.Generator]
+    afresh: bool = False  # whether chains of draws start anew: they must not remember entries that are left out now
 
 
 @runtime_checkable

@@ -120,6 +120,11 @@ def complete(
     modes: Modes = None,
     value: Value = None,
     seed: Seed = 0,
+    effort: Annotated[str, typer.Option(help="How much work to put in: fast, default or best.")] = "default",
+    time_limit: Annotated[float | None, typer.Option(help="Seconds after which nothing more is begun.")] = None,
+    experts: Annotated[
+        str, _advanced("auto, or who may fill cells, by commas: components, draws, neighbours, timeline, slices, low rank.")
+    ] = "auto",
     depth: Annotated[str, _advanced("auto, or a number >= 0; 0 is shallow CP.")] = "auto",
     penalty: Annotated[str, _advanced("auto, or a number > 0, for values at unit root mean square.")] = "auto",
     max_rank: Annotated[str, _advanced("auto, or the most components to allow.")] = "auto",
@@ -164,6 +169,7 @@ def complete(
         others = {"--noise": noise, "--n-fits": n_fits, "--local": local, "--value-transform": value_transform, "--smooth": smooth}
         chunks.refuse(
             {name: option != "auto" for name, option in others.items()}
+            | {"--effort": effort != "default", "--time-limit": time_limit is not None, "--experts": experts != "auto"}
             | {"--report": report is not None, "--coverage": coverage is not None, "--resume": resume, "--nonnegative": nonnegative}
             | {"--loss": loss != "gaussian", "--duplicates": duplicates != "error", "--absent": absent is not None}
             | {"--missing": missing is not None, "--where": where is not None, "--encoding": encoding is not None}
@@ -181,6 +187,9 @@ def complete(
         io.check_output(report, source, suffixes=(".html", ".htm"), called="--report")
     options = known | {
         "noise": None if noise == "none" else noise,
+        "effort": effort,
+        "time_limit": time_limit,
+        "experts": "auto" if experts == "auto" else _names(experts),
         "n_fits": _number(n_fits, "n-fits", int),
         "value_transform": _choice(value_transform, "value-transform", {"auto": "auto", "none": None, "sqrt": "sqrt", "log": "log"}),
         "smooth": {"auto": "auto", "none": None}.get(smooth, _names(smooth)),

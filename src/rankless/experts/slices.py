@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, pairwise
 from math import prod
 
 import numba as nb
@@ -53,11 +53,11 @@ ALONG = -1  # number of the axis among the modes of lags
 def _pulls(values, seen, starts, mean, covariance, noise, out, total):
     """``z = (S + noise)^-1 (x - m)`` among the places seen of each row, into `out`; the inverses are summed into `total`.
 
-    Rows from ``starts[g]`` to ``starts[g + 1]`` are alike in what is seen of them. The inverse is found in place by Gauss-Jordan
-    elimination, whose inner loop runs along rows.
+    Rows from ``starts[g]`` to ``starts[g + 1]`` are alike in what is seen of them. The inverse is found in place by the sweep operator on
+    the lower triangle, whose inner loop runs along rows; of `total` the lower triangle is summed.
     """
     width = values.shape[1]
-    at, inverse, apart = np.empty(width, np.int64), np.empty((width, width)), np.empty(width)
+    at, inverse, apart, column = np.empty(width, np.int64), np.empty((width, width)), np.empty(width), np.empty(width)
     for g in range(len(starts) - 1):
         first, last, size = starts[g], starts[g + 1], 0
         for j in range(width):
@@ -65,31 +65,38 @@ def _pulls(values, seen, starts, mean, covariance, noise, out, total):
                 at[size] = j
                 size += 1
         for i in range(size):
-            for j in range(size):
+            for j in range(i + 1):
                 inverse[i, j] = covariance[at[i], at[j]]
             inverse[i, i] += noise
-        for k in range(size):
+        for k in range(size):  # leaves minus the inverse
             pivot = 1.0 / inverse[k, k]
-            inverse[k, k] = 1.0
-            for j in range(size):
-                inverse[k, j] *= pivot
+            for j in range(k):
+                column[j] = inverse[k, j]
+            for j in range(k, size):
+                column[j] = inverse[j, k]
             for i in range(size):
-                if i != k:
-                    factor = inverse[i, k]
-                    inverse[i, k] = 0.0
-                    for j in range(size):
-                        inverse[i, j] -= factor * inverse[k, j]
+                factor = pivot * column[i]
+                for j in range(i + 1):
+                    inverse[i, j] -= factor * column[j]
+            for j in range(k):
+                inverse[k, j] = pivot * column[j]
+            for j in range(k + 1, size):
+                inverse[j, k] = pivot * column[j]
+            inverse[k, k] = -pivot
         for i in range(size):
-            for j in range(size):
-                total[at[i], at[j]] += (last - first) * inverse[i, j]
+            for j in range(i + 1):
+                total[at[i], at[j]] -= (last - first) * inverse[i, j]
         for row in range(first, last):
             for j in range(size):
-                apart[j] = values[row, at[j]] - mean[at[j]]
+                apart[j], column[j] = values[row, at[j]] - mean[at[j]], 0.0
             for i in range(size):
                 part = 0.0
-                for j in range(size):
+                for j in range(i):
                     part += inverse[i, j] * apart[j]
-                out[row, at[i]] = part
+                    column[j] -= inverse[i, j] * apart[i]
+                column[i] -= part + inverse[i, i] * apart[i]
+            for j in range(size):
+                out[row, at[j]] = column[j]
 
 
 @dataclass(frozen=True)
@@ -205,7 +212,7 @@ class Normal:
         """Multiply-adds of a sweep."""
         order, starts = self._own
         sizes = self._seen[order[starts[:-1]]].sum(axis=1).astype(float)
-        return float(np.sum(sizes**3 + np.diff(starts) * sizes**2) + 2.0 * len(order) * len(self.mean) ** 2)
+        return float(np.sum(sizes**3 / 2 + np.diff(starts) * sizes**2) + 2.0 * len(order) * len(self.mean) ** 2)
 
     def sweep(self) -> None:
         z, inverse = self._solved(*self._own)
@@ -243,7 +250,8 @@ class Normal:
                 _pulls(*call)
         else:
             self._workers.run(_pulls, calls, float(np.sum(seen.sum(axis=1, dtype=float) ** 2)))
-        return z, totals.sum(axis=0)
+        lower = totals.sum(axis=0)
+        return z, lower + np.tril(lower, -1).T
 
 
 @dataclass(frozen=True, eq=False)
@@ -312,7 +320,8 @@ class SlicesExpert:
 class _Trial:
     unfolding: Unfolding
     sweeps: int
-    normal: tuple[np.ndarray, np.ndarray]  # mean and covariance after these
+    normal: Normal  # as it was after these; it may have gone on since
+    moments: tuple[np.ndarray, np.ndarray]  # mean and covariance after these
     score: float  # of unfolding and all else in their shares
 
 
@@ -321,36 +330,43 @@ def choose(task: Task, workers: Workers) -> Slices | None:
     train, held = task.train, task.held
     array = dense(train)
 
-    def tried(unfolding: Unfolding, stops: Sequence[int] = STOPS) -> list[_Trial]:
-        """After the sweeps of `stops`, until more of them do not help; none where they take too much work."""
-        workers.tracker.beat()
-        normal, trials, done = Normal(unfolding.matrix(array), workers), [], 0
+    def tried(unfolding: Unfolding) -> _Trial | None:
+        """After the first sweeps; None where they take too much work."""
+        normal = Normal(unfolding.matrix(array), workers)
+        return gone_on(unfolding, normal, 0, STOPS[0]) if STOPS[0] * normal.work <= WORK else None
+
+    def gone_on(unfolding: Unfolding, normal: Normal, done: int, stop: int) -> _Trial:
         at, columns = unfolding.rows_of(held.coords), unfolding.columns_of(held.coords)
         rows, place = np.unique(at, return_inverse=True)
-        silent = normal.silent()[at, columns]
-        for stop in stops:
-            if stop * normal.work > WORK:
+        for _ in range(stop - done):
+            workers.tracker.beat()
+            normal.sweep()
+        fitted = np.where(normal.silent()[at, columns], task.said, normal.filled(rows)[place.ravel(), columns])
+        return _Trial(unfolding, stop, normal, (normal.mean, normal.covariance), task.beside(fitted)[0])
+
+    def settled(trial: _Trial) -> _Trial:
+        """More sweeps, for as long as they help."""
+        best = trial
+        for before, stop in pairwise(STOPS):
+            if stop * trial.normal.work > WORK:
                 break
-            for _ in range(stop - done):
-                workers.tracker.beat()
-                normal.sweep()
-            done, fitted = stop, np.where(silent, task.said, normal.filled(rows)[place.ravel(), columns])
-            trials.append(_Trial(unfolding, stop, (normal.mean, normal.covariance), task.beside(fitted)[0]))
-            if len(trials) > 1 and trials[-1].score >= trials[-2].score:
+            further = gone_on(trial.unfolding, trial.normal, before, stop)
+            if further.score >= best.score:
                 break
-        return trials
+            best = further
+        return best
 
     axis = next((axis for axis in task.axes.axes), None)
-    bare = [min(trials, key=_score_of) for unfolding in _plain(train.shape, task.gaps, axis) if (trials := tried(unfolding))]
-    if not bare:
+    first = [trial for unfolding in _plain(train.shape, task.gaps, axis) if (trial := tried(unfolding)) is not None]
+    if not first:
         return None
+    bare = [settled(trial) for trial in first]
     roomy = [trial for trial in bare if 3 * trial.unfolding.width <= WIDEST]  # a wide one may be the best by a hair, and the end
     least = min((trial.score for trial in roomy), default=np.inf)
     starts = [trial for trial in roomy if trial.score <= NEAR * least]  # one that is just behind may lead once it has lags
-    best = min([*bare, *(_lagged(start, tried) for start in starts)], key=_score_of)
-    normal = Normal(best.unfolding.matrix(array), workers)
-    normal.mean, normal.covariance = best.normal
-    return Slices(best.unfolding, best.sweeps, _everywhere(best.unfolding, normal, train))
+    best = min([*bare, *(_lagged(start, tried, settled) for start in starts)], key=_score_of)
+    best.normal.mean, best.normal.covariance = best.moments
+    return Slices(best.unfolding, best.sweeps, _everywhere(best.unfolding, best.normal, train))
 
 
 def _score_of(trial: _Trial) -> float:
@@ -371,7 +387,7 @@ def _fits(unfolding: Unfolding) -> bool:
     return unfolding.columns > 1 and unfolding.rows >= ROWS * unfolding.width and not large
 
 
-def _lagged(top: _Trial, tried: Callable[..., list[_Trial]]) -> _Trial:
+def _lagged(top: _Trial, tried: Callable[[Unfolding], _Trial | None], settled: Callable[[_Trial], _Trial]) -> _Trial:
     """`top`, or its unfolding with more and more lagged copies: along the mode where that helps most, for as long as it does."""
     steps = dict.fromkeys(top.unfolding.ways, 1)
     while True:
@@ -380,12 +396,12 @@ def _lagged(top: _Trial, tried: Callable[..., list[_Trial]]) -> _Trial:
             unfolding = top.unfolding
             length = unfolding.ways[mode]
             unfolding = replace(unfolding, lags=(*unfolding.lags, (mode, step), (mode, -step)))
-            if length > 2 * step and _fits(unfolding):
-                found += [(trial.score, number, trial) for trial in tried(unfolding, STOPS[:1])]
+            if length > 2 * step and _fits(unfolding) and (trial := tried(unfolding)) is not None:
+                found.append((trial.score, number, trial))
         if not found:
             return top
         _, number, first = min(found, key=lambda each: each[:2])
-        trial = min(tried(first.unfolding), key=_score_of)  # the others were seen to be worse after the first stop
+        trial = settled(first)
         if trial.score > LAGGED * top.score:
             return top
         top = trial

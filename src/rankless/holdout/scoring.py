@@ -33,6 +33,7 @@ class Point:
     residual: np.ndarray  # on the held-out entries, in the units of the data
     drawn: CPTensor | None = None  # the mean of draws of which `state` is the last, where it is no single fit
     smooth: tuple[float, ...] = ()  # tau of each mode, or () where none is smooth
+    chains: tuple[State, ...] = ()  # the last draw of each chain that `drawn` is a mean over
 
     def model(self) -> CPTensor:
         """The components in the frame's units."""

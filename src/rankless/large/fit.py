@@ -34,7 +34,7 @@ _HELD, _HELD_MOST = 0.01, 200_000  # share of the entries that are held out to b
 _REFIT = Problem(0.0, 1.0, tol=1e-4, max_sweeps=40, forgiving=True)
 _OFFERS = 2  # times, at most, that components are offered to the refit
 KNOWN = ("depth", "penalty", "max_rank", "effects")  # options that may be passed
-_PLAIN: dict[str, Any] = {"noise": None, "n_fits": 1, "local": None, "value_transform": None, "smooth": None}
+_PLAIN: dict[str, Any] = {"noise": None, "experts": ["components"], "value_transform": None, "smooth": None}
 
 
 def complete(

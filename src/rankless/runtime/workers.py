@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from rankless.runtime.clock import Clock
 from rankless.runtime.journal import Arrays, Journal
 from rankless.runtime.progress import Ended, Tracker
 
@@ -24,16 +25,19 @@ _SMALL_WORK = 2e6  # multiply-adds below which starting threads costs more than 
 class Workers:
     """A pool of threads with the BLAS held to one thread while they work, the journal of what they have computed, and who is told of it.
 
-    `n_jobs` None means every processor this process may use.
+    `n_jobs` None means every processor this process may use. `clock` says whether it is too late to begin more.
     """
 
-    def __init__(self, n_jobs: int | None = None, journal: Journal | None = None, tracker: Tracker | None = None):
+    def __init__(
+        self, n_jobs: int | None = None, journal: Journal | None = None, tracker: Tracker | None = None, time_limit: float | None = None
+    ):
         available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         if n_jobs is None or n_jobs == -1:
             n_jobs = available
         if not (isinstance(n_jobs, (int, np.integer)) and n_jobs >= 1):
             raise ValueError(f"n_jobs={n_jobs!r} is not a number of threads; pass n_jobs=1 or more, or None for all {available}")
         self.n_jobs, self.journal, self.tracker = int(n_jobs), journal, tracker or Tracker()
+        self.clock = Clock(time_limit, self.recall)
 
     def __enter__(self) -> Workers:
         self._limit = _blas().limit(limits=1, user_api="blas")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -10,14 +11,22 @@ import numpy as np
 
 from rankless.als import signs_of
 from rankless.als.losses import loss_of
+from rankless.answer.stack import MOST_FITS
 from rankless.depth import check_depth
+from rankless.search.effort import effort_of
 from rankless.search.walk import Limits
 from rankless.tensors.observations import Observations
+
+OWN = ("components", "draws", "neighbours")  # what the search itself makes
+OTHERS = ("timeline", "slices", "low rank")  # names of the experts that are asked beside it
+_NAMES = ", ".join(map(repr, OWN + OTHERS))
 
 
 class Options(Protocol):
     """What a `TensorCompleter` was made with; what each may be is said there."""
 
+    effort: Any
+    experts: Any
     depth: Any
     penalty: Any
     max_rank: Any
@@ -36,7 +45,7 @@ def limits_of(options: Options, obs: Observations) -> Limits:
     """What may be searched; ValueError, with the mend, for an option that is not known."""
     if not (isinstance(options.holdout, (int, float)) and 0 < options.holdout < 1):
         raise ValueError(f"holdout={options.holdout!r} is not a share between 0 and 1; pass holdout=0.1 for a tenth")
-    given: dict[str, Any] = {}
+    given: dict[str, Any] = {"effort": effort_of(options.effort), **_experts_of(options)}
     if not is_auto(options.depth):
         given["depths"] = (check_depth(options.depth),)  # pyright: ignore[reportArgumentType]
     if not is_auto(options.penalty):
@@ -51,12 +60,6 @@ def limits_of(options: Options, obs: Observations) -> Limits:
         if not isinstance(options.effects, (bool, np.bool_)):
             raise ValueError(f"effects={options.effects!r} is not known; pass 'auto', True or False")
         given["effects"] = (bool(options.effects),)
-    if not is_auto(options.n_fits):
-        if isinstance(options.n_fits, bool) or not (isinstance(options.n_fits, (int, np.integer)) and options.n_fits >= 1):
-            raise ValueError(f"n_fits={options.n_fits!r} is not a number of fits >= 1; pass n_fits='auto', or 1 for a single fit")
-        given["fits"] = int(options.n_fits)
-    if not (options.local is None or is_auto(options.local)):
-        raise ValueError(f"local={options.local!r} is not known; pass 'auto' to let close cells help, or None")
     if isinstance(options.noise, bool):  # a bool is an int, and no mode
         raise ValueError(f"noise={options.noise!r} is not known; pass 'auto', None for the same noise everywhere, or a mode")
     if not (options.noise is None or is_auto(options.noise)):
@@ -67,7 +70,40 @@ def limits_of(options: Options, obs: Observations) -> Limits:
         if isinstance(options.smooth, str) or not isinstance(options.smooth, Sequence):
             raise ValueError(f"smooth={options.smooth!r} is not known; pass 'auto', None, or a list of modes: smooth=[{options.smooth!r}]")
         given["smooth"] = tuple(dict.fromkeys(obs.mode_index(mode) for mode in options.smooth))
-    return Limits(noise=options.noise, local=options.local is not None, **given)
+    return Limits(noise=options.noise, **given)
+
+
+def _experts_of(options: Options) -> dict[str, Any]:
+    """Who may fill cells: `fits`, `local` and `experts` of `Limits`."""
+    given: dict[str, Any] = {}
+    if not is_auto(options.experts):
+        if isinstance(options.experts, str) or not isinstance(options.experts, Sequence):
+            raise ValueError(f"experts={options.experts!r} is not known; pass 'auto', or a list of {_NAMES}")
+        names = [each for each in options.experts if isinstance(each, str)]
+        for name in names:
+            if name not in OWN + OTHERS:
+                raise ValueError(f"the expert {name!r} is not known; there are {_NAMES}")
+        others = tuple(each for each in options.experts if each not in OWN)
+        given = {"fits": MOST_FITS if "draws" in names else 1, "local": "neighbours" in names, "experts": others}
+    if not is_auto(options.n_fits):
+        if isinstance(options.n_fits, bool) or not (isinstance(options.n_fits, (int, np.integer)) and options.n_fits >= 1):
+            raise ValueError(
+                f"n_fits={options.n_fits!r} is not a number of fits >= 1; leave it out, or pass experts=['components'] for one fit"
+            )
+        _say_so("n_fits", "experts=['components'] or ['components', 'neighbours'] for a single fit")
+        given["fits"] = int(options.n_fits)
+        if options.n_fits == 1:
+            given.setdefault("experts", ())
+    if not (options.local is None or is_auto(options.local)):
+        raise ValueError(f"local={options.local!r} is not known; leave it out, or pass experts=['components', 'draws'] without neighbours")
+    if options.local is None:
+        _say_so("local", "experts=['components', 'draws']")
+        given |= {"local": False, "experts": ()}
+    return given
+
+
+def _say_so(old: str, new: str) -> None:
+    warnings.warn(f"{old}= will go with the next release; pass {new} instead", DeprecationWarning, stacklevel=2)
 
 
 def signs_in(options: Options, obs: Observations) -> tuple[bool, ...]:

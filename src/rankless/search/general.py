@@ -149,8 +149,10 @@ class _Hunt:
                 least, top, worse, best = point.score, step, 0, point
             elif point.state.rank:
                 worse += 1 + (point.score > HOPELESS * least)
-            if worse >= PATIENCE:
+            if worse >= PATIENCE or (best.state.rank and self.workers.clock.over("smaller penalties")):
                 break
+        if not self.limits.effort.races or self.workers.clock.over("deeper fits"):
+            return best
         for step in range(max(0, top - NEAR), min(len(trail), top + NEAR + 1)):
             point = trail[step]
             for depth in deeper if point.state.rank else ():
@@ -245,7 +247,8 @@ def _chosen(hunt: _Hunt, loss: Loss, nonnegative: tuple[bool, ...]) -> Point:
     best = walks[0]  # the simpler comes first, and main effects have to earn their place
     for other in walks[1:]:
         best = other if other.score < EARNED * best.score else best
-    return hunt.refined(best) if hunt.limits.penalties is None else best
+    wanted = hunt.limits.penalties is None and hunt.limits.effort.races > 0
+    return hunt.refined(best) if wanted and not hunt.workers.clock.over("refining") else best
 
 
 def _penalties(target: Target) -> list[float]:

@@ -27,6 +27,7 @@ PRUNED = 1.5  # a pruned fit also starts from at least so many times the compone
 LARGE, LARGE_A_SLICE = 100_000, 20  # entries, in all and a slice, above which choices are made on a part
 ADDITIVE = 1e-4  # size left, in a frame's units of about 1, at which data are additive to the last digits
 EARNED = 0.99  # a score below this share of the other's, and main effects are worth having
+QUICK = replace(COARSE, max_sweeps=8)  # how far points of a walk are driven where little work is wanted
 PATIENT = Problem(0.0, 1.0, tol=2e-6, max_sweeps=700, forgiving=True)  # how far points of a walk are driven where nothing was found
 LOST, LOST_STEPS = 0.75, 6  # score over that of no model at which nothing was found; penalties then tried below the one that kills all
 
@@ -37,16 +38,38 @@ def winner(hunt: Search) -> Point:
     units = base[-1].to_units(hunt.train)
     if units.rms() < ADDITIVE:  # main effects explain everything, and what they leave is rounding
         return hunt.scored(base[-1], "grow", COARSE, empty(Entries(units, np.float32)), 0, perf_counter())
+    quick = hunt.limits.effort.races == 0
     # the simpler frame comes first; main effects have to earn their place
-    best = hunt.walk("grow", base[0], penalties_of(base[0].to_units(hunt.train)))
+    penalties = penalties_of(base[0].to_units(hunt.train))
+    best = hunt.walk("grow", base[0], penalties[:: 2 if quick else 1], how=QUICK if quick else COARSE)
+    if quick or hunt.late("other frames"):
+        return _moved(hunt, best, base[1:])
     others = [hunt.walk("grow", frame, window(hunt.guess(best, frame), 3)) for frame in base[1:]]
     best = min([best, *(other for other in others if other.score < EARNED * best.score)], key=score_of)
     if best.frame.offset is not None and base[0].offset is None:  # a walk without them may have failed by chance
         best = min(hunt.moved(best, base[0], best.depth, best.penalty), best, key=score_of)
     best = reweighed(hunt, best, partial(hunt.walk, "grow"))
+    if hunt.late("more starts"):
+        return best
     best = pruned(hunt, best)
     best = plainer(hunt, reweighed(hunt, best, partial(race, hunt)))
+    for _ in range(1, hunt.limits.effort.races):
+        if hunt.late("more starts"):
+            break
+        best = min(best, race(hunt, best.frame, window(best.penalty, 3)), key=score_of)
     return best if hunt.limits.penalties else patient(hunt, best, base[0])
+
+
+def _moved(hunt: Search, best: Point, others: Sequence[Frame]) -> Point:
+    """`best`, or its components moved into another frame or into one that weighs slices by their noise, where that pays."""
+    for frame in others:
+        trial = hunt.moved(best, frame, best.depth, hunt.guess(best, frame))
+        best = trial if trial.score < EARNED * best.score else best
+
+    def moved(frame: Frame, penalties: Sequence[float]) -> Point:
+        return min((hunt.moved(best, frame, best.depth, hunt.guess(best, frame) * ratio) for ratio in (1.0, GRID)), key=score_of)
+
+    return reweighed(hunt, best, moved)
 
 
 def plainer(hunt: Search, best: Point) -> Point:

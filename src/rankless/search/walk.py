@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from rankless.answer.stack import MOST_FITS, Pool
 from rankless.holdout.scoring import Point, score_of, scored, unit_noise
 from rankless.runtime.progress import Tracker
 from rankless.runtime.workers import Workers
+from rankless.search.effort import DEFAULT, Effort
 from rankless.tensors.cp_tensor import CPTensor
 from rankless.tensors.observations import Observations
 from rankless.units.frame import Frame
@@ -39,7 +40,6 @@ GROW_PATIENCE, PRUNE_PATIENCE = 5, 2  # worse points after which a walk ends; ho
 WORSE = 1.01  # a score this many times the best is clearly worse: more components, or other depths there, are not tried
 HOPELESS = 1.15  # a shallow score this many times the best is not deepened, and may end a walk at once
 KINDS = {"grow": "growing components", "prune": "pruning many components", "patient": "sweeping patiently"}  # in words
-CHAINS = 8  # chains that a mean of draws may be taken over
 COARSE = Problem(0.0, 1.0, tol=2e-4, max_sweeps=25, forgiving=True)  # how far points of a walk are driven
 
 
@@ -54,6 +54,8 @@ class Limits:
     noise: str | int | None = "auto"
     fits: int = MOST_FITS  # fits that may be blended
     local: bool = True  # whether neighbours may help
+    experts: tuple[Any, ...] | None = None  # names of experts, or experts, that are asked beside components; None: those of the effort
+    effort: Effort = DEFAULT
     smooth: Literal["auto"] | tuple[int, ...] = "auto"  # modes that are smooth; "auto": those seen to be, where gaps are missing
 
     @property
@@ -74,12 +76,16 @@ class Search:
     error: Callable[[Point, Observations], float] | None = None  # for `path`, where the RMSE of the values won't do
     path: list[dict] = field(default_factory=list)
     pool: Pool = field(default_factory=Pool)
-    chains: int = CHAINS  # chains that a mean of draws may be taken over
+    several: bool = True  # whether a mean of draws may be taken over several chains
     least: list[Point] = field(default_factory=list)  # the point of least held-out error so far: the answer if the search is cut short
 
     @property
     def tracker(self) -> Tracker:
         return self.workers.tracker
+
+    def late(self, what: str) -> bool:
+        """Whether the time is over before `what` has begun."""
+        return self.workers.clock.over(what)
 
     def walk(
         self,
