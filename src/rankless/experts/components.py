@@ -45,10 +45,13 @@ class Components:
 
     def again(self, obs: Observations, tools: Tools) -> Components:
         point, frame = self.point, replace(self.point.frame, offset=None)
-        state, entries = point.state.copy(), Entries(frame.to_units(obs))
-        state.stack = state.stack.astype(np.float64)
+        state, units = point.state.copy(), frame.to_units(obs)
         problem = replace(self.how, depth=point.depth, penalty=point.penalty, guard=self.guard, smooth=point.smooth)
-        settle(entries, state, problem, tools.workers)
+        if self.how is not UTMOST:  # most sweeps in single precision, which takes half the time; the last ones in double
+            state.stack = state.stack.astype(np.float32)
+            settle(Entries(units, np.float32), state, problem, tools.workers)
+        state.stack = state.stack.astype(np.float64)
+        settle(Entries(units), state, problem, tools.workers)
         return replace(self, model=frame.to_data(state.model()), unseen=unseen_in(obs, point.smooth, frame.mode))
 
     def words(self, modes: Sequence[str]) -> str:

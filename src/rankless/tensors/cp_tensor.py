@@ -13,7 +13,7 @@ import numpy as np
 from rankless.runtime.files import write_beside
 from rankless.tensors.canonical import check_indices
 
-_AT_ONCE = 2**22  # products of a block of coordinates and all components: bounds the memory of `at`
+_AT_ONCE = 2**16  # products of a block of coordinates and all components: as many as stay in the cache
 
 
 @dataclass(frozen=True, eq=False)
