@@ -29,7 +29,7 @@ def error(est: TensorCompleter, full: np.ndarray, seen: np.ndarray) -> float:
 
 
 def single(**options) -> TensorCompleter:
-    return TensorCompleter(depth=1, experts=["components", "neighbours"], value_transform=None, random_state=0, **options)
+    return TensorCompleter(**{"depth": 1, "experts": ["components", "neighbours"], "value_transform": None, "random_state": 0} | options)
 
 
 def test_components_that_close_cells_stand_for_are_left_out(monkeypatch):
@@ -43,7 +43,7 @@ def test_components_that_close_cells_stand_for_are_left_out(monkeypatch):
     assert "thin" in set(few.path_.start)
 
 
-@pytest.mark.parametrize("options", [{"local": None}, {"penalty": 0.3}])
+@pytest.mark.parametrize("options", [{"experts": ["components"]}, {"penalty": 0.3}])
 def test_nothing_is_left_out_where_that_was_not_asked_for(options):
     """Without close cells nothing stands for it; at a penalty fixed by hand the minimum is what was asked for."""
     path = single(**options).fit(slow(1)[1]).path_

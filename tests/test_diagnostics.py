@@ -16,7 +16,14 @@ from rankless.tensors.cp_tensor import CPTensor
 from rankless.tensors.observations import Observations
 from rankless.trust.diagnostics import components, congruences, in_words, seen_energy, slices, spread
 
-FAST: dict[str, Any] = {"depth": 0.0, "penalty": 0.3, "effects": False, "noise": None, "local": None, "random_state": 0}
+FAST: dict[str, Any] = {
+    "depth": 0.0,
+    "penalty": 0.3,
+    "effects": False,
+    "noise": None,
+    "experts": ["components", "draws"],
+    "random_state": 0,
+}
 BLOCK = np.s_[4, 2:5, 1:4]  # a sub-block of a slice in which nothing is seen
 
 

@@ -14,7 +14,15 @@ from rankless.answer.difficulty import Difficulty, features
 from rankless.answer.intervals import Calibration, TooFew, _among, quantile
 from rankless.engine import Found
 
-FAST = {"depth": 1.0, "penalty": 1.0, "effects": False, "noise": None, "local": None, "value_transform": None, "random_state": 0}
+FAST = {
+    "depth": 1.0,
+    "penalty": 1.0,
+    "effects": False,
+    "noise": None,
+    "experts": ["components", "draws"],
+    "value_transform": None,
+    "random_state": 0,
+}
 SHAPE = (24, 20, 16)
 
 

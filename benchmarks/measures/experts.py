@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.measures import accuracy
+from rankless.search.asked import OTHERS, OWN
 
 DEFAULT = "every expert"
 # what is left out, and how `rankless.complete` is asked to do without it
 VARIANTS: dict[str, dict[str, Any]] = {
     DEFAULT: {},
-    "neighbours, slices": {"local": None},
-    "blend, draws": {"experts": ["components", "neighbours"]},
+    **{name: {"experts": [other for other in OWN + OTHERS if other != name]} for name in (OWN + OTHERS)[1:]},
+    "all but components": {"experts": ["components"]},
     "transform": {"value_transform": None},
     "smoothing": {"smooth": None},
     "noise by slice": {"noise": None},
