@@ -138,6 +138,32 @@ class Completion:
         lower, upper = self._at_all_cells(lambda indices: self._with_ends(indices, coverage)[1:], 2, "intervals")
         return self.given.outward(lower), self.given.outward(upper)
 
+    def extend(
+        self, rows: Any, *, along: str | int | None = None, duplicates: Literal["error", "mean", "last"] = "error", missing: Marks = ()
+    ) -> Completion:
+        """A completion that also knows new slices along one mode: a new user, day or station, from the entries in `rows`.
+
+        Nothing is fitted anew: rows of the new slices are solved against what was found, with the same penalty, weights and units
+        (`rankless.later.fold`), and what was there is filled as before. `rows` is of the kind that `complete` took, a table
+        with the same columns, rows of a wide table, a DataArray, or slices of an array; `along` names the mode along which
+        slices without labels are new, where shapes do not tell. Intervals of new slices are calibrated by folding in
+        slices that were there, and so are wider where a new one has few entries.
+
+        Raises ValueError for new slices of several modes, and where there are none.
+
+        >>> import numpy as np, rankless
+        >>> array = np.outer(np.arange(1.0, 9.0), [1.0, 2.0, -1.0, 4.0, 0.5, 3.0, 2.0])
+        >>> done = rankless.complete(array, random_state=0)
+        >>> more = done.extend([[10.0, 20.0, np.nan, 40.0, 5.0, np.nan, 20.0]])
+        >>> more.filled.shape, more.filled[8, [2, 5]].round(0).tolist()
+        ((9, 7), [-10.0, 30.0])
+        """
+        from rankless.kinds.joining import join
+        from rankless.later.extend import extended
+
+        joined = join(self.given, rows, along=along, duplicates=duplicates, missing=missing, grow=True)
+        return Completion(extended(self.estimator, joined), joined.given, self.callback)
+
     def _array(self) -> np.ndarray:
         """The filled array in the order of `observations`."""
         return self._at_all_cells(lambda indices: (self.at(indices),), 1, "filled cells")[0]
