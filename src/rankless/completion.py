@@ -164,6 +164,43 @@ class Completion:
         joined = join(self.given, rows, along=along, duplicates=duplicates, missing=missing, grow=True)
         return Completion(extended(self.estimator, joined), joined.given, self.callback)
 
+    def update(
+        self,
+        entries: Any,
+        effort: Literal["fast", "default", "best"] = "fast",
+        *,
+        along: str | int | None = None,
+        duplicates: Literal["error", "mean", "last"] = "error",
+        missing: Marks = (),
+        sweeps: int | None = None,
+    ) -> Completion:
+        """A completion of old and new `entries`, with the choices of this one, started from where it stands.
+
+        `entries` are of the kind that `complete` took: cells that were missing, corrections of cells that were there, whole new
+        slices, such as today's. ``effort="fast"`` folds new slices in and makes a few sweeps (`sweeps`, if you say how many) over all
+        entries, in a small part of the time of a fit; ``"default"`` makes the last refit of a fit again; ``"best"`` searches anew.
+        The held-out error stays that of the last search; intervals are calibrated anew when they are asked for.
+        """
+        from rankless.kinds.joining import join
+        from rankless.later.update import updated
+
+        joined = join(self.given, entries, along=along, duplicates=duplicates, missing=missing, grow=along is not None)
+        if effort == "best":
+            done = completion_of(TensorCompleter(**self.estimator.get_params(deep=False)), replace(joined.given, units=None), self.callback)
+            done.estimator.fit(done.given.fitted, callback=self.callback)
+            return done
+        return Completion(updated(self.estimator, joined, effort, sweeps, self.callback), joined.given, self.callback)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Completion:
+        """What `save` wrote, with its entries: to predict, extend and update. Tables come back as long tables, other data as arrays.
+
+        Raises ValueError, naming the file, for anything else.
+        """
+        from rankless.later.kept import restored
+
+        return cls(*restored(path))
+
     def _array(self) -> np.ndarray:
         """The filled array in the order of `observations`."""
         return self._at_all_cells(lambda indices: (self.at(indices),), 1, "filled cells")[0]
@@ -327,12 +364,15 @@ class Completion:
 
         What was saved is ``Transform.load(path).inverse(CPTensor.load(path).at(indices))``; of several variables of
         a Dataset, over their standard deviations, which are saved beside it with their means. What close
-        cells add is no part of the model and is not in it: write the filled array to keep that.
+        cells add is no part of the components. Beside them is all that `Completion.load` reads: the whole answer
+        and the entries it was fitted to.
         """
+        from rankless.later.kept import arrays_of
+
         beside = {} if self.transform.name == "none" else self.transform.arrays()
         if self.given.units is not None:
             beside |= {"mean": self.given.units.mean, "deviation": self.given.units.deviation}
-        self.whole_model().save(path, **beside)
+        self.whole_model().save(path, **beside, **arrays_of(self.estimator, self.given))
 
     def report(self, path: str | os.PathLike, **options: Any) -> None:
         """Write a page to look at, one self-contained .html file; `options` are those of `rankless.report.write`."""

@@ -28,11 +28,13 @@ class Joined:
     given : all of them; of a cell that stands in both, what came later.
     was : for each mode the slice that each slice was before, -1 where it is new.
     fresh : a mask of the entries of ``given.observations`` that came later.
+    before : the data that were there.
     """
 
     given: Given
     was: tuple[np.ndarray, ...]
     fresh: np.ndarray
+    before: Given
 
     @property
     def grown(self) -> list[int]:
@@ -98,7 +100,7 @@ def join(
         joined, order = joined.subset(inside), order[inside]
     fresh = order >= obs.size
     new = replace_given(given, later, joined, was, there)
-    return Joined(_in_units(new, given, joined, was, there), tuple(was), fresh)
+    return Joined(_in_units(new, given, joined, was, there), tuple(was), fresh, given)
 
 
 def replace_given(given: Given, later: Given, joined: Observations, was: Sequence[np.ndarray], there: Sequence[np.ndarray]) -> Given:

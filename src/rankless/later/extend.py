@@ -23,6 +23,7 @@ from rankless.answer.tree import Grown, Placed, Tools
 from rankless.completer import TensorCompleter
 from rankless.engine import Found
 from rankless.fitting import Fit
+from rankless.holdout.scoring import Errors
 from rankless.holdout.split import STREAMS, streams_of
 from rankless.kinds.joining import Joined
 from rankless.later.fold import fold, folded_effects
@@ -42,6 +43,7 @@ class Extended(TensorCompleter):
     """
 
     before: TensorCompleter | None
+    before_fitted: Observations  # what that was fitted to
     place: Placed
 
     def fit(self, X, y=None, sample_weight=None, **options) -> TensorCompleter:
@@ -65,13 +67,7 @@ class Extended(TensorCompleter):
         """Entries of the slices that were there, where they now lie, and the errors of the fit there."""
         if self.before is None:
             return super().calibration_errors()
-        return self._moved(*self.before.calibration_errors())
-
-    def held_out_errors(self) -> tuple[Observations, np.ndarray]:
-        """Entries on which the search chose, where they now lie, and its errors there."""
-        if self.before is None:
-            return super().held_out_errors()
-        return self._moved(*self.before.held_out_errors())
+        return moved_entries(*self.before.calibration_errors(), self.place, self.shape_)
 
     @property
     def calibrated(self) -> bool:
@@ -95,18 +91,6 @@ class Extended(TensorCompleter):
             upper[later] = np.clip(middle[later] + widths, None, most)
         return middle, lower, upper
 
-    def _moved(self, entries: Observations, errors: np.ndarray) -> tuple[Observations, np.ndarray]:
-        """Entries of the smaller array with their new coordinates, in canonical order."""
-        mode, was = self.place.mode, self.place.was
-        now = np.zeros(len(was), np.int32)
-        now[was[was >= 0]] = np.flatnonzero(was >= 0)
-        coords = np.array(entries.coords)
-        coords[mode] = now[coords[mode]]
-        coords, order = lexicographic(coords, self.shape_)
-        weights = None if entries.weights is None else entries.weights[order]
-        moved = replace(entries, coords=coords, values=entries.values[order], weights=weights, shape=self.shape_, labels=(), where=None)
-        return moved, errors[order]
-
 
 def extended(before: TensorCompleter, joined: Joined, n_jobs: int | None = None) -> Extended:
     """`before` with the new slices of `joined` folded in, which lie along one mode."""
@@ -114,7 +98,7 @@ def extended(before: TensorCompleter, joined: Joined, n_jobs: int | None = None)
     fitted = joined.given.fitted
     est = Extended.__new__(Extended)
     vars(est).update(vars(before))
-    est.before, est.place = before, place
+    est.before, est.before_fitted, est.place = before, joined.before.fitted, place
     est.shape_, est._calibration = fitted.shape, None
     est.unseen_ = [fitted.counts(mode) == 0 for mode in range(fitted.order)]
     if before._general is not None:
@@ -159,7 +143,31 @@ def grown(fit: Fit, fitted: Observations, place: Placed, tools: Tools) -> Fit:
     obs = near_one(fit, fitted, place)
     found = fit.found
     tree = Grown(found.tree, fold(found.tree, obs, place, tools), place)
-    return replace(fit, near_one=obs, found=replace(found, tree=tree, bare=folded_effects(found.bare, obs, place)))
+    moved = relabelled(found, place, fitted.shape)
+    return replace(fit, near_one=obs, found=replace(moved, tree=tree, bare=folded_effects(found.bare, obs, place)))
+
+
+def relabelled(found: Found, place: Placed, shape: tuple[int, ...]) -> Found:
+    """`found` with the entries that were held out where they now lie."""
+
+    def moved(errors: Errors) -> Errors:
+        return Errors(*moved_entries(errors.entries, errors.residual, place, shape))
+
+    alone_held, residual = moved_entries(found.alone_held, found.alone.residual, place, shape)
+    alone = replace(found.alone, residual=residual)
+    return replace(found, errors=moved(found.errors), cells=moved(found.cells), alone=alone, alone_held=alone_held)
+
+
+def moved_entries(entries: Observations, each: np.ndarray, place: Placed, shape: tuple[int, ...]) -> tuple[Observations, np.ndarray]:
+    """Entries of the smaller array with their new coordinates, in canonical order, and a number for each of them."""
+    now = np.zeros(int(place.was.max()) + 1, np.int32)
+    now[place.was[~place.new]] = np.flatnonzero(~place.new)
+    coords = np.array(entries.coords)
+    coords[place.mode] = now[coords[place.mode]]
+    coords, order = lexicographic(coords, shape)
+    weights = None if entries.weights is None else entries.weights[order]
+    moved = replace(entries, coords=coords, values=entries.values[order], weights=weights, shape=shape, labels=(), where=None)
+    return moved, each[order]
 
 
 # --- intervals ------------------------------------------------------------------------------------------
