@@ -30,6 +30,8 @@ from rankless.units.transform import Transform
 if TYPE_CHECKING:
     import pandas as pd
 
+    from rankless.trust.assure import Assurance
+
 MARK = "far outside the others"  # what `inspection.Mark` says
 _CELLS_AT_ONCE = 1_000_000
 
@@ -41,6 +43,7 @@ class Completion:
         self.estimator = estimator
         self.given = given
         self.callback = callback  # is told how far long work is, as in `TensorCompleter.fit`
+        self.assurance: Assurance | None = None  # what `assure` found last; the page shows it
 
     @property
     def observations(self) -> Observations:
@@ -101,6 +104,27 @@ class Completion:
         Columns are those of `rankless.trust.diagnostics.components`.
         """
         return diagnostics.components([self.best], self._in_fitted_units())
+
+    def assure(self, **options: Any) -> Assurance:
+        """How many components are real, in a sentence with its grounds; the page then has a panel on it.
+
+        Components are fitted to the data less the main effects that lie under those of `best`, anew and one number after the other:
+        the search counts what helps to fill cells, which may be more than can be told apart. `options` are those
+        of `rankless.factorize`: half, seeds, halves, max_rank. Raises ValueError for other losses than squares, and for constant data.
+        """
+        from rankless.trust.assure import assured
+
+        est = self.estimator
+        if est.loss != "gaussian":
+            raise ValueError(
+                f"components are looked at by squares, and these are of loss={est.loss!r}; pass the data to rankless.factorize"
+            )
+        obs = self._in_fitted_units()
+        if est.effects_ and not est.general and not est.path_.empty:
+            obs = obs.with_values(obs.values - est.main_effects_.at(obs.indices))
+        known = {"nonnegative": est.nonnegative, "n_jobs": est.n_jobs, "random_state": 0}
+        self.assurance = assured(obs, **(known | options))
+        return self.assurance
 
     def slices(self) -> pd.DataFrame:
         """A row for each slice of each mode: label, entries observed, their share of its cells, whether filling it is extrapolation."""

@@ -76,7 +76,7 @@ def test_corrections_and_entries_of_old_slices():
 
 
 def test_slices_of_several_modes_at_once(planted):
-    done, seen, _ = planted
+    done, _seen, _ = planted
     known = done.observations.to_table()
     names = known.assign(**{f"mode_{n}": [f"{'abc'[n]}{i:02d}" for i in known[f"mode_{n}"]] for n in range(3)})
     first = rankless.complete(names, modes=["mode_0", "mode_1", "mode_2"], value="value", **QUICK)
@@ -154,8 +154,21 @@ def test_on_the_command_line(tmp_path, capsys):
     run = CliRunner().invoke
     first = run(
         app,
-        ["complete", files["old.csv"], "-o", files["filled.csv"], "--modes", "station,hour", "--value", "x"]
-        + ["--keep", files["model.npz"], "--n-fits", "1", "--quiet"],
+        [
+            "complete",
+            files["old.csv"],
+            "-o",
+            files["filled.csv"],
+            "--modes",
+            "station,hour",
+            "--value",
+            "x",
+            "--keep",
+            files["model.npz"],
+            "--n-fits",
+            "1",
+            "--quiet",
+        ],
     )
     assert first.exit_code == 0, first.output
     for command in ("extend", "update"):

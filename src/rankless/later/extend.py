@@ -42,7 +42,7 @@ class Extended(TensorCompleter):
     Fitting it anew makes it a `TensorCompleter` as any other.
     """
 
-    before: TensorCompleter | None
+    before: TensorCompleter | None = None
     before_fitted: Observations  # what that was fitted to
     place: Placed
 

@@ -249,8 +249,9 @@ def _draws(node: Draws, obs: Observations, place: Placed) -> Draws:
     factors = [f.astype(np.float64) for f in node.model.factors]
     scales = point.frame.scales
     factors[m] = factors[m] / scales[:, None]
+    rows = factors[mode][place.was[~place.new]]
     seen = obs.counts(mode)[~place.new] > 0
-    rows = factors[mode][seen] if seen.any() else factors[mode]
+    rows = rows[seen] if seen.any() else rows
     count, rank = len(rows), max(point.state.rank, 1)
     mean = rows.mean(axis=0) * count / (count + 2.0)
     apart = rows - mean

@@ -92,11 +92,11 @@ def _of_estimator(est: TensorCompleter) -> dict[str, Any]:
 def _estimator(known: dict[str, Any], fitted: Observations) -> TensorCompleter:
     import pandas as pd
 
-    est = TensorCompleter(**{name: value for name, value in known["params"].items() if name in TensorCompleter().get_params(deep=False)})
+    params = {name: value for name, value in known["params"].items() if name in TensorCompleter().get_params(deep=False)}
+    est = TensorCompleter(**params)
     if "before" in known:
-        est.__class__ = Extended
-        est.before = _estimator(known["before"], known["fitted"])
-        est.before_fitted = known["fitted"]
+        est = Extended(**params)
+        est.before, est.before_fitted = _estimator(known["before"], known["fitted"]), known["fitted"]
         est.place = Placed(int(known["mode"]), known["was"])
     est._seed, est.n_features_in_, est.shape_ = known["seed"], fitted.order, fitted.shape
     est.unseen_ = [fitted.counts(mode) == 0 for mode in range(fitted.order)]
