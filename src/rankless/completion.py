@@ -162,6 +162,16 @@ class Completion:
         lower, upper = self._at_all_cells(lambda indices: self._with_ends(indices, coverage)[1:], 2, "intervals")
         return self.given.outward(lower), self.given.outward(upper)
 
+    def top(self, fixed: Mapping[str, Any], k: int = 10, *, largest: bool = True, seen: bool = True) -> pd.DataFrame:
+        """A table of the `k` largest (or least) cells of a slice, such as ``{"user": "u17"}``, the best first.
+
+        Cells that were observed have the value they had, and a column says so; with ``seen=False`` they are left out: what this user
+        has not rated. No value lies beyond those that were observed.
+        """
+        from rankless.views.top import top
+
+        return top(self, fixed, k, largest=largest, seen=seen)
+
     def extend(
         self, rows: Any, *, along: str | int | None = None, duplicates: Literal["error", "mean", "last"] = "error", missing: Marks = ()
     ) -> Completion:
