@@ -19,12 +19,13 @@ from scipy.stats import uniform
 from sklearn.base import clone, is_regressor
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import BaggingRegressor
-from sklearn.model_selection import GridSearchCV, KFold, RandomizedSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, KFold, RandomizedSearchCV, cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import rankless
 from planted import planted
 from rankless.completer import TensorCompleter
 from rankless.tensors.observations import Observations
@@ -195,3 +196,78 @@ def test_bags_of_entries_hold_some_twice():
     assert bags.score(X, Y) > 0.9
     with pytest.raises(ValueError, match="are given twice"):
         completer().fit(np.vstack([X, X[:1]]), np.append(Y, Y[0]))
+
+
+def raw_table() -> tuple[pd.DataFrame, np.ndarray]:
+    """Users (texts), days (dates) and a number, and a rating of each."""
+    rng = np.random.default_rng(0)
+    truth = 3 + rng.normal(size=(30, 1)) + rng.normal(size=12) + np.outer(rng.normal(size=30), rng.normal(size=12))
+    user, day = np.nonzero(rng.random(truth.shape) < 0.7)
+    table = pd.DataFrame({"user": [f"u{n}" for n in user], "day": pd.Timestamp("2020-01-01") + pd.to_timedelta(day, "D")})
+    return table, truth[user, day] + 0.1 * rng.normal(size=len(user))
+
+
+def test_labels_are_what_their_numbers_are():
+    table, y = raw_table()
+    known = {"random_state": 0, "n_jobs": 1, "n_fits": 1}
+    est = TensorCompleter(**known).fit(table, y)
+    obs = Observations.from_table(table.assign(y=y), ["user", "day"], "y")
+    np.testing.assert_array_equal(est.labels_[0], obs.labels[0])
+    assert est.feature_names_in_.tolist() == ["user", "day"] and est.shape_ == obs.shape
+    coded = TensorCompleter(**known).fit(obs)
+    places = [pd.Index(label).get_indexer(table[name]) for name, label in zip(table, obs.labels, strict=True)]
+    np.testing.assert_array_equal(est.predict(table), coded.predict(np.column_stack(places)))
+    objects = TensorCompleter(**known).fit(table.assign(day=table.day.dt.strftime("%Y-%m-%d")).to_numpy(), y)
+    np.testing.assert_allclose(objects.predict(table.assign(day=table.day.dt.strftime("%Y-%m-%d")).to_numpy()), est.predict(table))
+    assert TensorCompleter(**known).fit(X, Y).labels_ is None
+
+
+def test_a_label_never_seen_gets_main_effects_and_a_caution():
+    table, y = raw_table()
+    est = TensorCompleter(random_state=0, n_jobs=1, n_fits=1, effects=True).fit(table, y)
+    some = table.head(3).copy()
+    some.loc[0, "user"] = "stranger"
+    with pytest.warns(UserWarning, match="1 of 3 rows have a label that the fit did not see, such as user 'stranger'"):
+        said = est.predict(some)
+    np.testing.assert_array_equal(said[1:], est.predict(table.iloc[1:3]))
+    effects, day = est.main_effects_, np.flatnonzero(est.labels_[1] == some.day.to_numpy()[0])[0]
+    assert said[0] == pytest.approx(effects.mean + effects.effects[1][day])
+    with pytest.warns(UserWarning, match="stranger"):
+        lower, upper = est.predict_interval(some, 0.8)
+    assert (upper[0] - lower[0] > upper[1:] - lower[1:]).all()
+    with pytest.raises(ValueError, match="row 1 has no 'user'"):
+        est.fit(table.assign(user=table.user.where(np.arange(len(table)) != 1)), y)
+    with pytest.raises(ValueError, match=r"shape=.* is for coordinates"):
+        TensorCompleter(shape=(30, 12)).fit(table, y)
+
+
+@pytest.mark.filterwarnings("ignore:.*label that the fit did not see.*")
+def test_a_raw_table_is_cross_validated_and_searched():
+    table, y = raw_table()
+    known = {"random_state": 0, "n_jobs": 1, "n_fits": 1, "local": None}
+    said = cross_val_predict(TensorCompleter(**known), table, y, cv=KFold(3, shuffle=True, random_state=0))
+    assert np.corrcoef(said, y)[0, 1] > 0.9
+    unshuffled = cross_val_predict(TensorCompleter(**known), table, y, cv=KFold(3))  # whole users are left out
+    assert np.isfinite(unshuffled).all() and np.corrcoef(unshuffled, y)[0, 1] > 0.3
+    pipe = make_pipeline(TensorCompleter(**known))
+    grid = {"tensorcompleter__max_rank": [1, 2]}
+    found = GridSearchCV(pipe, grid, cv=KFold(3, shuffle=True, random_state=0), error_score=RAISE).fit(table, y)
+    assert found.best_score_ > 0.8
+
+
+def test_the_largest_of_a_slice():
+    table, y = raw_table()
+    done = rankless.complete(table.assign(rating=y), modes=["user", "day"], value="rating", random_state=0, n_jobs=1, n_fits=1)
+    new = done.top({"user": "u3"}, 4, seen=False)
+    given = set(table[table.user == "u3"].day)
+    assert not given & set(new.day) and new.rating.is_monotonic_decreasing and (new.user == "u3").all()
+    assert new.rating.max() <= y.max() and len(new) == min(4, 12 - len(given))
+    every = done.top({"user": "u3"}, 12)
+    assert set(every.columns) == {"user", "day", "rating", "observed"} and every.observed.sum() == len(given)
+    best = every[every.observed].iloc[0]
+    assert best.rating == y[(table.user == "u3") & (table.day == best.day)][0]
+    least = done.top({"user": "u3"}, 1, largest=False)
+    assert least.rating[0] == every.rating.min()
+    for wrong, words in (({}, "leaves 2 modes free"), ({"user": "nobody"}, "no user 'nobody'"), ({"planet": 1}, "no mode 'planet'")):
+        with pytest.raises(ValueError, match=words):
+            done.top(wrong)

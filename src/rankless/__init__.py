@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from rankless.io import read
     from rankless.tensors.cp_tensor import CPTensor
     from rankless.tensors.observations import Observations
+    from rankless.trust.assure import factorize
     from rankless.trust.matching import match
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "complete": "rankless.completion",
+    "factorize": "rankless.trust.assure",
     "Completion": "rankless.completion",
     "TensorCompleter": "rankless.completer",
     "Observations": "rankless.tensors.observations",
@@ -34,7 +36,7 @@ _HOMES = {
     "match": "rankless.trust.matching",
 }
 
-__all__ = ["CPTensor", "Completion", "Observations", "TensorCompleter", "complete", "match", "read"]
+__all__ = ["CPTensor", "Completion", "Observations", "TensorCompleter", "complete", "factorize", "match", "read"]
 
 
 def __getattr__(name: str):

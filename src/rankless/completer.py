@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
 from rankless.answer.intervals import Calibration, check_coverage
 from rankless.engine import draws_of, fits_of, known_in, leaf_of
@@ -18,6 +18,7 @@ from rankless.experts.neighbours import Kriging
 from rankless.experts.slices import Slices
 from rankless.fitting import Fit
 from rankless.holdout.split import streams_of
+from rankless.kinds.columns import columns_of, encoded, found_in
 from rankless.runtime.clock import check_time_limit
 from rankless.runtime.journal import Journal, digest, machine, opened
 from rankless.runtime.memory import check_fit
@@ -87,8 +88,9 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
     n_jobs : threads; None means all processors.
     verbose : whether to show how far the search is, on stderr: a bar in a terminal or a notebook, elsewhere a line a second.
 
-    `X` is what scikit-learn calls categorical: each column holds slices' numbers, from 0 on. Labels become
-    numbers by `sklearn.preprocessing.OrdinalEncoder`. Shuffle the folds of a cross-validation: a table is often
+    `X` is what scikit-learn calls categorical: each column holds slices' numbers, from 0 on, or, if any column of it is of texts or
+    dates, labels. A label that the fit did not see is predicted from main effects, with a warning, so that folds of a raw table can
+    be cross-validated. Shuffle the folds of a cross-validation: a table is often
     sorted, and an unshuffled fold takes whole slices away, for which nothing but main effects is left.
 
     Attributes after `fit`
@@ -102,7 +104,8 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
     unseen_ (for each mode a mask of its slices that were never observed and are filled from main effects), value_transform_ (Transform),
     path_ (DataFrame: every fit of the search), holdout_rmse_, for other losses than squares holdout_deviance_ (mean) and
     blank_deviance_ (that of a constant), for loss="huber" bound_ (the error, in the data's units, from which on it
-    counts in proportion), n_features_in_, and feature_names_in_ where `X` is a table: its columns are then the names of the
+    counts in proportion), labels_ (of each mode, where `X` came with labels, else None), n_features_in_, and feature_names_in_
+    where `X` is a table: its columns are then the names of the
     modes. All are in the data's units, except where value_transform_ is not the identity: model_, fits_ and main_effects_
     then make up the transformed values, and predict is value_transform_.inverse of their sum; nearby_ and unfolded_ are in units of the
     fit. `answer_in_words` says how all of it is put together.
@@ -219,7 +222,12 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
     def predict(self, X) -> np.ndarray:
         """Values at coordinates `X`, shape ``(n, order)``; in slices never observed, their main effects, but of a smooth mode."""
         check_is_fitted(self)
-        return self.values_at(self._checked(X))
+        indices, unknown = self._located(X)
+        values = self.values_at(indices)
+        if unknown.any():
+            rows = unknown.any(axis=1)
+            values[rows] = self.value_transform_.inverse(self._bare(indices[rows], unknown[rows]))
+        return values
 
     def predict_interval(self, X, coverage: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper ends at coordinates `X`, shape ``(n, order)``: a cell missing at random lies between with probability `coverage`.
@@ -229,7 +237,12 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         Raises ValueError where the data have too few entries to promise `coverage`.
         """
         check_is_fitted(self)
-        return self.filled_at(self._checked(X), coverage)[1:]
+        indices, unknown = self._located(X)
+        _, lower, upper = self.filled_at(indices, coverage)
+        for kind in np.unique(unknown[unknown.any(axis=1)], axis=0):
+            rows = (unknown == kind).all(axis=1)
+            lower[rows], upper[rows] = self._bare_ends(indices[rows], unknown[rows], coverage)
+        return lower, upper
 
     @property
     def of_squares(self) -> bool:
@@ -298,6 +311,53 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
 
     # --- helpers ------------------------------------------------------------------------------
 
+    def _located(self, X) -> tuple[np.ndarray, np.ndarray]:
+        """Checked coordinates of rows, and a mask ``(n, order)`` of labels that the fit did not see, whose coordinate is then 0."""
+        if getattr(self, "labels_", None) is None:
+            indices = self._checked(X)
+            return indices, np.zeros(indices.shape, dtype=bool)
+        validate_data(self, X, reset=False, skip_check_array=True)
+        columns = columns_of(X)
+        if columns is None:
+            columns = [np.asarray(X[name]) for name in X.columns] if hasattr(X, "columns") else list(np.asarray(X).T)
+        places = found_in(columns, self.labels_)
+        unknown = places < 0
+        if unknown.any():
+            row, mode = np.argwhere(unknown)[0]
+            name = self._mode_names()[mode]
+            warnings.warn(
+                f"{int(unknown.any(axis=1).sum())} of {len(places)} rows have a label that the fit did not see, such as "
+                f"{name} {columns[mode][row]!r}; they get main effects, and nothing of the components",
+                UserWarning,
+                stacklevel=3,
+            )
+        return np.maximum(places, 0), unknown
+
+    def _mode_names(self) -> list[str]:
+        names = getattr(self, "feature_names_in_", None)
+        return [f"mode_{n}" for n in range(self.n_features_in_)] if names is None else list(map(str, names))
+
+    def _bare(self, indices: np.ndarray, unknown: np.ndarray) -> np.ndarray:
+        """Main effects, before the transform is undone, without those of the modes whose label is `unknown`."""
+        values = self.main_effects_.at(indices)
+        for mode, effect in enumerate(self.main_effects_.effects):
+            values -= np.where(unknown[:, mode], effect[indices[:, mode]], 0.0)
+        return values
+
+    def _bare_ends(self, indices: np.ndarray, unknown: np.ndarray, coverage: float) -> tuple[np.ndarray, np.ndarray]:
+        """Ends where labels of the same modes are `unknown`: as wide as in slices that were never observed."""
+        said = self._bare(indices, unknown)
+        middle = self.value_transform_.inverse(said)
+        if self._general is not None:
+            return self._general.ends(middle, coverage, seed=self._seed, n_jobs=self.n_jobs, verbose=self.verbose)
+        best, calibration = self._answer, self.calibration()
+        if best is None or calibration is None:  # constant data
+            return middle, middle.copy()
+        masks = [np.ones_like(mask) if unknown[0, mode] else mask for mode, mask in enumerate(self.unseen_)]
+        widths = np.ldexp(calibration.half_widths(indices, np.ldexp(said, -best.exponent), masks, coverage), best.exponent)
+        plain = replace(self.value_transform_, factor=1.0)
+        return np.minimum(plain.inverse(said - widths), middle), np.maximum(plain.inverse(said + widths), middle)
+
     def _checked(self, X) -> np.ndarray:
         return check_indices(validate_data(self, X, reset=False, ensure_min_samples=0), self.shape_)
 
@@ -353,6 +413,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         return int(stored["seed"]) if self.random_state is None else seed
 
     def _observations(self, X, y, sample_weight) -> Observations:
+        self.labels_ = None
         if y is not None and not isinstance(X, Observations):
             return self._from_coordinates(X, y, sample_weight)
         if isinstance(X, Observations):
@@ -368,8 +429,16 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         return obs
 
     def _from_coordinates(self, X, y, sample_weight) -> Observations:
-        coords = np.asarray(validate_data(self, X, ensure_min_features=2))
+        columns = columns_of(X)
+        if columns is None:
+            coords = np.asarray(validate_data(self, X, ensure_min_features=2))
+        else:
+            if self.shape is not None:
+                raise ValueError(f"shape={self.shape!r} is for coordinates, and these are labels; leave it out")
+            validate_data(self, X, skip_check_array=True)
+            coords, self.labels_ = encoded(columns, self._mode_names())
         y = column_or_1d(y, warn=True)
+        check_consistent_length(coords, y)
         shape = self.shape
         if sample_weight is None:
             weights = np.ones(len(y)) if self.duplicates == "mean" else None  # two values' mean is as heavy as two
@@ -385,8 +454,10 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
                 coords, y, weights = coords[seen], y[seen], weights[seen]
         names = getattr(self, "feature_names_in_", None)
         modes = None if names is None else list(map(str, names))
+        if self.labels_ is not None:
+            shape = [len(label) for label in self.labels_]
         duplicates: Any = self.duplicates
-        return Observations.from_indices(coords, y, shape=shape, weights=weights, modes=modes, duplicates=duplicates)
+        return Observations.from_indices(coords, y, shape=shape, weights=weights, modes=modes, labels=self.labels_, duplicates=duplicates)
 
     def _fit_general(self, obs: Observations, positive: tuple[bool, ...], limits: Limits, **options) -> bool:
         """The search for another loss; says whether it was cut short."""

@@ -30,6 +30,8 @@ from rankless.units.transform import Transform
 if TYPE_CHECKING:
     import pandas as pd
 
+    from rankless.trust.assure import Assurance
+
 MARK = "far outside the others"  # what `inspection.Mark` says
 _CELLS_AT_ONCE = 1_000_000
 
@@ -41,6 +43,7 @@ class Completion:
         self.estimator = estimator
         self.given = given
         self.callback = callback  # is told how far long work is, as in `TensorCompleter.fit`
+        self.assurance: Assurance | None = None  # what `assure` found last; the page shows it
 
     @property
     def observations(self) -> Observations:
@@ -102,6 +105,27 @@ class Completion:
         """
         return diagnostics.components([self.best], self._in_fitted_units())
 
+    def assure(self, **options: Any) -> Assurance:
+        """How many components are real, in a sentence with its grounds; the page then has a panel on it.
+
+        Components are fitted to the data less the main effects that lie under those of `best`, anew and one number after the other:
+        the search counts what helps to fill cells, which may be more than can be told apart. `options` are those
+        of `rankless.factorize`: half, seeds, halves, max_rank. Raises ValueError for other losses than squares, and for constant data.
+        """
+        from rankless.trust.assure import assured
+
+        est = self.estimator
+        if est.loss != "gaussian":
+            raise ValueError(
+                f"components are looked at by squares, and these are of loss={est.loss!r}; pass the data to rankless.factorize"
+            )
+        obs = self._in_fitted_units()
+        if est.effects_ and not est.general and not est.path_.empty:
+            obs = obs.with_values(obs.values - est.main_effects_.at(obs.indices))
+        known = {"nonnegative": est.nonnegative, "n_jobs": est.n_jobs, "random_state": 0}
+        self.assurance = assured(obs, **(known | options))
+        return self.assurance
+
     def slices(self) -> pd.DataFrame:
         """A row for each slice of each mode: label, entries observed, their share of its cells, whether filling it is extrapolation."""
         return diagnostics.slices(self.observations)
@@ -137,6 +161,79 @@ class Completion:
         check_coverage(coverage)
         lower, upper = self._at_all_cells(lambda indices: self._with_ends(indices, coverage)[1:], 2, "intervals")
         return self.given.outward(lower), self.given.outward(upper)
+
+    def top(self, fixed: Mapping[str, Any], k: int = 10, *, largest: bool = True, seen: bool = True) -> pd.DataFrame:
+        """A table of the `k` largest (or least) cells of a slice, such as ``{"user": "u17"}``, the best first.
+
+        Cells that were observed have the value they had, and a column says so; with ``seen=False`` they are left out: what this user
+        has not rated. No value lies beyond those that were observed.
+        """
+        from rankless.views.top import top
+
+        return top(self, fixed, k, largest=largest, seen=seen)
+
+    def extend(
+        self, rows: Any, *, along: str | int | None = None, duplicates: Literal["error", "mean", "last"] = "error", missing: Marks = ()
+    ) -> Completion:
+        """A completion that also knows new slices along one mode: a new user, day or station, from the entries in `rows`.
+
+        Nothing is fitted anew: rows of the new slices are solved against what was found, with the same penalty, weights and units
+        (`rankless.later.fold`), and what was there is filled as before. `rows` is of the kind that `complete` took, a table
+        with the same columns, rows of a wide table, a DataArray, or slices of an array; `along` names the mode along which
+        slices without labels are new, where shapes do not tell. Intervals of new slices are calibrated by folding in
+        slices that were there, and so are wider where a new one has few entries.
+
+        Raises ValueError for new slices of several modes, and where there are none.
+
+        >>> import numpy as np, rankless
+        >>> array = np.outer(np.arange(1.0, 9.0), [1.0, 2.0, -1.0, 4.0, 0.5, 3.0, 2.0])
+        >>> done = rankless.complete(array, random_state=0)
+        >>> more = done.extend([[10.0, 20.0, np.nan, 40.0, 5.0, np.nan, 20.0]])
+        >>> more.filled.shape, more.filled[8, [2, 5]].round(0).tolist()
+        ((9, 7), [-10.0, 30.0])
+        """
+        from rankless.kinds.joining import join
+        from rankless.later.extend import extended
+
+        joined = join(self.given, rows, along=along, duplicates=duplicates, missing=missing, grow=True)
+        return Completion(extended(self.estimator, joined), joined.given, self.callback)
+
+    def update(
+        self,
+        entries: Any,
+        effort: Literal["fast", "default", "best"] = "fast",
+        *,
+        along: str | int | None = None,
+        duplicates: Literal["error", "mean", "last"] = "error",
+        missing: Marks = (),
+        sweeps: int | None = None,
+    ) -> Completion:
+        """A completion of old and new `entries`, with the choices of this one, started from where it stands.
+
+        `entries` are of the kind that `complete` took: cells that were missing, corrections of cells that were there, whole new
+        slices, such as today's. ``effort="fast"`` folds new slices in and makes a few sweeps (`sweeps`, if you say how many) over all
+        entries, in a small part of the time of a fit; ``"default"`` makes the last refit of a fit again; ``"best"`` searches anew.
+        The held-out error stays that of the last search; intervals are calibrated anew when they are asked for.
+        """
+        from rankless.kinds.joining import join
+        from rankless.later.update import updated
+
+        joined = join(self.given, entries, along=along, duplicates=duplicates, missing=missing, grow=along is not None)
+        if effort == "best":
+            done = completion_of(TensorCompleter(**self.estimator.get_params(deep=False)), replace(joined.given, units=None), self.callback)
+            done.estimator.fit(done.given.fitted, callback=self.callback)
+            return done
+        return Completion(updated(self.estimator, joined, effort, sweeps, self.callback), joined.given, self.callback)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Completion:
+        """What `save` wrote, with its entries: to predict, extend and update. Tables come back as long tables, other data as arrays.
+
+        Raises ValueError, naming the file, for anything else.
+        """
+        from rankless.later.kept import restored
+
+        return cls(*restored(path))
 
     def _array(self) -> np.ndarray:
         """The filled array in the order of `observations`."""
@@ -302,12 +399,15 @@ class Completion:
 
         What was saved is ``Transform.load(path).inverse(CPTensor.load(path).at(indices))``; of several variables of
         a Dataset, over their standard deviations, which are saved beside it with their means. What close
-        cells add is no part of the model and is not in it: write the filled array to keep that.
+        cells add is no part of the components. Beside them is all that `Completion.load` reads: the whole answer
+        and the entries it was fitted to.
         """
+        from rankless.later.kept import arrays_of
+
         beside = {} if self.transform.name == "none" else self.transform.arrays()
         if self.given.units is not None:
             beside |= {"mean": self.given.units.mean, "deviation": self.given.units.deviation}
-        self.whole_model().save(path, **beside)
+        self.whole_model().save(path, **beside, **arrays_of(self.estimator, self.given))
 
     def report(self, path: str | os.PathLike, **options: Any) -> None:
         """Write a page to look at, one self-contained .html file; `options` are those of `rankless.report.write`."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from rankless.answer.stack import Part, Pool, blend, total, whole
-from rankless.answer.tree import Onto, Otherwise, Predictor, Stack, Tools, leaves, left_by
+from rankless.answer.tree import Grown, Onto, Otherwise, Predictor, Stack, Tools, leaves, left_by
 from rankless.experts import close_cells, draws
 from rankless.experts.bridge import bridge
 from rankless.experts.components import Components
@@ -325,6 +325,7 @@ def draws_of(tree: Predictor) -> CPTensor | None:
 
 def known_in(tree: Predictor, mode: int, unseen: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """A mask of those `unseen` slices of `mode` that the tree fills with more than main effects, as `PROBED` random cells of each tell."""
+    tree = tree.new if isinstance(tree, Grown) else tree
     answer = tree.added if isinstance(tree, Onto) and isinstance(tree.base, MainEffects) else tree
     cells = np.stack([np.random.default_rng(0).integers(0, d, PROBED) for d in shape], axis=1)
     known = np.zeros(shape[mode], bool)

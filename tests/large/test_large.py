@@ -118,6 +118,17 @@ def test_the_top_of_a_slice_is_that_of_the_slice_built(done, monkeypatch, larges
         done.top({"site": 28})
 
 
+def test_what_was_observed_is_left_out_of_the_top(done, path):
+    table = pd.read_parquet(path)
+    found = done.top({"item": 28}, 40, seen=False)
+    both = found.merge(table, on=["user", "item", "week"], how="inner")
+    assert len(found) == 40 and both.empty
+    assert found["stars"].max() <= table["stars"].max() and found["stars"].is_monotonic_decreasing
+    loaded = replace(done, source=None)
+    with pytest.raises(ValueError, match="does not know which cells were observed"):
+        loaded.top({"item": 28}, seen=False)
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_cells_are_written_in_parts(done, path, tmp_path, suffix):
     table = pd.read_parquet(path).drop(columns="stars").head(5000)

@@ -3,6 +3,7 @@
     Stack   y(i) = sum_m share_m[slice of i] member_m(i)
     Onto    y(i) = base(i) + added(i),          `added` fitted to the observed values less `base`
     Otherwise    y(i) = first(i), and where that knows nothing then(i)
+    Grown   y(i) = old(i) in slices that were there, new(i) in slices that came later
 
 A predictor says values at coordinates, NaN where it knows nothing, and can be fitted again to other entries with the same choices.
 Refits on all entries, calibration of intervals and scores on entries that no choice has seen are all one recursion:
@@ -119,6 +120,54 @@ class Otherwise:
         return f"{self.first.words(modes)}, and where nothing at all was seen {self.then.words(modes)}"
 
 
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """An array that has grown along `mode`: slice `i` was slice ``was[i]`` before, or is new where that is -1."""
+
+    mode: int
+    was: np.ndarray
+
+    @property
+    def new(self) -> np.ndarray:
+        """A mask of the new slices."""
+        return self.was < 0
+
+    def spread(self, rows: np.ndarray, fill: float | np.ndarray) -> np.ndarray:
+        """Rows of the slices that were there in their new places, and `fill` in those of new ones."""
+        out = np.empty((len(self.was), *rows.shape[1:]), rows.dtype)
+        out[self.new] = fill
+        out[~self.new] = rows[self.was[~self.new]]
+        return out
+
+    def before(self, indices: np.ndarray) -> np.ndarray:
+        """Coordinates ``(n, order)`` of cells in slices that were there, as they were before."""
+        moved = np.array(indices)
+        moved[:, self.mode] = self.was[moved[:, self.mode]]
+        return moved
+
+
+@dataclass(frozen=True, eq=False)
+class Grown:
+    """A predictor of a smaller array for the slices that it knew, and one of the larger array for those that came later."""
+
+    old: Predictor
+    new: Predictor
+    place: Placed
+
+    def at(self, indices: np.ndarray) -> np.ndarray:
+        later = self.place.new[indices[:, self.place.mode]]
+        values = np.empty(len(indices))
+        values[~later] = self.old.at(self.place.before(indices[~later]))
+        values[later] = self.new.at(indices[later])
+        return values
+
+    def again(self, obs: Observations, tools: Tools) -> Predictor:
+        return self.new.again(obs, tools)
+
+    def words(self, modes: Sequence[str]) -> str:
+        return self.old.words(modes)
+
+
 def left_by(base: Predictor, obs: Observations) -> Observations:
     """`obs` less what `base` says; entries of which `base` knows nothing keep their value."""
     said = base.at(obs.indices)
@@ -153,6 +202,8 @@ def leaves(node: Predictor, mode: int | None = None, share: np.ndarray | None = 
     elif isinstance(node, Otherwise):
         yield from leaves(node.first, mode, share)
         yield from leaves(node.then, mode, share)
+    elif isinstance(node, Grown):
+        yield from leaves(node.new, mode, share)
     else:
         yield node, mode, share
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rankless.cli import later
 from rankless.cli.interrupted import checkpoint, how_to_go_on, not_written, say, so_far
 from rankless.cli.shown import facts, print_scores, print_slices
 from rankless.figures.command import reproduce
@@ -153,6 +154,7 @@ def complete(
     encoding: Encoding = None,
     cells: Annotated[Path | None, typer.Option(help="Fill only the cells this table names; INPUT is read in chunks, of any size.")] = None,
     model: Annotated[Path | None, typer.Option(help="Also write the model, as .npz, for predict and top; INPUT is read in chunks.")] = None,
+    keep: Annotated[Path | None, typer.Option(help="Also write what was found, with its entries, as .npz: for extend and update.")] = None,
     dask: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Fit on the workers of this Dask scheduler.")] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -173,6 +175,7 @@ def complete(
             | {"--report": report is not None, "--coverage": coverage is not None, "--resume": resume, "--nonnegative": nonnegative}
             | {"--loss": loss != "gaussian", "--duplicates": duplicates != "error", "--absent": absent is not None}
             | {"--missing": missing is not None, "--where": where is not None, "--encoding": encoding is not None}
+            | {"--keep": keep is not None}
         )
         places = {"cells": cells, "model": model, "dask": dask, "quiet": quiet}
         chunks.fill(source, output, **places, modes=_names(modes), value=value, index_base=index_base, random_state=seed, **known)
@@ -185,6 +188,8 @@ def complete(
         io.check_ends(output)
     if report is not None:
         io.check_output(report, source, suffixes=(".html", ".htm"), called="--report")
+    if keep is not None:
+        io.check_output(keep, source, suffixes=(".npz",), called="--keep")
     options = known | {
         "noise": None if noise == "none" else noise,
         "effort": effort,
@@ -210,8 +215,10 @@ def complete(
     with checkpoint(output, checkpoint_every, resume) as journal, shown(not quiet) as callback:
         done = completion_of(TensorCompleter(random_state=seed, **options), given, callback)
         _fit_and_write(done, output, report, journal, callback, index_base=index_base, coverage=coverage, title=f"{source.name}, filled in")
+    if keep is not None:
+        done.save(keep)
     print(done.summary())
-    for path in (output, report):
+    for path in (output, report, keep):
         if path is not None:
             print(f"wrote {path}")
 
@@ -308,6 +315,8 @@ def demo(
     weather.show(result)
 
 
+app.command("extend")(_plainly(later.extend))
+app.command("update")(_plainly(later.update))
 app.command("predict")(_plainly(chunks.predict))
 app.command("top")(_plainly(chunks.top))
 app.command("reproduce")(_plainly(reproduce))

@@ -70,7 +70,10 @@ def _slices(obs: Observations, mode: int, wanted: np.ndarray) -> np.ndarray:
             place = spoken.get(str(label), spoken.get(_day(label)))
         if place is None:
             some = ", ".join(obs.label(mode, i) for i in range(min(5, size)))
-            raise ValueError(f"no {obs.modes[mode]} {label!r}; there are {some}{', ...' if size > 5 else ''} ({size} in all)")
+            raise ValueError(
+                f"no {obs.modes[mode]} {label!r}; there are {some}{', ...' if size > 5 else ''} ({size} in all); "
+                "from entries of its own a new one is taken in by done.extend(entries)"
+            )
         found[row] = place
     return found
 

@@ -86,10 +86,11 @@ class LargeCompletion:
         for part in parts:
             yield self.predict(part)
 
-    def top(self, fixed: Mapping[str, Any], k: int = 10, *, largest: bool = True) -> pd.DataFrame:
+    def top(self, fixed: Mapping[str, Any], k: int = 10, *, largest: bool = True, seen: bool = True) -> pd.DataFrame:
         """The `k` largest (or least) values of the slice in which the modes of `fixed` have these labels, without building it.
 
-        A table, the best first. Cells that were observed are among them, with what the model says of them.
+        A table, the best first. Cells that were observed are among them, with what the model says of them; with ``seen=False`` they
+        are left out, and no value lies beyond those that were observed: for this the file is read once more.
         """
         import pandas as pd
 
@@ -98,9 +99,13 @@ class LargeCompletion:
         if not free or not known:
             raise ValueError(f"fixed={dict(fixed)!r} leaves {len(free)} modes free; fix some of {', '.join(self.modes)}, not all")
         sign = 1.0 if largest else -1.0
+        gone, low, high = (np.zeros(0, np.int64), -np.inf, np.inf) if seen else self._observed(known, free)
         best, where = np.zeros(0), np.zeros((0, len(self.shape)), np.int64)
         for coords in self._cells(known, free):
-            values = sign * self.predict(coords)
+            values = sign * np.clip(self.predict(coords), low, high)
+            if len(gone):
+                numbers = np.ravel_multi_index(tuple(coords[:, free].T), tuple(self.shape[mode] for mode in free))
+                coords, values = coords[kept := ~np.isin(numbers, gone)], values[kept]
             least = best[-1] if len(best) == k else -np.inf
             close = np.flatnonzero(values > least) if len(best) == k else np.arange(len(values))
             best, where = np.concatenate([best, values[close]]), np.concatenate([where, coords[close]])
@@ -108,6 +113,17 @@ class LargeCompletion:
             best, where = best[order], where[order]
         columns = {self.modes[m]: where[:, m] if (label := self.labels[m]) is None else label[where[:, m]] for m in range(len(self.shape))}
         return pd.DataFrame({**columns, self.value_name: sign * best})
+
+    def _observed(self, known: Mapping[int, int], free: list[int]) -> tuple[np.ndarray, float, float]:
+        """Numbers of the observed cells of a slice, and the least and the largest value of all."""
+        if self.source is None:
+            raise ValueError("a model that was loaded does not know which cells were observed; pass seen=True, or ask right after the fit")
+        found, low, high = [], np.inf, -np.inf
+        for coords, values in self.source.chunks.read():
+            low, high = min(low, float(values.min())), max(high, float(values.max()))
+            inside = np.logical_and.reduce([coords[mode] == place for mode, place in known.items()])
+            found.append(np.ravel_multi_index(tuple(coords[free][:, inside]), tuple(self.shape[mode] for mode in free)))
+        return np.concatenate(found), low, high
 
     def _cells(self, known: Mapping[int, int], free: list[int]) -> Iterator[np.ndarray]:
         """Coordinates of the cells of a slice, some at a time."""

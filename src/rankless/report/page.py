@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
+from rankless.report.assurance import grounds
 from rankless.report.factors import SHOWN, factors
 from rankless.report.figures import coverage, filled, gaps, held_out, search_path, spectrum
 from rankless.report.traces import Chooser, Figure
@@ -69,6 +70,9 @@ def _sections(done: Done, axes: Sequence[Axis], slices: Sequence[Mapping[str, ob
     if chooser is not None:
         sizes = [spectrum(done)] if done.fits[0].rank else []
         yield Section("components", "The components", _of_components(done), sizes, [chooser])
+    assurance = getattr(done, "assurance", None)
+    if assurance is not None:
+        yield Section("assurance", "How many, and are they real", f"{assurance} {_OF_ASSURANCE}", list(grounds(assurance)))
     if not done.path.empty:
         yield Section("search", "How they were found", _OF_SEARCH, list(search_path(done)))
 
@@ -83,6 +87,10 @@ _OF_ERRORS = (
 _OF_SEARCH = (
     "Each point is a fit. Penalty and depth were chosen where held-out entries are found best; "
     "everything was then fitted again to all entries."
+)
+_OF_ASSURANCE = (
+    "A component is real where it is found again from other random starts and in halves of the data (a match of 0.9 and more), "
+    "and held-out entries are surely worse filled without it."
 )
 _OF_COMPONENTS = (
     "The data are a sum of components; in each, every mode has a vector of loadings, here at root mean square 1, "

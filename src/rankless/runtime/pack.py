@@ -28,6 +28,7 @@ import numpy as np
 def pack(value: Any) -> dict[str, np.ndarray]:
     """`value` as arrays; raises TypeError, naming the type, for what is not one of the kinds above."""
     arrays: list[np.ndarray] = []
+    known: dict[int, int] = {}  # an array that stands in several places is written once
 
     def taken(part: Any) -> Any:
         if part is None or isinstance(part, (bool, int, float, str)):
@@ -35,8 +36,10 @@ def pack(value: Any) -> dict[str, np.ndarray]:
         if isinstance(part, np.generic):
             return part.item()
         if isinstance(part, np.ndarray):
-            arrays.append(part)
-            return {"array": len(arrays) - 1}
+            if id(part) not in known:
+                known[id(part)] = len(arrays)
+                arrays.append(part)
+            return {"array": known[id(part)]}
         if isinstance(part, tuple | list):
             return {type(part).__name__: [taken(each) for each in part]}
         if isinstance(part, dict):

@@ -103,16 +103,22 @@ class Answer:
                     means[part] = again.means(self.obs.indices[part])
                     seen |= part
             entries, means = self.obs.subset(seen), np.minimum(means[seen], self.transform.top)
-            self._calibrated = Calibrated(entries, entries.values - means, self._sizes(means))
+            self._calibrated = Calibrated(entries, entries.values - means, self.sizes(means))
         return self._calibrated
 
     def ends(self, means: np.ndarray, coverage: float, **how) -> tuple[np.ndarray, np.ndarray]:
         """Lower and upper ends around `means`; `how` is what `calibrated` takes."""
         known = self.calibrated(**how)
-        widths = quantile(known.errors / known.sizes, coverage) * self._sizes(means)
-        name = self.found.units.loss.name
-        least = 0.0 if name in ("poisson", "bernoulli") else -np.inf  # noise takes values below nonnegative parts
-        return np.clip(means - widths, least, None), np.clip(means + widths, None, 1.0 if name == "bernoulli" else np.inf)
+        widths = quantile(known.errors / known.sizes, coverage) * self.sizes(means)
+        least, most = self.bounds
+        return np.clip(means - widths, least, None), np.clip(means + widths, None, most)
 
-    def _sizes(self, means: np.ndarray) -> np.ndarray:
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Between which values lie; noise takes values below nonnegative parts."""
+        name = self.found.units.loss.name
+        return 0.0 if name in ("poisson", "bernoulli") else -np.inf, 1.0 if name == "bernoulli" else np.inf
+
+    def sizes(self, means: np.ndarray) -> np.ndarray:
+        """Expected sizes of errors at `means`, up to a factor."""
         return np.sqrt(variance(self.found.units.loss.name, means))

@@ -1,0 +1,172 @@
+"""New entries taken into an answer: the same choices, started from where they stand.
+
+Entries of slices that were there, corrections of entries, and whole new slices along any modes: these are folded in first (`extend`). Then
+the tree of the answer is fitted again to old and new entries, components from their present rows and for a few sweeps. A mean
+of draws is not drawn again: rows of the slices that have new entries are solved anew, where they are the smaller part of
+their mode. Timelines and neighbours are given all entries; regressions of slices run their sweeps.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+
+from rankless.answer.tree import Grown, Onto, Otherwise, Placed, Predictor, Stack, Tools, left_by
+from rankless.completer import TensorCompleter
+from rankless.engine import Found
+from rankless.experts.components import Components
+from rankless.experts.draws import Draws
+from rankless.fitting import Fit
+from rankless.holdout.split import STREAMS
+from rankless.kinds.joining import Joined
+from rankless.later.extend import grown
+from rankless.later.fold import fold, state_of
+from rankless.later.general import fold_general
+from rankless.runtime.progress import Callback, Tracker, shown
+from rankless.runtime.workers import Workers
+from rankless.search.general_answer import Answer
+from rankless.tensors.canonical import lexicographic
+from rankless.tensors.observations import Observations
+from rankless.units.effects import MainEffects
+
+Effort = Literal["fast", "default"]
+SWEEPS = 5  # of a fast update
+TOUCHED = 0.5  # share of a mode's slices with new entries, above which draws keep their rows there: they are not drawn again
+
+
+def updated(
+    before: TensorCompleter, joined: Joined, effort: Effort = "fast", sweeps: int | None = None, callback: Callback | None = None
+) -> TensorCompleter:
+    """`before` with the entries of `joined` taken in; `sweeps` of components, as many as `effort` allows if left out.
+
+    Raises ValueError for an `effort` that is not known and for constant data.
+    """
+    if effort not in ("fast", "default"):
+        raise ValueError(f"effort={effort!r} is not known; pass 'fast', 'default', or 'best' to search anew")
+    if sweeps is not None and sweeps < 1:
+        raise ValueError(f"sweeps={sweeps!r} is no number of sweeps; pass 1 or more")
+    if before._answer is None and before._general is None:
+        raise ValueError("the data were constant, and there is nothing to go on from; fit all of it: rankless.complete(...)")
+    sweeps = SWEEPS if sweeps is None and effort == "fast" else sweeps
+    fitted = joined.given.fitted
+    est = copy.copy(before)
+    est.__class__ = TensorCompleter
+    vars(est).pop("before", None)
+    vars(est).pop("place", None)
+    est.shape_, est._calibration = fitted.shape, None
+    est.unseen_ = [fitted.counts(mode) == 0 for mode in range(fitted.order)]
+    with shown(before.verbose) as bar, Workers(before.n_jobs, tracker=Tracker(bar, callback)) as workers:
+        tools = Tools(workers, iter(np.random.default_rng(before._seed).spawn(STREAMS)))
+        workers.tracker.stage(f"taking in {int(joined.fresh.sum()):,} entries")
+        if before._general is not None:
+            est._general = Answer(_general(before._general, joined, sweeps, workers), fitted)
+            for name, value in est._general.attributes().items():
+                setattr(est, name, value)
+            return est
+        assert before._answer is not None
+        fit = before._answer
+        for place, part in _one_mode_at_a_time(joined, fitted):
+            fit = grown(fit, part, place, tools)
+        obs = _near_one(fit, fitted)
+        if effort == "fast":
+            found = replace(fit.found, tree=warm(fit.found.tree, obs, joined.fresh, tools, sweeps), bare=MainEffects.fit(obs))
+        else:
+            found = _started(fit.found, sweeps).again(obs, np.random.default_rng(before._seed), workers)
+    fit = replace(fit, near_one=obs, found=found)
+    est._keep(fit, [fit], fitted)
+    est.path_ = before.path_
+    return est
+
+
+def warm(node: Predictor, obs: Observations, fresh: np.ndarray, tools: Tools, sweeps: int | None = SWEEPS) -> Predictor:
+    """`node` fitted again to `obs`, less what lies under it, from where it stands; `fresh` is a mask of the new entries."""
+    if isinstance(node, Grown):
+        return warm(node.new, obs, fresh, tools, sweeps)
+    if isinstance(node, Onto):
+        base = warm(node.base, obs, fresh, tools, sweeps)
+        return Onto(base, warm(node.added, left_by(base, obs), fresh, tools, sweeps))
+    if isinstance(node, Otherwise):
+        return Otherwise(warm(node.first, obs, fresh, tools, sweeps), warm(node.then, obs, fresh, tools, sweeps))
+    if isinstance(node, Stack):
+        return replace(node, members=tuple(warm(member, obs, fresh, tools, sweeps) for member in node.members))
+    if isinstance(node, Components):
+        return _from_here(node, sweeps).again(obs, tools)
+    if isinstance(node, Draws):
+        return _redrawn(node, obs, fresh, tools)
+    return node.again(obs, tools)
+
+
+def _from_here(node: Components, sweeps: int | None) -> Components:
+    """Components that `again` starts from the rows they have."""
+    how = node.how if sweeps is None else replace(node.how, max_sweeps=sweeps)
+    return replace(node, point=replace(node.point, state=state_of(node)), how=how)
+
+
+def _redrawn(node: Predictor, obs: Observations, fresh: np.ndarray, tools: Tools) -> Predictor:
+    for mode in range(obs.order):
+        touched = np.unique(obs.coords[mode][fresh])
+        if 0 < len(touched) <= TOUCHED * obs.shape[mode]:
+            was = np.arange(obs.shape[mode])
+            was[touched] = -1
+            node = fold(node, obs, Placed(mode, was), tools)
+    return node
+
+
+def _started(found: Found, sweeps: int | None) -> Found:
+    """`found` whose components go on from the rows they have."""
+
+    def of(node: Predictor) -> Predictor:
+        if isinstance(node, Grown):
+            return of(node.new)
+        if isinstance(node, Onto):
+            return Onto(of(node.base), of(node.added))
+        if isinstance(node, Otherwise):
+            return Otherwise(of(node.first), of(node.then))
+        if isinstance(node, Stack):
+            return replace(node, members=tuple(map(of, node.members)))
+        return _from_here(node, sweeps) if isinstance(node, Components) else node
+
+    return replace(found, tree=of(found.tree))
+
+
+def _one_mode_at_a_time(joined: Joined, fitted: Observations) -> list[tuple[Placed, Observations]]:
+    """For each mode that has grown its place, and the entries of the array that has grown along it and those before it."""
+    steps, modes = [], joined.grown
+    for number, mode in enumerate(modes):
+        later = modes[number + 1 :]
+        keep = np.ones(fitted.size, bool)
+        for other in later:
+            keep &= joined.was[other][fitted.coords[other]] >= 0
+        part = fitted.subset(keep)
+        coords, shape = np.array(part.coords), list(fitted.shape)
+        for other in later:
+            coords[other] = joined.was[other][coords[other]]
+            shape[other] = int((joined.was[other] >= 0).sum())
+        coords, order = lexicographic(coords, shape)
+        weights = None if part.weights is None else part.weights[order]
+        labels = tuple(
+            label if label is None or m not in later else label[np.argsort(joined.was[m], kind="stable")[-shape[m] :]]
+            for m, label in enumerate(fitted.labels)
+        )
+        part = replace(part, coords=coords, values=part.values[order], weights=weights, shape=tuple(shape), labels=labels, where=None)
+        steps.append((Placed(mode, joined.was[mode]), part))
+    return steps
+
+
+def _near_one(fit: Fit, fitted: Observations) -> Observations:
+    values = np.ldexp(fit.transform.forward(fitted.values), -fit.exponent)
+    weights = None if fitted.weights is None else fitted.weights / np.mean(fitted.weights, dtype=np.float64).astype(fitted.weights.dtype)
+    return fitted.with_values(values, weights)
+
+
+def _general(answer: Answer, joined: Joined, sweeps: int | None, workers: Workers):
+    found = answer.found
+    for place, part in _one_mode_at_a_time(joined, joined.given.fitted):
+        found = fold_general(found, part, place)
+    problem = found.problem
+    if sweeps is not None:
+        found = replace(found, problem=replace(problem, max_sweeps=sweeps, forgiving=True))
+    return replace(found.refitted(joined.given.fitted, workers), problem=problem)

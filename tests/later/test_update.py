@@ -1,0 +1,185 @@
+"""New entries taken in: nothing new changes nothing, many sweeps are a fit from scratch, and the file carries it all."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import rankless
+from rankless.answer.tree import leaves
+from rankless.completion import Completion
+from rankless.experts.components import Components
+
+QUICK = {"random_state": 0, "n_jobs": 1, "n_fits": 1}
+
+
+@pytest.fixture(scope="module")
+def planted():
+    rng = np.random.default_rng(0)
+    factors = [rng.normal(size=(d, 2)) for d in (25, 14, 6)]
+    truth = np.einsum("ar,br,cr->abc", *factors) + rng.normal(size=(25, 1, 1))
+    seen = np.where(rng.random(truth.shape) < 0.5, truth + 0.1 * rng.normal(size=truth.shape), np.nan)
+    return rankless.complete(seen[:20], **QUICK), seen, truth
+
+
+def error(done, seen, truth) -> float:
+    return float(np.sqrt(np.mean((done.array() - truth)[np.isnan(seen)] ** 2)))
+
+
+def test_nothing_new_changes_nothing(planted):
+    done, seen, truth = planted
+    same = done.update(seen[:20])
+    np.testing.assert_allclose(same.array(), done.array(), atol=1e-3 * truth.std())
+    assert done.observations.size == same.observations.size
+
+
+def test_many_sweeps_are_the_fit_of_these_choices_from_scratch(planted):
+    done, seen, truth = planted
+    few, many = (done.update(seen[20:], along=0, sweeps=sweeps) for sweeps in (1, 300))
+    leaf = next(leaf for leaf, _, _ in leaves(done.estimator._answer.found.tree) if isinstance(leaf, Components))
+    point = leaf.point
+    scratch = rankless.complete(
+        seen, depth=point.depth, penalty=point.penalty, effects=done.estimator.effects_, max_rank=done.rank, local=None, noise=None, **QUICK
+    )
+    near, far = (np.sqrt(np.mean((d.array() - scratch.array()) ** 2)) for d in (many, few))
+    assert near < 0.02 * truth.std() and near <= far
+    assert error(many, seen, truth) < 1.02 * error(scratch, seen, truth)
+
+
+def test_efforts(planted):
+    done, seen, truth = planted
+    folded, fast, whole = done.extend(seen[20:], along=0), done.update(seen[20:], along=0), done.update(seen[20:], "default", along=0)
+    assert error(fast, seen, truth) < error(folded, seen, truth)
+    assert abs(error(fast, seen, truth) / error(whole, seen, truth) - 1) < 0.05
+    best = done.update(seen[20:], "best", along=0)
+    assert len(best.path) and best.observations.shape == seen.shape
+    with pytest.raises(ValueError, match="effort='slow' is not known"):
+        done.update(seen[20:], "slow", along=0)  # pyright: ignore[reportArgumentType]
+
+
+def test_corrections_and_entries_of_old_slices():
+    rng = np.random.default_rng(1)
+    truth = np.outer(rng.normal(size=30), rng.normal(size=12)) + rng.normal(size=12)
+    rows, columns = np.nonzero(rng.random(truth.shape) < 0.7)
+    table = pd.DataFrame({"day": rows, "sensor": columns, "x": truth[rows, columns]})
+    wrong = table.copy()
+    wrong.loc[:9, "x"] += 30.0
+    done = rankless.complete(wrong, modes=["day", "sensor"], value="x", **QUICK)
+    mended = done.update(table.head(10))
+    assert mended.observations.size == len(table)
+    np.testing.assert_array_equal(mended.predict(table[["day", "sensor"]]).shape, len(table))
+    error_before = np.abs(done.array() - truth).mean()
+    assert np.abs(mended.array() - truth).mean() < 0.5 * error_before
+    filled = mended.filled.merge(table, on=["day", "sensor"], suffixes=("", "_then"))
+    np.testing.assert_allclose(filled.x, filled.x_then)
+
+
+def test_slices_of_several_modes_at_once(planted):
+    done, _seen, _ = planted
+    known = done.observations.to_table()
+    names = known.assign(**{f"mode_{n}": [f"{'abc'[n]}{i:02d}" for i in known[f"mode_{n}"]] for n in range(3)})
+    first = rankless.complete(names, modes=["mode_0", "mode_1", "mode_2"], value="value", **QUICK)
+    later = names.head(40).assign(mode_0="a99", mode_1=lambda t: t.mode_1.where(np.arange(40) < 35, "b99"))
+    later = later.drop_duplicates(["mode_0", "mode_1", "mode_2"])
+    more = first.update(later)
+    assert more.observations.shape == (21, 15, 6)
+    assert np.isfinite(more.array()).all() and more.predict([("a99", "b99", "c00")]).shape == (1,)
+
+
+def test_other_losses_and_draws():
+    rng = np.random.default_rng(0)
+    mean = rng.gamma(1, 2, (30, 2)) @ rng.gamma(1, 2, (2, 16))
+    seen = np.where(rng.random(mean.shape) < 0.8, rng.poisson(mean), np.nan).astype(float)
+    done = rankless.complete(seen[:26], loss="poisson", random_state=0, n_jobs=1)
+    more = done.update(seen[26:], along=0)
+    full = rankless.complete(seen, loss="poisson", random_state=0, n_jobs=1)
+    assert error(more, seen, mean) < 1.1 * error(full, seen, mean)
+    truth = rng.normal(size=(60, 4)) @ rng.normal(size=(4, 40))
+    seen = np.where(rng.random(truth.shape) < 0.25, truth + 0.5 * rng.normal(size=truth.shape), np.nan)
+    done = rankless.complete(seen[:57], random_state=0, n_jobs=1, local=None)
+    more = done.update(seen[57:], along=0)
+    folded = np.isnan(seen[57:])
+    usual = np.sqrt(np.mean(truth[57:][folded] ** 2))
+    assert np.sqrt(np.mean((more.array() - truth)[57:][folded] ** 2)) < 0.8 * usual
+
+
+def test_the_file_carries_all(planted, tmp_path):
+    done, seen, _ = planted
+    path = tmp_path / "model.npz"
+    for each in (done, done.extend(seen[20:], along=0), done.update(seen[20:], along=0)):
+        each.save(path)
+        back = Completion.load(path)
+        np.testing.assert_array_equal(back.array(), each.array())
+        np.testing.assert_array_equal(back.interval(0.8), each.interval(0.8))
+        assert back.summary() == each.summary()
+    back = Completion.load(path).update(seen[:3] * 1.01, along=0)
+    assert back.array().shape == (28, 14, 6)
+    with np.load(path, allow_pickle=False) as stored:
+        assert all(stored[name].dtype != object for name in stored.files)
+    assert rankless.CPTensor.load(path).shape == (25, 14, 6)
+    done.best.save(path)
+    with pytest.raises(ValueError, match=r"holds no entries to go on from; write it by done\.save"):
+        Completion.load(path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match="is no completion saved by rankless"):
+        Completion.load(path)
+
+
+def test_a_file_does_not_build_what_is_not_ours(planted, tmp_path):
+    done, _, _ = planted
+    path = tmp_path / "model.npz"
+    done.save(path)
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    arrays["kept_classes"] = np.array('["os:stat_result"]')
+    np.savez(path, **arrays)
+    with pytest.raises(ValueError, match="os:stat_result is no part of rankless"):
+        Completion.load(path)
+
+
+def test_on_the_command_line(tmp_path, capsys):
+    from typer.testing import CliRunner
+
+    from rankless.cli import app
+
+    rng = np.random.default_rng(0)
+    truth = np.outer(rng.normal(size=40), rng.normal(size=10)) + rng.normal(size=10)
+    rows, columns = np.nonzero(rng.random(truth.shape) < 0.7)
+    table = pd.DataFrame({"station": [f"s{r:02d}" for r in rows], "hour": columns, "x": truth[rows, columns]})
+    old = table[rows < 36]
+    old.to_csv(tmp_path / "old.csv", index=False)
+    table[rows >= 36].to_csv(tmp_path / "new.csv", index=False)
+    files = {name: str(tmp_path / name) for name in ("old.csv", "new.csv", "model.npz", "filled.csv", "wide.csv", "next.npz")}
+    run = CliRunner().invoke
+    first = run(
+        app,
+        [
+            "complete",
+            files["old.csv"],
+            "-o",
+            files["filled.csv"],
+            "--modes",
+            "station,hour",
+            "--value",
+            "x",
+            "--keep",
+            files["model.npz"],
+            "--n-fits",
+            "1",
+            "--quiet",
+        ],
+    )
+    assert first.exit_code == 0, first.output
+    for command in ("extend", "update"):
+        more = ["--coverage", "0.8", "--keep", files["next.npz"]] if command == "extend" else []
+        result = run(app, [command, files["model.npz"], files["new.csv"], "-o", files["wide.csv"], *more])
+        assert result.exit_code == 0, result.output
+        assert "4 new of station" in result.output
+        filled = pd.read_csv(files["wide.csv"])
+        assert len(filled) == 400 and filled.x.notna().all()
+        array = filled.pivot_table(index="station", columns="hour", values="x").to_numpy()
+        assert np.abs(array - truth).mean() < 0.3 * truth.std()
+    assert Completion.load(files["next.npz"]).observations.shape == (40, 10)
+    wrong = run(app, ["update", files["model.npz"], files["old.csv"], "-o", files["wide.csv"], "--effort", "slow"])
+    assert wrong.exit_code == 2
