@@ -67,7 +67,7 @@ def test_more_than_are_there_are_not_real():
 
 def test_a_completion_assures_its_components_and_the_page_shows_it(tmp_path):
     _, seen = planted((16, 14, 12), 2, 0.6, noise=0.2, seed=1)
-    done = rankless.complete(seen + 10, random_state=0, n_jobs=1, n_fits=1)
+    done = rankless.complete(seen + 10, random_state=0, n_jobs=1, experts=["components", "neighbours"])
     assert done.assurance is None
     found = done.assure(**FEW)
     assert found.count == 2 and done.assurance is found

@@ -209,7 +209,7 @@ def raw_table() -> tuple[pd.DataFrame, np.ndarray]:
 
 def test_labels_are_what_their_numbers_are():
     table, y = raw_table()
-    known = {"random_state": 0, "n_jobs": 1, "n_fits": 1}
+    known = {"random_state": 0, "n_jobs": 1, "experts": ["components", "neighbours"]}
     est = TensorCompleter(**known).fit(table, y)
     obs = Observations.from_table(table.assign(y=y), ["user", "day"], "y")
     np.testing.assert_array_equal(est.labels_[0], obs.labels[0])
@@ -224,7 +224,7 @@ def test_labels_are_what_their_numbers_are():
 
 def test_a_label_never_seen_gets_main_effects_and_a_caution():
     table, y = raw_table()
-    est = TensorCompleter(random_state=0, n_jobs=1, n_fits=1, effects=True).fit(table, y)
+    est = TensorCompleter(random_state=0, n_jobs=1, experts=["components", "neighbours"], effects=True).fit(table, y)
     some = table.head(3).copy()
     some.loc[0, "user"] = "stranger"
     with pytest.warns(UserWarning, match="1 of 3 rows have a label that the fit did not see, such as user 'stranger'"):
@@ -244,7 +244,7 @@ def test_a_label_never_seen_gets_main_effects_and_a_caution():
 @pytest.mark.filterwarnings("ignore:.*label that the fit did not see.*")
 def test_a_raw_table_is_cross_validated_and_searched():
     table, y = raw_table()
-    known = {"random_state": 0, "n_jobs": 1, "n_fits": 1, "local": None}
+    known = {"random_state": 0, "n_jobs": 1, "experts": ["components"]}
     said = cross_val_predict(TensorCompleter(**known), table, y, cv=KFold(3, shuffle=True, random_state=0))
     assert np.corrcoef(said, y)[0, 1] > 0.9
     unshuffled = cross_val_predict(TensorCompleter(**known), table, y, cv=KFold(3))  # whole users are left out
@@ -257,7 +257,9 @@ def test_a_raw_table_is_cross_validated_and_searched():
 
 def test_the_largest_of_a_slice():
     table, y = raw_table()
-    done = rankless.complete(table.assign(rating=y), modes=["user", "day"], value="rating", random_state=0, n_jobs=1, n_fits=1)
+    done = rankless.complete(
+        table.assign(rating=y), modes=["user", "day"], value="rating", random_state=0, n_jobs=1, experts=["components", "neighbours"]
+    )
     new = done.top({"user": "u3"}, 4, seen=False)
     given = set(table[table.user == "u3"].day)
     assert not given & set(new.day) and new.rating.is_monotonic_decreasing and (new.user == "u3").all()

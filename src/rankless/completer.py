@@ -502,7 +502,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self.depth_, self.penalty_ = found.best.depth, found.best.penalty
         self.effects_, self.noise_ = found.best.frame.offset is not None, found.best.frame.mode
         self.smooth_ = found.best.smooth or (0.0,) * obs.order
-        self.unasked_ = found.unasked
+        self.unasked_, self.left_out_ = found.unasked, []  # what a time limit left out is known where the fit was made
         self.between_ = [known_in(found.tree, mode, mask, obs.shape) for mode, mask in enumerate(self.unseen_)]
         self.unseen_ = [mask & ~between for mask, between in zip(self.unseen_, self.between_, strict=True)]
         self.holdout_rmse_ = rmse_of(best.residual, found.errors.entries) * 2.0**best.data_exponent

@@ -20,7 +20,7 @@ from rankless.runtime.workers import Workers
 from rankless.tensors.observations import Observations
 from rankless.units.effects import MainEffects
 
-QUICK = {"random_state": 0, "n_jobs": 1, "n_fits": 1}
+QUICK = {"random_state": 0, "n_jobs": 1, "experts": ["components", "neighbours"]}
 pytestmark = pytest.mark.filterwarnings("ignore:.*no observed entr.*")
 
 
@@ -187,9 +187,11 @@ def test_a_row_of_a_mean_of_draws_is_conditioned_on_its_entries():
 
 
 def test_draws_are_folded_in_too():
-    table, given = ratings(90, 50, seed=4, share=0.2, noise=0.6)
+    table, given = ratings(90, 50, seed=5, share=0.2, noise=0.6)
     later = [f"u{n:03d}" for n in range(75, 90)]
-    done = rankless.complete(given[~given.user.isin(later)], modes=["user", "item"], value="rating", random_state=0, n_jobs=1, local=None)
+    done = rankless.complete(
+        given[~given.user.isin(later)], modes=["user", "item"], value="rating", random_state=0, n_jobs=1, experts=["components", "draws"]
+    )
     assert done.estimator.drawn_ is not None
     new = table[table.user.isin(later)].sample(frac=1, random_state=1)
     first = new.groupby("user").head(15)

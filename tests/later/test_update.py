@@ -11,7 +11,7 @@ from rankless.answer.tree import leaves
 from rankless.completion import Completion
 from rankless.experts.components import Components
 
-QUICK = {"random_state": 0, "n_jobs": 1, "n_fits": 1}
+QUICK = {"random_state": 0, "n_jobs": 1, "experts": ["components", "neighbours"]}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,13 @@ def test_many_sweeps_are_the_fit_of_these_choices_from_scratch(planted):
     leaf = next(leaf for leaf, _, _ in leaves(done.estimator._answer.found.tree) if isinstance(leaf, Components))
     point = leaf.point
     scratch = rankless.complete(
-        seen, depth=point.depth, penalty=point.penalty, effects=done.estimator.effects_, max_rank=done.rank, local=None, noise=None, **QUICK
+        seen,
+        depth=point.depth,
+        penalty=point.penalty,
+        effects=done.estimator.effects_,
+        max_rank=done.rank,
+        noise=None,
+        **QUICK | {"experts": ["components"]},
     )
     near, far = (np.sqrt(np.mean((d.array() - scratch.array()) ** 2)) for d in (many, few))
     assert near < 0.02 * truth.std() and near <= far
@@ -97,7 +103,7 @@ def test_other_losses_and_draws():
     assert error(more, seen, mean) < 1.1 * error(full, seen, mean)
     truth = rng.normal(size=(60, 4)) @ rng.normal(size=(4, 40))
     seen = np.where(rng.random(truth.shape) < 0.25, truth + 0.5 * rng.normal(size=truth.shape), np.nan)
-    done = rankless.complete(seen[:57], random_state=0, n_jobs=1, local=None)
+    done = rankless.complete(seen[:57], random_state=0, n_jobs=1, experts=["components", "draws"])
     more = done.update(seen[57:], along=0)
     folded = np.isnan(seen[57:])
     usual = np.sqrt(np.mean(truth[57:][folded] ** 2))
@@ -165,8 +171,8 @@ def test_on_the_command_line(tmp_path, capsys):
             "x",
             "--keep",
             files["model.npz"],
-            "--n-fits",
-            "1",
+            "--experts",
+            "components,neighbours",
             "--quiet",
         ],
     )

@@ -273,11 +273,15 @@ def _draws(node: Draws, obs: Observations, place: Placed) -> Draws:
     own[m] = own[m] * frame.scales[:, None]
     whole = [place.spread(f.astype(np.float64), 0.0) if n == mode else f for n, f in enumerate(node.model.factors)]
     whole[mode][place.new] = own[mode][place.new]
-    state = point.state.copy()
+    point, chains = replace(point, state=_spread(point.state, obs, place), frame=frame), tuple(_spread(s, obs, place) for s in node.chains)
+    return replace(node, point=point, model=CPTensor(whole), chains=chains, unseen=unseen_in(obs, (), None))
+
+
+def _spread(state: State, obs: Observations, place: Placed) -> State:
+    """A draw whose new rows are zero, until they are drawn."""
     old = [state.factor(n) for n in range(state.order)]
-    stack = np.concatenate([place.spread(f, 0.0) if n == mode else f for n, f in enumerate(old)])
-    state = State(stack, np.concatenate([[0], np.cumsum(obs.shape)]))
-    return replace(node, point=replace(point, state=state, frame=frame), model=CPTensor(whole), unseen=unseen_in(obs, (), None))
+    stack = np.concatenate([place.spread(f, 0.0) if n == place.mode else f for n, f in enumerate(old)])
+    return State(stack, np.concatenate([[0], np.cumsum(obs.shape)]))
 
 
 def _normal_row(

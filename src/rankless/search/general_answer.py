@@ -74,6 +74,7 @@ class Answer:
             "rank_": model.rank,
             "drawn_": None,
             "unasked_": [],
+            "left_out_": [],
             "nearby_": None,
             "unfolded_": None,
             "depth_": found.problem.depth,
