@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from rankless.answer.stack import Part, Pool, blend, total, whole
+from rankless.answer.stack import Part, Pool, blend, shared, total, whole
 from rankless.answer.tree import Grown, Onto, Otherwise, Predictor, Stack, Tools, leaves, left_by
 from rankless.experts import close_cells, draws
 from rankless.experts.bridge import bridge
@@ -135,7 +135,7 @@ def _so_far(search: Search, obs: Observations, *, finished: bool) -> Found:
 
 def _found(search: Search, obs: Observations, train: Observations, holdout: float, rng: np.random.Generator) -> Found:
     """All choices, made on `train` and on the entries held out in `search`, and the tree of them fitted to `obs`."""
-    limits, held = search.limits, search.held
+    limits, held, bare = search.limits, search.held, MainEffects.fit(obs)
     search, best, exact = best_fit(search, train)
     alone = best
     gaps = None if exact else Gaps.of(obs)
@@ -165,12 +165,12 @@ def _found(search: Search, obs: Observations, train: Observations, holdout: floa
     if asked(limits) and not exact:
         axes = Axes.of(obs)
         tree, errors, unasked = beside(tree, judged, judged_gaps, best.frame.mode, axes, asked(limits))
-        bare = obs if best.frame.offset is None else left_by(MainEffects.fit(obs), obs)
-        if (across_times := bridge(bare, axes, best.frame.mode)) is not None:
+        left = obs if best.frame.offset is None else left_by(bare, obs)
+        if (across_times := bridge(left, axes, best.frame.mode)) is not None:
             tree = Otherwise(tree, across_times)
     search.tracker.stage("refitting on all entries")
     tree = _onto(best.frame.offset, tree).again(obs, Tools(search.workers, search.streams))
-    return Found(tree, MainEffects.fit(obs), best, errors, made.errors, alone, held, gaps, unasked, path=search.path)
+    return Found(tree, bare, best, errors, made.errors, alone, held, gaps, unasked, path=search.path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -315,12 +315,12 @@ class Across:
 
 def fits_of(tree: Predictor) -> list[CPTensor]:
     """The fits of components in the tree, each times its share, the best one first, without components whose share is 0 everywhere."""
-    return [_shared(leaf.model, mode, share) for leaf, mode, share in leaves(tree) if isinstance(leaf, Components)]
+    return [shared(leaf.model, mode, share) for leaf, mode, share in leaves(tree) if isinstance(leaf, Components)]
 
 
 def draws_of(tree: Predictor) -> CPTensor | None:
     """The mean of draws times its share; None where the tree has none."""
-    return next((_shared(leaf.model, mode, share) for leaf, mode, share in leaves(tree) if isinstance(leaf, draws.Draws)), None)
+    return next((shared(leaf.model, mode, share) for leaf, mode, share in leaves(tree) if isinstance(leaf, draws.Draws)), None)
 
 
 def known_in(tree: Predictor, mode: int, unseen: np.ndarray, shape: Sequence[int]) -> np.ndarray:
@@ -338,9 +338,3 @@ def known_in(tree: Predictor, mode: int, unseen: np.ndarray, shape: Sequence[int
 def leaf_of(tree: Predictor, kind: type) -> Predictor | None:
     """The first predictor of a kind."""
     return next((leaf for leaf, _, _ in leaves(tree) if isinstance(leaf, kind)), None)
-
-
-def _shared(model: CPTensor, mode: int | None, share: np.ndarray) -> CPTensor:
-    factors = model.times(mode or 0, share).factors
-    alive = np.any(factors[mode or 0] != 0, axis=0)
-    return CPTensor([factor[:, alive] for factor in factors]).balanced()

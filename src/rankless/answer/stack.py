@@ -120,12 +120,15 @@ def fitted(parts: Sequence[Part], obs: Observations) -> np.ndarray:
 
 def in_shares(parts: Sequence[Part], models: Sequence[CPTensor]) -> list[CPTensor]:
     """The parts' refitted `models`, each times its shares; components whose share is 0 in every slice are dropped."""
-    mode, scaled = parts[0].point.frame.mode or 0, []
-    for part, model in zip(parts, models, strict=True):
-        factors = model.times(mode, part.shares).factors
-        alive = np.any(factors[mode] != 0, axis=0)
-        scaled.append(CPTensor([f[:, alive] for f in factors]).balanced())
-    return scaled
+    mode = parts[0].point.frame.mode
+    return [shared(model, mode, part.shares) for part, model in zip(parts, models, strict=True)]
+
+
+def shared(model: CPTensor, mode: int | None, share: np.ndarray) -> CPTensor:
+    """`model` times its share of each slice of `mode`, without components whose share is 0 in every slice."""
+    factors = model.times(mode or 0, share).factors
+    alive = np.any(factors[mode or 0] != 0, axis=0)
+    return CPTensor([factor[:, alive] for factor in factors]).balanced()
 
 
 def total(models: Sequence[CPTensor]) -> CPTensor:
