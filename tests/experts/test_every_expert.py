@@ -94,7 +94,6 @@ def test_fitted_again_to_the_same_entries_it_says_the_same(expert, tools):
     np.testing.assert_allclose(again, offered.at(task.held.indices), atol=SETTLED.get(expert.name, 1e-9))
 
 
-
 @everyone
 def test_modes_may_stand_in_any_order(expert, tools):
     def turned(obs: Observations) -> Observations:
