@@ -78,8 +78,8 @@ def _steps(axis: Axis) -> np.ndarray | None:
     """The step on which each cell of an axis lies; of uneven positions the nearest one, which several may share."""
     steps = steps_of(axis.positions)
     if steps is None:
-        apart = axis.positions - axis.positions.min()
-        whole = np.round(apart / np.median(np.diff(np.unique(apart))))
+        apart = np.asarray(axis.positions - axis.positions.min(), dtype=float)
+        whole = np.round(apart / float(np.median(np.diff(np.unique(apart)))))
         steps = whole.astype(np.int64) if whole.max() < HOLES * axis.length else None
     return steps
 
