@@ -24,12 +24,14 @@ from rankless.holdout.gaps import Gaps
 from rankless.holdout.judge import Judge
 from rankless.holdout.scoring import Point, score_of
 from rankless.search import race
-from rankless.search.walk import CHAINS, Limits, Search, penalties_of
+from rankless.search.choose import best_fit
+from rankless.search.walk import Limits, Search, penalties_of
 from rankless.tensors.axes import Axes
 from rankless.tensors.folding import Folding, foldings_of
 from rankless.tensors.observations import Observations
 from rankless.units.frame import Frame
 
+LIMITS = Limits(local=False)  # all is free: what the user fixed is fixed for the components of the flat array
 WALK = 3e4  # multiply-adds that a search takes for each entry and mode, about
 
 
@@ -64,26 +66,26 @@ class PeriodsExpert:
         if not foldings:
             return
         tools = tools.own()
-        flat = _search(task.train, task.held, task, tools)
-        searches = [_search(folding.folded(task.train), folding.folded(task.held), task, tools) for folding in foldings]
-        least, *scores = [score_of(_walked(search)) for search in (flat, *searches)]
-        if min(scores) >= least:
-            return
+        train = [task.train, *(folding.folded(task.train) for folding in foldings)]
+        held = [task.held, *(folding.folded(task.held) for folding in foldings)]
+        searches = [
+            Search(race.scout(some, tools.streams), over, LIMITS, tools.streams, tools.workers)
+            for some, over in zip(train, held, strict=True)
+        ]
+        least, *scores = [score_of(_walked(search)) for search in searches]
         at = int(np.argmin(scores))
-        folding, search = foldings[at], searches[at]
-        best = race.winner(search)
-        points = [best, *(draws.averaged(search, best) if search.limits.free else [])]
-        for point in points:
-            yield Folded(folding, _predictor(search, point))
+        if scores[at] >= least:
+            return
+        folding = foldings[at]
+        search, best, exact = best_fit(searches[at + 1], train[at + 1])
+        yield Folded(folding, _predictor(search, best, exact))
+        if not exact:
+            yield from (Folded(folding, _predictor(search, point, False)) for point in draws.averaged(search, best))
         inside = _inside(task, folding, search)
         others: tuple[Expert, ...] = (TimelineExpert(), SlicesExpert(), LowRankExpert())
         for expert in others:
             if expert.cost(inside) < np.inf:
                 yield from (Folded(folding, offer) for offer in expert.offers(inside, tools))
-
-
-def _search(train: Observations, held: Observations, task: Task, tools: Tools) -> Search:
-    return Search(train, held, Limits(local=False), tools.streams, tools.workers, chains=CHAINS if task.gaps is None else 1)
 
 
 def _walked(search: Search) -> Point:
@@ -92,9 +94,9 @@ def _walked(search: Search) -> Point:
     return replace(search, limits=replace(search.limits, depths=(0.0,))).walk("grow", frame, penalties_of(frame.to_units(search.train)))
 
 
-def _predictor(search: Search, point: Point) -> Predictor:
-    """A fit of the search in the units of the data."""
-    fit = Components.of(search, point, exact=False) if point.drawn is None else draws.Draws.of(search, point)
+def _predictor(search: Search, point: Point, exact: bool) -> Predictor:
+    """A fit of the search in the units of the data; `exact`: these have no noise."""
+    fit = Components.of(search, point, exact=exact) if point.drawn is None else draws.Draws.of(search, point)
     return fit if point.frame.offset is None else Onto(point.frame.offset, fit)
 
 
@@ -102,7 +104,7 @@ def _inside(task: Task, folding: Folding, search: Search) -> Task:
     """The same task in the folded array. Only axes that the flat array does not have are left: the same place in other periods."""
     order = folding.order(task.held.coords)
     mode = None if task.mode is None or task.mode == folding.mode else folding.moved(task.mode)
-    gaps = None if task.gaps is None else Gaps.of(search.train) or task.gaps
+    gaps = None if task.gaps is None else Gaps.of(search.train)
     residual = task.residual[order]
     return Task(search.train, search.held, residual, Judge(residual, search.held, gaps, mode), gaps, mode, _new_axes(search.train, folding))
 
