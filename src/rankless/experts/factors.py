@@ -23,9 +23,9 @@ from rankless.tensors.canonical import COUNTABLE
 from rankless.tensors.folding import HOLES, steps_of
 from rankless.tensors.observations import Observations
 
-COUNTS = (1, 2, 4, 8, 16, 32)  # numbers of factors tried, as far as work and room allow
+COUNTS = (1, 2, 4, 8, 16, 32)  # numbers of factors tried, as far as there are series, and work and room allow
 STOPS = (5, 10, 20, 40, 80)  # sweeps after which one is looked at
-WORK = 1e11  # multiply-adds of all trials, at most
+WORK = 2e10  # multiply-adds of the sweeps of one number of factors, at most
 ROOM = 30_000_000  # numbers in the covariances of all times, at most
 LEAST_NOISE = 1e-6  # variance of the noise over that of the series
 
