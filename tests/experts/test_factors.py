@@ -109,6 +109,19 @@ def test_gaps_in_all_sensors_are_bridged_better_than_by_each_sensor_alone():
     assert errors[0] < 0.7 * errors[1] and errors[0] < 0.5 * errors[2]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_where_half_of_the_sensors_end_early_they_follow_the_others(seed):
+    """Better than a regression on these at the same time, which does not know where the factors were a step before."""
+    array = dynamic(times=400, seed=seed)
+    gone = np.zeros(array.shape, bool)
+    gone[320:, ::2] = True
+    obs = Observations.from_array(np.where(gone, np.nan, array))
+    said = Factors(line(obs), 2, 20).again(obs).at(np.argwhere(gone))
+    others = np.concatenate([array[:, 1::2], np.ones((400, 1))], axis=1)
+    regressed = others[320:] @ np.linalg.lstsq(others[:320], array[:320, ::2], rcond=None)[0]
+    assert np.mean((said - array[gone]) ** 2) < np.mean((regressed - array[320:, ::2]) ** 2)
+
+
 def test_the_bridge_takes_factors_and_changes_nothing_elsewhere():
     array = dynamic(times=500)
     gone = blackout(array, 6, 12)
