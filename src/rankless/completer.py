@@ -55,7 +55,8 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
     time_limit : seconds after which nothing more is begun, or None. What was left out for it is in `left_out_`; the step at work then,
         and the refit on all entries, are still finished.
     experts : "auto", or a list of those that may fill cells: "components" (always), "draws" (with them several fits may share the
-        answer; without, every component counts once), "neighbours", "timeline", "slices", "low rank", or experts of your own. Each is
+        answer; without, every component counts once), "neighbours", "timeline", "factors", "periods",
+        "slices", "low rank", or experts of your own. Each is
         taken where it pays on held-out entries; none but draws is part of the model's components.
     depth : "auto", or `k` >= 0; 0 is shallow CP.
     penalty : "auto", or a number > 0, for values at unit root mean square.

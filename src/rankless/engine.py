@@ -16,12 +16,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from rankless.answer.stack import Part, Pool, blend, shared, total, whole
-from rankless.answer.tree import Grown, Onto, Otherwise, Predictor, Stack, Tools, leaves, left_by
+from rankless.answer.tree import Grown, Onto, Predictor, Stack, Tools, leaves, left_by
 from rankless.experts import close_cells, draws
-from rankless.experts.bridge import bridge
+from rankless.experts.bridge import bridged
 from rankless.experts.components import Components
+from rankless.experts.factors import FactorsExpert
 from rankless.experts.neighbours import Neighbours
 from rankless.experts.nuclear import LowRankExpert
+from rankless.experts.periods import Folded, PeriodsExpert
 from rankless.experts.slices import SlicesExpert
 from rankless.experts.task import Expert, Task
 from rankless.experts.timeline import TimelineExpert
@@ -41,7 +43,13 @@ from rankless.tensors.observations import Observations
 from rankless.units.effects import MainEffects
 from rankless.units.frame import Frame
 
-EXPERTS: tuple[Expert, ...] = (TimelineExpert(), SlicesExpert(), LowRankExpert())  # asked beside components; a new one is one entry more
+EXPERTS: tuple[Expert, ...] = (
+    TimelineExpert(),
+    SlicesExpert(),
+    LowRankExpert(),
+    FactorsExpert(),
+    PeriodsExpert(),
+)  # asked beside components; a new one is one entry more
 PROBED = 20  # cells of a slice that are looked at to tell whether the tree fills it
 EARNED = 0.99  # smoothness is taken where it brings the score below this share of the score without it
 
@@ -166,8 +174,8 @@ def _found(search: Search, obs: Observations, train: Observations, holdout: floa
         axes = Axes.of(obs)
         tree, errors, unasked = beside(tree, judged, judged_gaps, best.frame.mode, axes, asked(limits))
         left = obs if best.frame.offset is None else left_by(bare, obs)
-        if (across_times := bridge(left, axes, best.frame.mode)) is not None:
-            tree = Otherwise(tree, across_times)
+        knowing = [leaf for leaf, _, _ in leaves(tree) if isinstance(leaf, Folded)]
+        tree = bridged(tree, left, axes, best.frame.mode, knowing, Tools(search.workers, search.streams))
     search.tracker.stage("refitting on all entries")
     tree = _onto(best.frame.offset, tree).again(obs, Tools(search.workers, search.streams))
     return Found(tree, bare, best, errors, made.errors, alone, held, gaps, unasked, path=search.path)

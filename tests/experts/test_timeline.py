@@ -9,7 +9,9 @@ import pytest
 from scipy.linalg import expm
 
 from rankless.experts.recursions import smooth, stationary, transition
-from rankless.experts.timeline import WIDE, Matern, Series, Timeline, _stretches, cost, offers
+from rankless.experts.series import WIDE, Matern, Series
+from rankless.experts.series_held import stretches
+from rankless.experts.timeline import Timeline, cost, offers
 from rankless.tensors.axes import Axes, Axis
 from rankless.tensors.observations import Observations
 
@@ -339,7 +341,7 @@ def test_long_series_are_searched_in_stretches_that_keep_their_gaps():
     held = ((obs.coords[0] > 10_000) & (obs.coords[0] < 16_000)) | (rng.random(obs.size) < 0.05)
     whole = Series.of(obs.subset(~held), axis, None)
     asked = whole.asked(obs.subset(held).coords, axis, obs.shape)
-    seen, part = _stretches(whole, asked)
+    seen, part = stretches(whole, asked)
     how = matern(1, 20.0, 0.5, level=0.0)
     found = np.full(asked.count, np.nan)
     found[asked.order] = how.given(whole, np.zeros(1), asked)

@@ -1,8 +1,8 @@
-"""The answer is a small tree: predictors side by side in shares, or one fitted to what another leaves.
+"""The answer is a small tree: predictors side by side in shares, one fitted to what another leaves, or one where nothing was seen.
 
     Stack   y(i) = sum_m share_m[slice of i] member_m(i)
     Onto    y(i) = base(i) + added(i),          `added` fitted to the observed values less `base`
-    Otherwise    y(i) = first(i), and where that knows nothing then(i)
+    Bridged      y(i) = tree(i), and at times of which nothing at all was seen bridge(i)
     Grown   y(i) = old(i) in slices that were there, new(i) in slices that came later
 
 A predictor says values at coordinates, NaN where it knows nothing, and can be fitted again to other entries with the same choices.
@@ -19,7 +19,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from rankless.runtime.workers import Workers
+from rankless.tensors.axes import Axis
 from rankless.tensors.observations import Observations, slices_of
+
+SPAWNED = 64  # random streams of a part of the answer that is searched for by itself
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +32,10 @@ class Tools:
     workers: Workers
     streams: Iterator[np.random.Generator]
     afresh: bool = False  # whether chains of draws start anew: they must not remember entries that are left out now
+
+    def own(self) -> Tools:
+        """The same tools with many random streams, which all together take one of these."""
+        return replace(self, streams=iter(next(self.streams).spawn(SPAWNED)))
 
 
 @runtime_checkable
@@ -99,25 +106,40 @@ class Onto:
 
 
 @dataclass(frozen=True, eq=False)
-class Otherwise:
-    """A predictor, and where it knows nothing another one, fitted to the same entries."""
+class Bridged:
+    """A predictor, and at times of which nothing at all was seen another one, fitted to the same entries.
 
-    first: Predictor
-    then: Predictor
+    Attributes
+    ----------
+    tree, bridge : the predictors; where `bridge` says NaN, `tree` answers there too.
+    axis : the axis on which the times lie.
+    seen : bool, shape ``(axis.length,)``: whether anything was seen at each of its positions.
+    """
+
+    tree: Predictor
+    bridge: Predictor
+    axis: Axis
+    seen: np.ndarray
+
+    @classmethod
+    def of(cls, tree: Predictor, bridge: Predictor, axis: Axis, obs: Observations) -> Bridged:
+        """Both are fitted to `obs`."""
+        return cls(tree, bridge, axis, np.bincount(axis.ranks(obs.coords), minlength=axis.length) > 0)
 
     def at(self, indices: np.ndarray) -> np.ndarray:
-        values = self.first.at(indices)
-        silent = np.isnan(values)
-        if silent.any():
+        values = self.tree.at(indices)
+        never = ~self.seen[self.axis.ranks(np.ascontiguousarray(indices.T))]
+        if never.any():
+            said = self.bridge.at(indices[never])
             values = values.copy()
-            values[silent] = self.then.at(indices[silent])
+            values[never] = np.where(np.isnan(said), values[never], said)
         return values
 
-    def again(self, obs: Observations, tools: Tools) -> Otherwise:
-        return Otherwise(self.first.again(obs, tools), self.then.again(obs, tools))
+    def again(self, obs: Observations, tools: Tools) -> Bridged:
+        return Bridged.of(self.tree.again(obs, tools), self.bridge.again(obs, tools), self.axis.again(obs), obs)
 
     def words(self, modes: Sequence[str]) -> str:
-        return f"{self.first.words(modes)}, and where nothing at all was seen {self.then.words(modes)}"
+        return f"{self.tree.words(modes)}, and where nothing at all was seen {self.bridge.words(modes)}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,9 +221,9 @@ def leaves(node: Predictor, mode: int | None = None, share: np.ndarray | None = 
     elif isinstance(node, Onto):
         yield from leaves(node.base, mode, share)
         yield from leaves(node.added, mode, share)
-    elif isinstance(node, Otherwise):
-        yield from leaves(node.first, mode, share)
-        yield from leaves(node.then, mode, share)
+    elif isinstance(node, Bridged):
+        yield from leaves(node.tree, mode, share)
+        yield from leaves(node.bridge, mode, share)
     elif isinstance(node, Grown):
         yield from leaves(node.new, mode, share)
     else:

@@ -124,7 +124,8 @@ def complete(
     effort: Annotated[str, typer.Option(help="How much work to put in: fast, default or best.")] = "default",
     time_limit: Annotated[float | None, typer.Option(help="Seconds after which nothing more is begun.")] = None,
     experts: Annotated[
-        str, _advanced("auto, or who may fill cells, by commas: components, draws, neighbours, timeline, slices, low rank.")
+        str,
+        _advanced("auto, or who may fill cells, by commas: components, draws, neighbours, timeline, factors, periods, slices or low rank."),
     ] = "auto",
     depth: Annotated[str, _advanced("auto, or a number >= 0; 0 is shallow CP.")] = "auto",
     penalty: Annotated[str, _advanced("auto, or a number > 0, for values at unit root mean square.")] = "auto",

@@ -1,48 +1,52 @@
-"""Times of which nothing at all was seen: every series goes on across them, along the axis they lie on.
+"""Times of which nothing at all was seen: every series goes on across them, or what all share does, along the axis they lie on.
 
-Components, slices and neighbours know nothing there. Series by themselves do; their numbers are chosen on times left out in the
-same pattern, moved along the axis, so that a bridge of a month is judged by bridges of a month.
+Components, slices and neighbours know nothing there. Series by themselves do, and so do factors that go on in time, and members of the
+answer that know the same hour of other days. Their shares are non-negative least squares on times left out in the same pattern, moved
+along the axis, so that a bridge of a month is judged by bridges of a month.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import numpy as np
+from scipy.optimize import nnls
 
-from rankless.experts.timeline import Timeline, offers
+from rankless.answer.tree import Bridged, Predictor, Stack, Tools
+from rankless.experts.factors import Factors, counts_of
+from rankless.experts.timeline import offers
 from rankless.tensors.axes import Axes, Axis
 from rankless.tensors.observations import Observations
 
 MOVES = 4  # times that the pattern is moved along the axis and left out
 LEFT = 0.5  # share of the entries that has to be left when it is
+SWEEPS = 20  # of the factors: their error has come to rest by then
+LEAST = 0.01  # share below which a predictor is left out
 
 
-def bridge(obs: Observations, axes: Axes, mode: int | None) -> Timeline | None:
-    """The timeline that fills times never seen best, along the surest axis that has such times.
+def bridged(tree: Predictor, obs: Observations, axes: Axes, mode: int | None, knowing: Sequence[Predictor], tools: Tools) -> Predictor:
+    """`tree`, with a bridge across times never seen, along the surest axis that has such times.
 
-    None where there are none, or where main effects alone fill them better. `obs` is less the main effects: 0 is what these say.
+    As it is where there are none, or where main effects alone fill them better. `obs` is less the main effects: 0 is what these say.
+    `knowing` are members of the tree that say something of times never seen.
     """
+    tools = tools.own() if knowing else tools
     for axis in axes.axes:
         ranks = axis.ranks(obs.coords)
         seen = np.bincount(ranks, minlength=axis.length) > 0
         if seen.all() or len(axis.modes) == obs.order:
             continue
-        best, least = None, np.inf
-        for timeline, error, nothing in _tried(obs, axis, ranks, ~seen, mode):
-            if error < min(least, nothing):
-                best, least = timeline, error
-        if best is not None:
-            return Timeline.of(obs, axis, best.mode, best.how)
-    return None
+        if (bridge := _best(obs, axis, ranks, ~seen, mode, knowing, tools)) is not None:
+            return Bridged.of(tree, bridge, axis, obs)
+    return tree
 
 
-def _tried(
-    obs: Observations, axis: Axis, ranks: np.ndarray, unseen: np.ndarray, mode: int | None
-) -> Iterator[tuple[Timeline, float, float]]:
-    """Timelines with their squared errors on times left out as the unseen ones lie, and those of saying 0."""
-    first: list[Timeline] = []
-    sums: dict[int, np.ndarray] = {}
+def _best(
+    obs: Observations, axis: Axis, ranks: np.ndarray, unseen: np.ndarray, mode: int | None, knowing: Sequence[Predictor], tools: Tools
+) -> Predictor | None:
+    """Predictors in the shares that fill best what is left out as the unseen times lie; None where that is worse than to say 0."""
+    first: list[Predictor] = []
+    said, target = [], []
     for move in range(1, MOVES + 1):
         pattern = np.roll(unseen, int(len(unseen) * (move * 0.6180339887498949 % 1)))  # the golden ratio spreads them evenly
         out = pattern[ranks]
@@ -50,11 +54,22 @@ def _tried(
         if not held.size or rest.size < LEFT * obs.size:
             continue
         if not first:
-            first = list(offers(rest, held, axis, mode))
-        for number, timeline in enumerate(first):
-            said = timeline.again(rest).at(held.indices)
-            known = ~np.isnan(said)
-            before = sums.setdefault(number, np.zeros(2))
-            before += np.sum((held.values[known] - said[known]) ** 2), np.sum(held.values[known] ** 2)
-    for number, (error, nothing) in sums.items():
-        yield first[number], float(error), float(nothing)
+            first = [*offers(rest, held, axis, mode), *_factors(rest, axis), *knowing]
+        columns = np.stack([predictor.again(rest, tools).at(held.indices) for predictor in first], axis=1)
+        known = ~np.isnan(columns).all(axis=1)
+        said.append(np.nan_to_num(columns[known]))
+        target.append(held.values[known])
+    if not said:
+        return None
+    columns, values = np.concatenate(said), np.concatenate(target)
+    shares = nnls(columns, values)[0]
+    if not shares.any() or np.sum((values - columns @ shares) ** 2) >= np.sum(values**2):
+        return None
+    members = [(predictor.again(obs, tools), np.array([share])) for predictor, share in zip(first, shares, strict=True) if share > LEAST]
+    return Stack(tuple(predictor for predictor, _ in members), tuple(share for _, share in members)) if members else None
+
+
+def _factors(obs: Observations, axis: Axis) -> list[Factors]:
+    """Factors, fewer and more of them; none of a single series, which a timeline is for."""
+    series = len(np.unique(axis.series(obs.coords, obs.shape)))
+    return [Factors(axis, count, SWEEPS) for count in counts_of(obs, axis, series)] if series > 1 else []

@@ -19,12 +19,13 @@ import numpy as np
 from scipy import linalg
 
 from rankless.als.solver import State, norms_of
-from rankless.answer.tree import Grown, Onto, Otherwise, Placed, Predictor, Stack, Tools, left_by
+from rankless.answer.tree import Bridged, Grown, Onto, Placed, Predictor, Stack, Tools, left_by
 from rankless.depth import mobility
 from rankless.experts.components import Components, unseen_in
 from rankless.experts.draws import Draws
 from rankless.experts.neighbours import Correlation, Kriging, Neighbours
 from rankless.experts.nuclear import LowRank
+from rankless.experts.periods import Folded
 from rankless.experts.slices import ROWS, Slices
 from rankless.experts.timeline import Matern, Timeline
 from rankless.tensors.cp_tensor import CPTensor
@@ -47,8 +48,11 @@ def fold(node: Predictor, obs: Observations, place: Placed, tools: Tools) -> Pre
     if isinstance(node, Onto):
         base = fold(node.base, obs, place, tools)
         return Onto(base, fold(node.added, left_by(base, obs), place, tools))
-    if isinstance(node, Otherwise):
-        return Otherwise(fold(node.first, obs, place, tools), fold(node.then, obs, place, tools))
+    if isinstance(node, Bridged):
+        tree = fold(node.tree, obs, place, tools)
+        if _all_folded(node.bridge):
+            return tree
+        return Bridged.of(tree, fold(node.bridge, obs, place, tools), node.axis.again(obs), obs)
     if isinstance(node, Stack):
         return _stack(node, obs, place, tools)
     if isinstance(node, MainEffects):
@@ -69,11 +73,24 @@ def fold(node: Predictor, obs: Observations, place: Placed, tools: Tools) -> Pre
 
 
 def _stack(node: Stack, obs: Observations, place: Placed, tools: Tools) -> Stack:
-    """A new slice of the mode with shares takes each member in its mean share."""
-    shares = node.shares
+    """A new slice of the mode with shares takes each member in its mean share.
+
+    Components of an array folded by its periods are left out, and the others scaled up: a new slice may be part of a period.
+    """
+    kept = [number for number, member in enumerate(node.members) if not isinstance(member, Folded)]
+    shares = tuple(node.shares[number] for number in kept)
+    if len(kept) < len(node.members):
+        missing, there = sum(node.shares), sum(shares)
+        ratio = np.where(there > 0, missing / np.where(there > 0, there, 1.0), 1.0)
+        shares, node = tuple(share * ratio for share in shares), replace(node, members=tuple(node.members[number] for number in kept))
     if node.mode == place.mode:
         shares = tuple(place.spread(share, float(np.mean(share))) if len(share) > 1 else share for share in shares)
     return replace(node, members=tuple(fold(member, obs, place, tools) for member in node.members), shares=shares)
+
+
+def _all_folded(node: Predictor) -> bool:
+    """Whether nothing but components of a folded array stands here."""
+    return isinstance(node, Folded) or (isinstance(node, Stack) and all(isinstance(member, Folded) for member in node.members))
 
 
 def folded_effects(node: MainEffects, obs: Observations, place: Placed) -> MainEffects:

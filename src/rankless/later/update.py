@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from rankless.answer.tree import Grown, Onto, Otherwise, Placed, Predictor, Stack, Tools, left_by
+from rankless.answer.tree import Bridged, Grown, Onto, Placed, Predictor, Stack, Tools, left_by
 from rankless.completer import TensorCompleter
 from rankless.engine import Found
 from rankless.experts.components import Components
@@ -88,8 +88,9 @@ def warm(node: Predictor, obs: Observations, fresh: np.ndarray, tools: Tools, sw
     if isinstance(node, Onto):
         base = warm(node.base, obs, fresh, tools, sweeps)
         return Onto(base, warm(node.added, left_by(base, obs), fresh, tools, sweeps))
-    if isinstance(node, Otherwise):
-        return Otherwise(warm(node.first, obs, fresh, tools, sweeps), warm(node.then, obs, fresh, tools, sweeps))
+    if isinstance(node, Bridged):
+        bridge = warm(node.bridge, obs, fresh, tools, sweeps)
+        return Bridged.of(warm(node.tree, obs, fresh, tools, sweeps), bridge, node.axis.again(obs), obs)
     if isinstance(node, Stack):
         return replace(node, members=tuple(warm(member, obs, fresh, tools, sweeps) for member in node.members))
     if isinstance(node, Components):
@@ -123,8 +124,8 @@ def _started(found: Found, sweeps: int | None) -> Found:
             return of(node.new)
         if isinstance(node, Onto):
             return Onto(of(node.base), of(node.added))
-        if isinstance(node, Otherwise):
-            return Otherwise(of(node.first), of(node.then))
+        if isinstance(node, Bridged):
+            return replace(node, tree=of(node.tree), bridge=of(node.bridge))
         if isinstance(node, Stack):
             return replace(node, members=tuple(map(of, node.members)))
         return _from_here(node, sweeps) if isinstance(node, Components) else node

@@ -18,7 +18,7 @@ from rankless.search.walk import Limits
 from rankless.tensors.observations import Observations
 
 OWN = ("components", "draws", "neighbours")  # what the search itself makes
-OTHERS = ("timeline", "slices", "low rank")  # names of the experts that are asked beside it
+OTHERS = ("timeline", "factors", "periods", "slices", "low rank")  # names of the experts that are asked beside it
 _NAMES = ", ".join(map(repr, OWN + OTHERS))
 
 

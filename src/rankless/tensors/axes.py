@@ -277,7 +277,7 @@ class _Sample:
         if len(order) > PAIRS:  # whole series, or the first part of the longest
             pick = numbers < np.searchsorted(np.cumsum(np.bincount(numbers)), PAIRS, side="right") + 1
             order, numbers = order[pick][: 2 * PAIRS], numbers[pick][: 2 * PAIRS]
-        values, counts = _alike(self.obs.values[order], numbers)
+        values, counts = alike(self.obs.values[order], numbers)
         usable = (numbers[1:] == numbers[:-1]) & (counts[numbers[1:]] > 2)
         steps = 0.5 * np.diff(values)[usable] ** 2
         if len(steps) < FEWEST:
@@ -311,7 +311,7 @@ class _Sample:
         numbers = np.unique(key, return_inverse=True)[1].ravel()
         order = np.argsort(numbers, kind="stable")
         clean = np.empty(len(values))
-        clean[order] = _alike(values[order], numbers[order])[0]
+        clean[order] = alike(values[order], numbers[order])[0]
         cell = (others * rows + row) * 4 + place
         order = np.argsort(cell, kind="stable")
         cell, clean, row = cell[order], clean[order], row[order]
@@ -343,7 +343,7 @@ class _Sample:
         return surely
 
 
-def _alike(values: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def alike(values: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Values from their series' means, in its standard deviations, cut at `CLIP` of these; and the entries of each series.
 
     `numbers` are those of the series, which stand one after another.
