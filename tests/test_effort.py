@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 
 import rankless
 from rankless.completer import TensorCompleter
 from rankless.runtime import clock as clocks
+from rankless.runtime.journal import Journal
 from rankless.search.effort import LEVELS
 
 
@@ -92,10 +95,11 @@ def test_a_fit_with_a_time_limit_that_was_cut_short_goes_on_to_the_same_numbers(
         return TensorCompleter(time_limit=50.0, random_state=0)
 
     whole = options().fit(noisy, callback=late)
-    journal = rankless.runtime.journal.Journal(path, every=0)
-    with pytest.raises(RuntimeError):
+    with closing(Journal(path, every=0)) as journal, pytest.raises(RuntimeError):
         options().fit(noisy, callback=cut, checkpoint=journal)
-    resumed = options().fit(noisy, checkpoint=rankless.runtime.journal.Journal(path, every=0, resume=True))  # its clock stands still
+    with closing(Journal(path, every=0, resume=True)) as journal:
+        resumed = options().fit(noisy, checkpoint=journal)  # its clock stands still
+        assert journal.handed_back
     assert resumed.left_out_ == whole.left_out_ != []
     cells = np.argwhere(np.isnan(noisy))
     assert np.array_equal(resumed.predict(cells), whole.predict(cells))
