@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
-from rankless.answer.intervals import Calibration, check_coverage
+from rankless.answer.intervals import ByKind, Calibration, check_coverage
 from rankless.engine import draws_of, fits_of, known_in, leaf_of
 from rankless.experts.neighbours import Kriging
 from rankless.experts.slices import Slices
@@ -295,6 +295,13 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         truth = replace(self.value_transform_, factor=1.0, top=np.inf).inverse(values)
         return found.entries.with_values(truth), truth - self.value_transform_.inverse(said)
 
+    def calibration_kinds(self) -> ByKind | None:
+        """The kinds of the missing cells and of the calibration entries; None where missing cells are all of one kind."""
+        if self._general is not None:
+            return self._general.calibrated(seed=self._seed, n_jobs=self.n_jobs, verbose=self.verbose).by_kind
+        found = self.calibration()
+        return None if found is None else found.by_kind
+
     def held_out_errors(self) -> tuple[Observations, np.ndarray]:
         """The entries on which the search chose, and its errors there, both in the data's units; of squares only."""
         assert self._answer is not None
@@ -372,7 +379,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         said = self._said(indices)
         middle = self.value_transform_.inverse(said)
         if self._general is not None:
-            return middle, *self._general.ends(middle, coverage, seed=self._seed, n_jobs=self.n_jobs, verbose=self.verbose)
+            return middle, *self._general.ends(middle, indices, coverage, seed=self._seed, n_jobs=self.n_jobs, verbose=self.verbose)
         best, calibration = self._answer, self.calibration()
         if best is None or calibration is None:  # constant data
             return middle, said, said.copy()

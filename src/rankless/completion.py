@@ -23,7 +23,7 @@ from rankless.tensors.canonical import check_indices
 from rankless.tensors.cp_tensor import CPTensor
 from rankless.tensors.observations import Marks, Observations
 from rankless.trust import diagnostics, inspection
-from rankless.trust.errors import table_of
+from rankless.trust.errors import table_of, table_of_kinds
 from rankless.units.effects import MainEffects
 from rankless.units.transform import Transform
 
@@ -264,12 +264,37 @@ class Completion:
         """Errors on entries that no choice has seen, on the whole or for every slice of the mode `by`.
 
         Columns: the entries scored, root mean square error, mean absolute error, and the standard deviation
-        of their values. They are those that calibrate intervals; the fits scored were made without them.
+        of their values. They are those that calibrate intervals; the fits scored were made without them. Where missing cells are of
+        several kinds, each kind counts by how many cells of it are missing; `score_by_kind` has a row for each.
         """
+        entries, errors = self._scored()
+        kinds = self.estimator.calibration_kinds()
+        return table_of(entries, errors, by, None if kinds is None else kinds.weights)
+
+    def score_by_kind(self) -> pd.DataFrame:
+        """Errors for each kind of missing cell: single ones, runs, whole fibres, pairs of slices never seen together.
+
+        Columns: how many cells of the kind are missing, and those of `score`, over entries that were left out as such cells lie. Cells
+        are of kinds where more of them come together than chance leaves; one row where all are of one kind.
+        """
+        entries, errors = self._scored()
+        kinds = self.estimator.calibration_kinds()
+        obs = self.observations
+        if kinds is None:
+            table = table_of_kinds(entries.values, errors, np.zeros(entries.size, np.int8), ["all missing cells"])
+            table.insert(0, "missing", [obs.cells - obs.size])
+            return table
+        names = [kinds.kinds.in_words(kind, obs.modes) for kind in kinds.kinds.kinds]
+        table = table_of_kinds(entries.values, errors, kinds.of_entry, names)
+        table.insert(0, "missing", kinds.kinds.counts)
+        return table.loc[kinds.kinds.counts > 0]
+
+    def _scored(self) -> tuple[Observations, np.ndarray]:
+        """Entries that no choice has seen, and the errors there, in the units of the data."""
         entries, errors = self.estimator.calibration_errors()
         values, said = (self.given.from_fitted(v, entries.indices) for v in (entries.values, entries.values - errors))
         obs = self.observations
-        return table_of(replace(entries, values=values, modes=obs.modes, labels=obs.labels), values - said, by)
+        return replace(entries, values=values, modes=obs.modes, labels=obs.labels), values - said
 
     def table(self, coverage: float | None = 0.9) -> pd.DataFrame:
         """All cells as a long table: a column a mode, the value, the ends of its interval, and whether it was observed.
@@ -361,13 +386,11 @@ class Completion:
             poor, what = est.holdout_rmse_ >= diagnostics.spread(fitted.values), "that of the mean of the data"
         else:
             poor, what = est.deviances[0] >= est.deviances[1], "that of a constant"
-        never = inspection.never_seen(obs)
         wild = est.value_transform_.name == "none" and not any(MARK in text for text in odd)
         return [
             *([f"the held-out error is no better than {what}: don't trust what was filled."] if poor else []),
             *odd,
             *unseen_texts(obs, est),
-            *([] if never is None else [f"{never.in_words(obs)}."]),
             *(diagnostics.of_values(fitted) if wild else []),
             *diagnostics.in_words([est.best_fit_], self._in_fitted_units()),
             *([] if poor else self._poor_slices()),
@@ -488,9 +511,11 @@ def _standardised(mode: str) -> str:
 
 
 def alarms_of(given: Given) -> list[str]:
-    """What is odd about data, before any fit: what was left out, marks of the missing among the numbers, labels in doubt."""
+    """What is odd about data, before any fit: what was left out, marks of the missing, labels in doubt, pairs never seen together."""
     obs = given.observations
-    return [*given.alarms, *(f"{mark}." for mark in inspection.marks(obs)), *(f"{text}." for text in inspection.doubtful_labels(obs))]
+    never = inspection.never_seen(obs)
+    found = [*map(str, inspection.marks(obs)), *inspection.doubtful_labels(obs), *([] if never is None else [never.in_words(obs)])]
+    return [*given.alarms, *(f"{text}." for text in found)]
 
 
 def _free(name: str, columns: Mapping[str, Any]) -> str:

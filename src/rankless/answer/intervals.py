@@ -8,12 +8,18 @@ of the answer is made again without the calibration entries: a twentieth of all,
 twentieth, and so on (tenths of few entries), for a fit without a third of them errs more than the answer. Where a missing cell is
 like an observed one taken at random, it then lies in its interval with probability `coverage` or a little more, because the
 answer itself knows more entries: without a tenth, Birmingham's intervals at 0.5 held 0.525.
+
+Where missing cells are of several kinds, single ones, runs, whole fibres, pairs never seen together (`rankless.holdout.kinds`),
+some entries of every kind are left out, in one refit, and each kind has a `q` of its own. Entries of a gap err together: a handful
+of gaps tells `q` no better than as many entries would, and so it is larger by a quantile of Student's t over that of a normal,
+
+    degrees of freedom  =  2 m^2 / var m,      m the mean of error^2 / s^2 over gaps [satterthwaite1946]
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +27,7 @@ import numpy as np
 
 from rankless.answer.difficulty import Difficulty
 from rankless.holdout.gaps import Gaps
+from rankless.holdout.kinds import Kinds
 from rankless.holdout.scoring import Errors
 from rankless.runtime.workers import Workers
 from rankless.tensors.observations import Observations
@@ -59,6 +66,7 @@ class Calibration:
     difficulty: Difficulty
     rest: Observations  # all entries but the first part held out: widths are computed from as much as was known of that part
     effects: MainEffects  # of `rest`
+    by_kind: ByKind | None = None  # None where missing cells are all of one kind
 
     @classmethod
     def of(cls, found: Answer, obs: Observations, *, seed: np.random.Generator, workers: Workers) -> Calibration:
@@ -67,14 +75,17 @@ class Calibration:
         difficulty = Difficulty.of(held.coords, held.values - errors, errors, obs.subset(~_among(obs, held)))
         first, calibrating = None, np.zeros(obs.size, dtype=bool)
         wrong, sizes = np.zeros(obs.size), np.zeros(obs.size)
-        for part in turns(obs, seed, FEWEST) if found.gaps is None else [spared(obs, seed, found.gaps)]:
+        kinds, parts = left_out(obs, seed, found.gaps, FEWEST)
+        for part in parts:
             rest, entries = obs.subset(~part), obs.subset(part)
             workers.tracker.stage(f"calibrating on {entries.size} entries")
             said = found.again(rest, seed, workers).at(entries.indices)
             wrong[part], sizes[part] = entries.values - said, difficulty.at(entries.coords, said, rest)
             first, calibrating = rest if first is None else first, calibrating | part
         assert first is not None  # `turns` and `spared` raise where there is none
-        return cls(obs.subset(calibrating), wrong[calibrating], sizes[calibrating], difficulty, first, MainEffects.fit(first))
+        entries = obs.subset(calibrating)
+        by_kind = None if kinds is None else ByKind.of(kinds, entries, first)
+        return cls(entries, wrong[calibrating], sizes[calibrating], difficulty, first, MainEffects.fit(first), by_kind)
 
     def half_widths(self, indices: np.ndarray, said: np.ndarray, unseen: Sequence[np.ndarray], coverage: float) -> np.ndarray:
         """Half widths at `indices`, where the answer is `said`, in the units of the fit.
@@ -82,7 +93,10 @@ class Calibration:
         In slices without an entry, `unseen`, a mask a mode, nothing but other slices' spread is known: they are
         as wide as errors of main effects that do not know the slice.
         """
-        widths = quantile(self.errors / self.sizes, coverage) * self.difficulty.at(indices.T, said, self.rest)
+        size = self.difficulty.at(indices.T, said, self.rest)
+        ratios = self.errors / self.sizes
+        by = self.by_kind
+        widths = size * (quantile(ratios, coverage) if by is None else by.quantiles(ratios, coverage)[by.at(indices)])
         bare = np.stack([mask[indices[:, mode]] for mode, mask in enumerate(unseen)])
         for kind in np.unique(bare[:, bare.any(axis=0)], axis=1).T:
             errors = self.entries.values - self.effects.at(self.entries.indices)
@@ -90,6 +104,83 @@ class Calibration:
                 errors = errors + self.effects.effects[mode][self.entries.coords[mode]]
             widths[(bare == kind[:, None]).all(axis=0)] = quantile(errors, coverage)
         return widths
+
+
+@dataclass(frozen=True, eq=False)
+class ByKind:
+    """The kinds of the missing cells, and of the entries that calibrate."""
+
+    kinds: Kinds
+    entries: Observations
+    of_entry: np.ndarray  # (n,): numbers of kinds
+
+    @classmethod
+    def of(cls, kinds: Kinds, entries: Observations, rest: Observations) -> ByKind:
+        """Of the entries left out where `rest` is all that was seen."""
+        return cls(kinds, entries, kinds.labels(kinds.cells & ~rest.observed())[tuple(entries.coords)])
+
+    def at(self, indices: np.ndarray) -> np.ndarray:
+        """Numbers of kinds of cells, shape ``(n,)``."""
+        return self.kinds.of_cells[tuple(indices.T)]
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Missing cells that each entry stands for, (n,), so that kinds count as they come among the missing cells."""
+        left_out = np.bincount(self.of_entry, minlength=len(self.kinds.kinds))
+        return (self.kinds.counts / np.maximum(left_out, 1))[self.of_entry]
+
+    def quantiles(self, ratios: np.ndarray, coverage: float) -> np.ndarray:
+        """Of each kind, the quantile of `ratios`, errors of the entries over their expected sizes.
+
+        The largest of the others' stands for a kind of which too few entries could be left out.
+        """
+        gaps = self.kinds.gaps(self.of_entry, self.entries.coords)
+        found = np.full(len(self.kinds.kinds), np.nan)
+        for number in range(len(found)):
+            own = self.of_entry == number
+            if own.sum() >= math.ceil(coverage / (1 - coverage)):
+                found[number] = quantile(ratios[own], coverage) * (inflation(ratios[own], gaps[own], coverage) if number else 1.0)
+        if np.isnan(found).all():
+            found[:] = quantile(ratios, coverage)
+        return np.where(np.isnan(found), np.nanmax(found), found)
+
+
+def several(obs: Observations) -> Kinds | None:
+    """The kinds of missing cells, where there is more than one of them to fill."""
+    kinds = Kinds.of(obs)
+    return kinds if kinds is not None and (kinds.counts > 0).sum() > 1 else None
+
+
+def left_out(obs: Observations, stream: np.random.Generator, gaps: Gaps | None, enough: int) -> tuple[Kinds | None, Iterable[np.ndarray]]:
+    """Masks of the entries that calibrate, one for each refit, and the kinds of the missing cells where there are several.
+
+    `gaps` is how most missing cells come, None where one by one.
+    """
+    kinds = several(obs)
+    if kinds is not None and (mask := kinds.mask(obs, stream)).any():
+        return kinds, [mask]
+    return None, turns(obs, stream, enough) if gaps is None else [spared(obs, stream, gaps)]
+
+
+def inflation(ratios: np.ndarray, gaps: np.ndarray, coverage: float) -> float:
+    """By how much a quantile has to grow because its entries lie in few gaps, within which they err together.
+
+    >>> errors = np.random.default_rng(0).normal(size=3000)
+    >>> alone, three = np.arange(3000), np.arange(3000) // 1000
+    >>> round(inflation(errors, alone, 0.9), 2), inflation(errors * (1 + 2 * (three == 2)), three, 0.9) > 1.2
+    (1.0, True)
+    """
+    from scipy import stats
+
+    numbers = np.unique(gaps, return_inverse=True)[1].ravel()
+    sizes = np.bincount(numbers)
+    if len(sizes) < 2:
+        return float(stats.t.ppf((1 + coverage) / 2, 1) / stats.norm.ppf((1 + coverage) / 2))
+    means = np.bincount(numbers, ratios**2) / sizes
+    mean = float(np.average(means, weights=sizes))
+    spread = len(sizes) / (len(sizes) - 1) * float(np.sum((sizes / sizes.sum()) ** 2 * (means - mean) ** 2))
+    freedom = float(np.clip(2 * mean**2 / spread, len(sizes), 1e6)) if spread > 0 else 1e6  # a gap tells no less than one number
+    return float(stats.t.ppf((1 + coverage) / 2, freedom) / stats.norm.ppf((1 + coverage) / 2))
 
 
 def quantile(errors: np.ndarray, coverage: float) -> float:

@@ -28,6 +28,7 @@ import numba as nb
 import numpy as np
 
 from rankless.answer.tree import Tools
+from rankless.experts import maps
 from rankless.experts.task import Task
 from rankless.holdout.gaps import Gaps
 from rankless.runtime.journal import Arrays
@@ -302,18 +303,19 @@ def dense(obs: Observations) -> np.ndarray:
 
 
 class SlicesExpert:
-    """The unfolding that helps most beside the answer so far, with the lags that help."""
+    """The unfolding that helps most beside the answer so far, with the lags that help; and of maps those that are too wide for it."""
 
     name = "slices"
 
     def cost(self, task: Task) -> float:
         return WORK if task.train.cells <= CELLS else np.inf
 
-    def offers(self, task: Task, tools: Tools) -> Iterator[Slices]:
+    def offers(self, task: Task, tools: Tools) -> Iterator[Slices | maps.Maps]:
         given = task.train.values, task.held.values, task.residual, task.mode
         found = unpack(tools.workers.recall("unfolding", given, lambda: pack(choose(task, tools.workers))), KINDS)
         if found is not None:
             yield found
+        yield from maps.offers(task, tools)
 
 
 @dataclass(frozen=True, eq=False)

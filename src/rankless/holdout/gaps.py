@@ -9,6 +9,11 @@ entries tell nothing of the error there. The pattern alone says which it is. For
 - the next one along a mode is missing by chance with probability `q`.
 
 What is seen of either beyond chance, as a share of what could be, has to be more than half.
+
+A pattern that is the same in all slices of a mode, such as the bands of scattered light in every sample of a fluorescence spectrum, is
+a picture on the `plane` of the others. If these are ordered, runs drawn anywhere on it would hide what no missing cell hides: a whole
+peak. So entries are held out as the picture lies: pieces of it that touch no end of a mode are moved elsewhere, and pieces that do,
+which can lie nowhere else, are grown on all sides.
 """
 
 from __future__ import annotations
@@ -18,21 +23,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rankless.holdout.pieces import of_picture
+from rankless.tensors.axes import Axes
 from rankless.tensors.observations import Observations
 
 MOST = 0.5  # share of the missing cells, beyond chance, from which they are said to come as fibres or runs
 FEWEST = 10  # missing fibres or cells below which a pattern is none
 ENOUGH, MOST_HELD = 20, 0.3  # gaps that are to be held out, and share of all entries that may be for it
 MOST_CELLS = 50_000_000  # cells of an array whose pattern is looked at
+SMOOTH = 0.5  # roughness of an axis, below which pieces of a picture keep their place along it
 
 
 @dataclass(frozen=True)
 class Gaps:
-    """Missing cells come as whole fibres along `whole`, and as runs of `length` of these along `run`."""
+    """Missing cells come as whole fibres along `whole`, and as runs of `length` of these along `run`, or as a picture on `plane`."""
 
     whole: tuple[int, ...]
     run: int | None
     length: int
+    plane: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, obs: Observations) -> Gaps | None:
@@ -46,7 +55,7 @@ class Gaps:
         """
         if obs.cells > MOST_CELLS:
             return None
-        missing = ~obs.observed()
+        missing = ~obs.observed() if obs.where is None else obs.where & ~obs.observed()
         for mode in range(obs.order):  # slices never seen are no part of the pattern
             missing = np.compress(obs.counts(mode) > 0, missing, axis=mode)
         whole: list[int] = []
@@ -60,6 +69,9 @@ class Gaps:
         share, mode = max((_as_runs(missing, mode), -mode) for mode in range(obs.order) if mode not in whole)
         if missing.sum() < FEWEST:
             return None
+        plane = tuple(mode for mode in range(obs.order) if mode not in whole)
+        if whole and len(plane) > 1 and all(_smooth(obs, plane)):
+            return cls(tuple(sorted(whole)), None, 1, plane)
         half = max(1, obs.shape[-mode] // 2)
         length = min(round(1 / max(1 - share, 1 / half)), half)
         run = (-mode, length) if share >= MOST and length > 1 else (None, 1)
@@ -79,6 +91,8 @@ class Gaps:
 
     def mask(self, obs: Observations, share: float, rng: np.random.Generator) -> np.ndarray:
         """Which entries to hold out: whole fibres, in runs, about `share` of all; no slice is left without an entry."""
+        if self.plane:
+            return kept_slices(obs, self._picture(obs, share, rng))
         shape = tuple(1 if mode in self.whole else d for mode, d in enumerate(obs.shape))
         along = next(m for m in range(obs.order) if m not in self.whole) if self.run is None else self.run
         shape = (*shape[:along], *shape[along + 1 :], shape[along])  # the mode of the runs last
@@ -101,12 +115,34 @@ class Gaps:
         while many - few > 1:
             middle = (few + many) // 2
             few, many = (few, middle) if seen[held(middle)].sum() >= share * obs.size else (middle, many)
-        mask = held(many).reshape(-1)[fibre]
-        for mode in range(obs.order):
-            coordinate = obs.coords[mode]
-            left = np.bincount(coordinate[~mask], minlength=obs.shape[mode])
-            mask &= left[coordinate] > 0
-        return mask
+        return kept_slices(obs, held(many).reshape(-1)[fibre])
+
+    def _picture(self, obs: Observations, share: float, rng: np.random.Generator) -> np.ndarray:
+        """Which entries lie where the picture of the missing fibres was moved or grown to."""
+        seen = np.zeros([obs.shape[mode] for mode in self.plane], np.int64)
+        places = tuple(obs.coords[mode] for mode in self.plane)
+        np.add.at(seen, places, 1)
+        cells = np.ones(seen.shape, bool) if obs.where is None else obs.where.any(axis=self.whole)
+        for mode in self.plane:  # slices never seen are no part of the picture
+            inside = (obs.counts(mode) > 0).reshape([-1 if m == mode else 1 for m in self.plane])
+            cells = cells & inside
+        return of_picture(cells & (seen == 0), seen, share, rng)[places]
+
+
+def kept_slices(obs: Observations, mask: np.ndarray) -> np.ndarray:
+    """`mask`, entries to hold out, without those of slices that would be left without an entry."""
+    for mode in range(obs.order):
+        coordinate = obs.coords[mode]
+        left = np.bincount(coordinate[~mask], minlength=obs.shape[mode])
+        mask = mask & (left[coordinate] > 0)
+    return mask
+
+
+def _smooth(obs: Observations, modes: Sequence[int]) -> list[bool]:
+    """Whether each of the modes is a smooth axis by itself."""
+    axes = Axes.of(obs)
+    own = [axes.of_mode(mode) for mode in modes]
+    return [axis is not None and len(axis.modes) == 1 and axis.roughness < SMOOTH for axis in own]
 
 
 def _as_fibres(missing: np.ndarray, mode: int) -> float:

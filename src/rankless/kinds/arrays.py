@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +29,15 @@ class Masked(Given):
 
 def from_dense(data: Any, roles: Roles) -> Plain:
     """Observations of anything that NumPy takes for an array; NaN is not observed. What is lazy is computed, and said to be."""
+    if isinstance(data, (str, bytes, os.PathLike)):
+        raise ValueError(
+            f"complete takes data, and {os.fspath(data)!r} is a name: read the file first, with rankless.read, pandas.read_csv or "
+            "xarray.open_dataset, or fill it on the command line: rankless complete FILE"
+        )
+    if isinstance(data, Mapping):
+        raise ValueError("complete takes no dictionary; make it a table: pandas.DataFrame(data)")
+    if data is None:
+        raise ValueError("complete was given None; pass an array with NaN where nothing was observed, a table, or a DataArray")
     notes, shape = (), getattr(data, "shape", ())
     if hasattr(data, "dask"):
         check_fits(shape, data.dtype.itemsize)

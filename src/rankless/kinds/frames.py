@@ -151,7 +151,14 @@ def _take(column: Any, rows: np.ndarray) -> Any:
 def _is_number(column: Any) -> bool:
     import narwhals as nw
 
-    return column.dtype.is_numeric() or column.dtype == nw.Boolean
+    return column.dtype.is_numeric() or column.dtype == nw.Boolean or _is_blank(column)
+
+
+def _is_blank(column: Any) -> bool:
+    """Whether a column that could hold texts has nothing in it: a sensor without a value, whose dtype nobody could know."""
+    import narwhals as nw
+
+    return column.dtype in (nw.String, nw.Object, nw.Unknown) and bool(column.is_null().all())
 
 
 def _numpy_dtype(column: Any) -> np.dtype:
@@ -168,6 +175,8 @@ def _floats(column: Any, missing: Marks = ()) -> np.ndarray:
     """A column's numbers, NaN where there is none or a mark; raises ValueError for whole numbers that would not come back."""
     import narwhals as nw
 
+    if _is_blank(column):
+        return np.full(len(column), np.nan)
     dtype, marked = _numpy_dtype(column), None
     empty = column.is_null().to_numpy()
     if dtype.kind in "iu":
@@ -189,6 +198,8 @@ def _column_like(column: Any, values: np.ndarray) -> Any:
     """`values` as a column of the same package, name and dtype."""
     import narwhals as nw
 
+    if _is_blank(column):
+        return nw.new_series(column.name, values, backend=column.implementation)
     dtype = _numpy_dtype(column)
     if dtype.kind in "iub" and np.isnan(values).any():  # with cells that are none
         listed = [None if v != v else in_dtype(np.array([v]), dtype)[0].item() for v in values]

@@ -82,7 +82,7 @@ class WideTable(Given):
         for n, position in enumerate(self.filling):
             column: Any = self.template.iloc[:, position]
             values = self.wide.filled(done, n, _floats(column))
-            table.isetitem(position, _in_dtype(values, column.dtype, table.index))
+            table.isetitem(position, _in_dtype(values, _dtype_of(column), table.index))
         return table
 
 
@@ -171,12 +171,14 @@ def _wide(table: pd.DataFrame, roles: Roles) -> WideTable:
     filling = tuple(p for p, name in enumerate(table.columns) if name not in (roles.modes or []))
     for position in filling:
         dtype = table.dtypes.iloc[position]
+        if _is_blank(table.iloc[:, position]):
+            continue
         if not pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_complex_dtype(dtype):
             raise no_number(table.columns[position], dtype)
     rows = _axes(table.index, "row") if roles.modes is None else [_axis(name, table[name], "row") for name in roles.modes]
     columns = _axes(table.columns[list(filling)], "column")
     parts: list[Any] = [table.iloc[:, p] for p in filling]
-    obs, wide = Wide.of(rows, columns, [_floats(part, roles.missing) for part in parts], [_numpy_dtype(part.dtype) for part in parts])
+    obs, wide = Wide.of(rows, columns, [_floats(part, roles.missing) for part in parts], [_numpy_dtype(_dtype_of(part)) for part in parts])
     return WideTable(obs, table.copy(deep=False), wide, filling)
 
 
@@ -208,9 +210,24 @@ def _axis(name: Any, label: Any, fallback: str) -> Axis:
     return Axis(fallback if name is None else str(name), codes, labels)
 
 
+def _is_blank(column: Any) -> bool:
+    """Whether a column that could hold texts has nothing in it: a sensor without a value, whose dtype nobody could know."""
+    import pandas as pd
+
+    texts = pd.api.types.is_object_dtype(column.dtype) or pd.api.types.is_string_dtype(column.dtype)
+    return bool(texts and column.isna().all())
+
+
 def _floats(column: Any, missing: Marks = ()) -> np.ndarray:
     """A column's numbers, NaN where there is none; raises ValueError for whole numbers that would not come back."""
+    if _is_blank(column):
+        return np.full(len(column), np.nan)
     return np.array(numeric_column(column, missing))
+
+
+def _dtype_of(column: Any) -> Any:
+    """The dtype in which a column comes back: its own, or that of numbers where it was blank."""
+    return np.dtype(float) if _is_blank(column) else column.dtype
 
 
 def _numpy_dtype(dtype: Any) -> np.dtype:

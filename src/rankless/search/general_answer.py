@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from rankless.als.losses import Bernoulli, Huber, Poisson
-from rankless.answer.intervals import quantile, spared, turns
+from rankless.answer.intervals import ByKind, left_out, quantile
 from rankless.holdout.split import streams_of
 from rankless.runtime.progress import Tracker, shown
 from rankless.runtime.workers import Workers
@@ -38,6 +38,7 @@ class Calibrated:
     entries: Observations
     errors: np.ndarray
     sizes: np.ndarray
+    by_kind: ByKind | None = None  # None where missing cells are all of one kind
 
 
 @dataclass(eq=False)
@@ -98,19 +99,23 @@ class Answer:
             means, seen = np.zeros(self.obs.size), np.zeros(self.obs.size, dtype=bool)
             with shown(verbose) as bar, Workers(n_jobs, tracker=Tracker(bar)) as workers:
                 stream, gaps = streams_of(seed)[1], self.found.gaps
-                for part in turns(self.obs, stream, ENOUGH) if gaps is None else [spared(self.obs, stream, gaps)]:
+                kinds, parts = left_out(self.obs, stream, gaps, ENOUGH)
+                alone = gaps is None and kinds is None
+                for part in parts:
                     workers.tracker.stage(f"calibrating on {part.sum()} entries")
-                    again = self.found.refitted(self.obs.subset(~part), workers, None if gaps is None else stream)
+                    again = self.found.refitted(self.obs.subset(~part), workers, None if alone else stream)
                     means[part] = again.means(self.obs.indices[part])
                     seen |= part
             entries, means = self.obs.subset(seen), np.minimum(means[seen], self.transform.top)
-            self._calibrated = Calibrated(entries, entries.values - means, self.sizes(means))
+            by_kind = None if kinds is None else ByKind.of(kinds, entries, self.obs.subset(~seen))
+            self._calibrated = Calibrated(entries, entries.values - means, self.sizes(means), by_kind)
         return self._calibrated
 
-    def ends(self, means: np.ndarray, coverage: float, **how) -> tuple[np.ndarray, np.ndarray]:
-        """Lower and upper ends around `means`; `how` is what `calibrated` takes."""
+    def ends(self, means: np.ndarray, indices: np.ndarray, coverage: float, **how) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper ends around `means` at cells; `how` is what `calibrated` takes."""
         known = self.calibrated(**how)
-        widths = quantile(known.errors / known.sizes, coverage) * self.sizes(means)
+        ratios, by = known.errors / known.sizes, known.by_kind
+        widths = self.sizes(means) * (quantile(ratios, coverage) if by is None else by.quantiles(ratios, coverage)[by.at(indices)])
         least, most = self.bounds
         return np.clip(means - widths, least, None), np.clip(means + widths, None, most)
 

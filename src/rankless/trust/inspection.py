@@ -27,6 +27,7 @@ _OFTEN = 3  # times that such a value, or a two-digit one, has to be there
 _DISTINCT = 5  # values that differ, at least, among the others: grades and signs have no outside
 _MOST_MARKS = 6  # looked for
 _FEW_SLICES = 50  # of a mode whose slices may be quantities with ranges of their own
+_NAMED = 3  # fibres never observed whose names are said
 _LIKELY = 1e-3  # fibres, at most, that chance would leave without an entry where some have none
 
 
@@ -242,25 +243,36 @@ class NeverSeen:
     of: int  # fibres in all
 
     def in_words(self, obs: Observations) -> str:
+        """A sentence with their number, the first names, and the mend."""
         along, count = obs.modes[self.mode], len(self.fibres)
-        if count <= 3:
-            names = [" x ".join(obs.label(m, i) for m, i in zip(self.others, fibre, strict=True)) for fibre in self.fibres.tolist()]
+        names = [" x ".join(obs.label(m, i) for m, i in zip(self.others, fibre, strict=True)) for fibre in self.fibres[:_NAMED].tolist()]
+        if count <= _NAMED:
             what = f"{', '.join(names)} {'was' if count == 1 else 'were'} never observed along {along}"
         else:
             pair = " x ".join(obs.modes[m] for m in self.others)
-            what = (
-                f"{count:,} of {self.of:,} pairs of {pair} were never observed along {along}"
-                if len(self.others) == 2
-                else (f"{count:,} of {self.of:,} fibres along {along} were never observed")
-            )
+            group = f"pairs of {pair}" if len(self.others) == 2 else f"groups of {pair}"
+            what = f"{count:,} of {self.of:,} {group} were never observed along {along}, the first {', '.join(names)}"
         return f"{what}: if there is no such cell (land, a sensor never built), pass where={along!r} (--where {along})"
 
 
 def never_seen(obs: Observations) -> NeverSeen | None:
-    """Fibres along the mode of time, or the longest, that have no entry, where chance would not leave one without."""
+    """Fibres along the mode of time, or the longest, that have no entry, where chance would not leave one without.
+
+    Where that mode has none: those along the mode in whose empty fibres most cells lie, if these are most of the missing ones.
+    """
     if obs.order < 3:
         return None
-    mode = _time_of(obs)
+    time = _time_of(obs)
+    found = _never_seen_along(obs, time)
+    if found is not None:
+        return found
+    others = [each for mode in range(obs.order) if mode != time and (each := _never_seen_along(obs, mode)) is not None]
+    most = max(others, key=lambda each: len(each.fibres) * obs.shape[each.mode], default=None)
+    return most if most is not None and 2 * len(most.fibres) * obs.shape[most.mode] > obs.cells - obs.size else None
+
+
+def _never_seen_along(obs: Observations, mode: int) -> NeverSeen | None:
+    """Fibres along a mode that have no entry, though their slices have some."""
     others = tuple(m for m in range(obs.order) if m != mode)
     shape = tuple(obs.shape[m] for m in others)
     if np.prod(shape, dtype=float) > 1e7:
