@@ -13,7 +13,7 @@ from rankless import complete
 FAST = {
     "depth": 1.0,
     "penalty": 1.0,
-    "n_fits": 1,
+    "experts": ["components", "neighbours"],
     "local": None,
     "effects": False,
     "noise": None,

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from rankless.answer.intervals import Calibration, check_coverage
+from rankless.answer.intervals import ByKind, Calibration, check_coverage
 from rankless.answer.tree import Grown, Placed, Tools
 from rankless.completer import TensorCompleter
 from rankless.engine import Found
@@ -69,6 +69,10 @@ class Extended(TensorCompleter):
             return super().calibration_errors()
         return moved_entries(*self.before.calibration_errors(), self.place, self.shape_)
 
+    def calibration_kinds(self) -> ByKind | None:
+        """The kinds of the calibration entries; None where slices were folded in, whose errors are told by how much was seen of them."""
+        return super().calibration_kinds() if self.before is None else None
+
     @property
     def calibrated(self) -> bool:
         """Whether errors at entries that no choice has seen are known already."""
@@ -80,8 +84,10 @@ class Extended(TensorCompleter):
             return super().filled_at(indices, coverage)
         check_coverage(coverage)
         middle = self.values_at(indices)
-        lower, upper = self.before._general.ends(middle, coverage, seed=self._seed, n_jobs=self.n_jobs, verbose=self.verbose)
         later = self.place.new[indices[:, self.place.mode]]
+        lower, upper = np.empty(len(indices)), np.empty(len(indices))
+        there, how = self.place.before(indices[~later]), {"seed": self._seed, "n_jobs": self.n_jobs, "verbose": self.verbose}
+        lower[~later], upper[~later] = self.before._general.ends(middle[~later], there, coverage, **how)
         if later.any():
             errors = general_errors(self.before._general, self._general, self.place, self._seed, self.n_jobs)
             counts = self._general.obs.counts(self.place.mode)[indices[later, self.place.mode]]
