@@ -6,8 +6,10 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import rankless
+from rankless.cli import app
 from rankless.completer import TensorCompleter
 from rankless.runtime import clock as clocks
 from rankless.runtime.journal import Journal
@@ -152,3 +154,17 @@ def test_old_names_work_for_one_release_and_name_the_new(noisy, old, new):
     with pytest.warns(DeprecationWarning, match=f"{next(iter(old))}= will go with the next release; pass experts="):
         before = rankless.complete(noisy, random_state=0, **old)
     assert np.array_equal(before.filled, rankless.complete(noisy, random_state=0, experts=new).filled)
+
+
+def test_the_command_line_knows_them(tmp_path):
+    source, output = tmp_path / "waves.npy", tmp_path / "filled.npy"
+    np.save(source, waves())
+    run = CliRunner().invoke
+    result = run(app, ["complete", str(source), "-o", str(output), "--effort", "fast", "--time-limit", "60", "--quiet"])
+    assert result.exit_code == 0, result.output
+    assert np.array_equal(np.load(output), rankless.complete(waves(), effort="fast", random_state=0).filled)
+    for bad in (["--effort", "slow"], ["--time-limit", "0"], ["--experts", "line"]):
+        refused = run(app, ["complete", str(source), "-o", str(tmp_path / "none.npy"), *bad])
+        assert refused.exit_code == 2 and "error: " in refused.output and not (tmp_path / "none.npy").exists()
+    scored = run(app, ["evaluate", str(source), "--effort", "fast", "--quiet"])
+    assert scored.exit_code == 0 and "straight line" in scored.output, scored.output

@@ -16,7 +16,15 @@ from rankless.holdout.scoring import Errors
 from rankless.runtime.workers import Workers
 
 STATIONS, HOURS, POLLUTANTS = 14, 192, 4
-FAST = {"depth": 1.0, "penalty": 1.0, "effects": False, "noise": None, "experts": ["components", "draws"], "value_transform": None, "random_state": 0}
+FAST = {
+    "depth": 1.0,
+    "penalty": 1.0,
+    "effects": False,
+    "noise": None,
+    "experts": ["components", "draws"],
+    "value_transform": None,
+    "random_state": 0,
+}
 
 
 def air(seed: int = 0) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:

@@ -60,6 +60,7 @@ Where = Annotated[
 ]
 Encoding = Annotated[str | None, typer.Option(help="Of a .csv that is not in UTF-8: cp1252, utf-16.")]
 Seed = Annotated[int, typer.Option(help="Same seed, same numbers.")]
+Effort = Annotated[str, typer.Option(help="How much work to put in: fast, default or best.")]
 Loss = Annotated[str, typer.Option(help="gaussian; huber for gross errors, poisson for counts, bernoulli for shares.")]
 Nonnegative = Annotated[bool, typer.Option("--nonnegative", help="Components without negative numbers.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Don't show how far it is.")]
@@ -121,7 +122,7 @@ def complete(
     modes: Modes = None,
     value: Value = None,
     seed: Seed = 0,
-    effort: Annotated[str, typer.Option(help="How much work to put in: fast, default or best.")] = "default",
+    effort: Effort = "default",
     time_limit: Annotated[float | None, typer.Option(help="Seconds after which nothing more is begun.")] = None,
     experts: Annotated[
         str,
@@ -257,6 +258,7 @@ def evaluate(
     seed: Seed = 0,
     loss: Loss = "gaussian",
     nonnegative: Nonnegative = False,
+    effort: Effort = "default",
     by: Annotated[str | None, typer.Option(help="Name or number of a mode: show its slices too, the worst filled first.")] = None,
     duplicates: Duplicates = "error",
     index_base: IndexBase = None,
@@ -273,7 +275,7 @@ def evaluate(
     from rankless.evaluation import evaluate as score
 
     with shown(not quiet) as callback:
-        scores = score(obs, hide=hide, seed=seed, loss=loss, nonnegative=nonnegative, callback=callback)
+        scores = score(obs, hide=hide, seed=seed, loss=loss, nonnegative=nonnegative, effort=effort, callback=callback)
     print_scores(scores, f"{source}: {hide:.0%} of the observed entries hidden, seed {seed}", loss)
     if mode is not None:
         print_slices(scores[-1], mode)

@@ -26,6 +26,7 @@ from rankless.completer import TensorCompleter
 from rankless.experts.timeline import Timeline
 from rankless.runtime.progress import Callback, Tracker
 from rankless.search.asked import signs_in
+from rankless.search.effort import effort_of
 from rankless.tensors.axes import Axes
 from rankless.tensors.observations import Observations
 from rankless.trust.errors import table_of
@@ -111,6 +112,7 @@ def evaluate(
     ranks: Sequence[int] = (3, 10, 30),
     loss: str = "gaussian",
     nonnegative: bool = False,
+    effort: str = "default",
     callback: Callback | None = None,
 ) -> list[Score]:
     """Scores of the mean, main effects, straight lines, plain CP at each of `ranks`, and rankless, on the same hidden entries.
@@ -118,9 +120,10 @@ def evaluate(
     With a `loss` other than the sum of squares, or with `nonnegative` components, rankless is there twice: by squares, and last
     with these, the options of `TensorCompleter`. Deviances take a method's means as at least a twentieth of the mean of all
     (poisson) and chances as between .01 and .99 (bernoulli), because squares may lead to impossible ones.
-    `callback` is told how far it is, as in `TensorCompleter.fit`.
+    `effort` is that of rankless. `callback` is told how far it is, as in `TensorCompleter.fit`.
     """
-    asked = TensorCompleter(loss=loss, nonnegative=nonnegative, random_state=seed)
+    asked = TensorCompleter(loss=loss, nonnegative=nonnegative, effort=effort, random_state=seed)
+    effort_of(effort)
     signs_in(asked, obs)
     train, hidden = obs.split(hide, seed=seed)
     if hidden.size == 0:
@@ -134,7 +137,7 @@ def evaluate(
         prediction = method(train)(hidden.indices)
         scores.append(_score(name, hidden, prediction, start))
     own = ", ".join(["rankless", *[loss] * (loss != "gaussian"), *["nonnegative"] * nonnegative])
-    for name, est in {"rankless": TensorCompleter(random_state=seed), own: asked}.items():
+    for name, est in {"rankless": TensorCompleter(effort=effort, random_state=seed), own: asked}.items():
         start = time.perf_counter()
         est.fit(train, callback=callback)
         score = _score(name, hidden, est.predict(hidden.indices), start)
