@@ -64,6 +64,15 @@ def test_efforts(planted):
         done.update(seen[20:], "slow", along=0)  # pyright: ignore[reportArgumentType]
 
 
+def test_a_day_on_which_nothing_was_seen_is_a_day(planted):
+    done, seen, _ = planted
+    empty = done.update(np.full((1, 14, 6), np.nan), along=0)
+    assert empty.observations.shape == (21, 14, 6) and empty.observations.size == done.observations.size
+    after = empty.update(seen[20:], along=0)
+    effects = after.estimator.main_effects_
+    assert after.observations.shape == (26, 14, 6) and np.isfinite(after.array()).all() and len(effects.effects[0]) == 26
+
+
 def test_corrections_and_entries_of_old_slices():
     rng = np.random.default_rng(1)
     truth = np.outer(rng.normal(size=30), rng.normal(size=12)) + rng.normal(size=12)

@@ -152,6 +152,9 @@ def _understood(given: Given, more: Any, duplicates: Duplicates, missing: Marks)
         return understand(more, Roles(modes=modes, value=value, duplicates=duplicates, missing=missing))
     if hasattr(more, "dims"):
         return understand(more, Roles(missing=missing))
+    if isinstance(more, np.ndarray) and more.dtype.kind == "f" and more.ndim == obs.order and np.isnan(more).all():
+        nothing = Observations(np.zeros((obs.order, 0), np.int32), np.zeros(0), more.shape, modes=obs.modes)
+        return Plain(nothing, more)  # a day on which nothing was seen is a day still
     return understand(more, Roles(modes=obs.modes if np.ndim(more) == obs.order else None, missing=missing))
 
 
