@@ -171,7 +171,7 @@ def test_intervals_cover_in_every_kind():
     """Coverage at .9, over data sets: within 3 points in each kind that has many gaps, within 6 where a set has one or two."""
     inside: dict[str, list[float]] = {}
     widths: dict[str, list[float]] = {}
-    for seed in range(40):
+    for seed in range(24):
         seen, whole, made = air(seed)
         obs = observed(seen)
         train, held = obs.split(0.1, seed=seed)

@@ -10,7 +10,7 @@ like an observed one taken at random, it then lies in its interval with probabil
 answer itself knows more entries: without a tenth, Birmingham's intervals at 0.5 held 0.525.
 
 Where missing cells are of several kinds, single ones, runs, whole fibres, pairs never seen together (`rankless.holdout.kinds`),
-some entries of every kind are left out, in one refit, and each kind has a `q` of its own. Entries of a gap err together: a handful
+entries of every kind are left out, in one refit more, and each kind has a `q` of its own. Entries of a gap err together: a handful
 of gaps tells `q` no better than as many entries would, and so it is larger by a quantile of Student's t over that of a normal,
 
     degrees of freedom  =  2 m^2 / var m,      m the mean of error^2 / s^2 over gaps [satterthwaite1946]
@@ -19,7 +19,7 @@ of gaps tells `q` no better than as many entries would, and so it is larger by a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -76,15 +76,20 @@ class Calibration:
         first, calibrating = None, np.zeros(obs.size, dtype=bool)
         wrong, sizes = np.zeros(obs.size), np.zeros(obs.size)
         kinds, parts = left_out(obs, seed, found.gaps, FEWEST)
-        for part in parts:
-            rest, entries = obs.subset(~part), obs.subset(part)
+        of_kind = np.zeros(obs.size, np.int8)
+        for part, _ in parts:
+            rest, part = obs.subset(~part), part & ~calibrating
+            entries = obs.subset(part)
             workers.tracker.stage(f"calibrating on {entries.size} entries")
             said = found.again(rest, seed, workers).at(entries.indices)
             wrong[part], sizes[part] = entries.values - said, difficulty.at(entries.coords, said, rest)
+            if kinds is not None:
+                of_kind[part] = kinds.of_left_out(entries, rest)
             first, calibrating = rest if first is None else first, calibrating | part
-        assert first is not None  # `turns` and `spared` raise where there is none
+        if first is None:
+            raise TooFew(NONE.format(obs.size))
         entries = obs.subset(calibrating)
-        by_kind = None if kinds is None else ByKind.of(kinds, entries, first)
+        by_kind = None if kinds is None else ByKind(kinds, entries, of_kind[calibrating])
         return cls(entries, wrong[calibrating], sizes[calibrating], difficulty, first, MainEffects.fit(first), by_kind)
 
     def half_widths(self, indices: np.ndarray, said: np.ndarray, unseen: Sequence[np.ndarray], coverage: float) -> np.ndarray:
@@ -117,7 +122,7 @@ class ByKind:
     @classmethod
     def of(cls, kinds: Kinds, entries: Observations, rest: Observations) -> ByKind:
         """Of the entries left out where `rest` is all that was seen."""
-        return cls(kinds, entries, kinds.labels(kinds.cells & ~rest.observed())[tuple(entries.coords)])
+        return cls(kinds, entries, kinds.of_left_out(entries, rest))
 
     def at(self, indices: np.ndarray) -> np.ndarray:
         """Numbers of kinds of cells, shape ``(n,)``."""
@@ -151,15 +156,25 @@ def several(obs: Observations) -> Kinds | None:
     return kinds if kinds is not None and (kinds.counts > 0).sum() > 1 else None
 
 
-def left_out(obs: Observations, stream: np.random.Generator, gaps: Gaps | None, enough: int) -> tuple[Kinds | None, Iterable[np.ndarray]]:
-    """Masks of the entries that calibrate, one for each refit, and the kinds of the missing cells where there are several.
+def left_out(
+    obs: Observations, stream: np.random.Generator, gaps: Gaps | None, enough: int
+) -> tuple[Kinds | None, Iterator[tuple[np.ndarray, bool]]]:
+    """The kinds of the missing cells where there are several, and for each refit a mask of the entries that calibrate.
 
-    `gaps` is how most missing cells come, None where one by one.
+    With each mask comes whether its entries were left out as gaps. `gaps` is how most missing cells come, None where one by one: then
+    single cells are calibrated as if there were no others, and one refit more tells of these.
     """
     kinds = several(obs)
-    if kinds is not None and (mask := kinds.mask(obs, stream)).any():
-        return kinds, [mask]
-    return None, turns(obs, stream, enough) if gaps is None else [spared(obs, stream, gaps)]
+
+    def parts() -> Iterator[tuple[np.ndarray, bool]]:
+        if gaps is None:
+            yield from ((part, False) for part in turns(obs, stream, enough))
+        elif kinds is None:
+            yield spared(obs, stream, gaps), True
+        if kinds is not None and (mask := kinds.mask(obs, stream, single=gaps is not None)).any():
+            yield mask, True
+
+    return kinds, parts()
 
 
 def inflation(ratios: np.ndarray, gaps: np.ndarray, coverage: float) -> float:

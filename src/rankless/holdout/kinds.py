@@ -119,6 +119,10 @@ class Kinds:
                 found[_whole(missing, self.cells, kind.whole)] = number
         return found
 
+    def of_left_out(self, entries: Observations, rest: Observations) -> np.ndarray:
+        """The kinds of `entries` where `rest` is all that was seen, shape ``(n,)``."""
+        return self.labels(self.cells & ~rest.observed())[tuple(entries.coords)]
+
     def in_words(self, kind: Kind, modes: Sequence[str]) -> str:
         """What a kind is called."""
         if kind.run and self.axis is not None:
@@ -131,8 +135,8 @@ class Kinds:
 
     # --- entries left out ---------------------------------------------------------------------------
 
-    def mask(self, obs: Observations, rng: np.random.Generator) -> np.ndarray:
-        """Which entries to leave out so that there are some of every kind."""
+    def mask(self, obs: Observations, rng: np.random.Generator, *, single: bool = True) -> np.ndarray:
+        """Which entries to leave out so that there are some of every kind; none by itself where not `single`."""
         out = np.zeros(obs.shape, bool)
         seen = obs.observed()
         room = MOST * obs.size
@@ -145,7 +149,7 @@ class Kinds:
                     break
                 out |= here
         mask = out[tuple(obs.coords)]
-        if self.counts[0]:
+        if single and self.counts[0]:
             lone = np.flatnonzero(~mask)
             mask[rng.permutation(lone)[: round(LONE * obs.size)]] = True
         return kept_slices(obs, mask)

@@ -100,14 +100,17 @@ class Answer:
             with shown(verbose) as bar, Workers(n_jobs, tracker=Tracker(bar)) as workers:
                 stream, gaps = streams_of(seed)[1], self.found.gaps
                 kinds, parts = left_out(self.obs, stream, gaps, ENOUGH)
-                alone = gaps is None and kinds is None
-                for part in parts:
+                of_kind = np.zeros(self.obs.size, np.int8)
+                for part, as_gaps in parts:
+                    rest, part = self.obs.subset(~part), part & ~seen
                     workers.tracker.stage(f"calibrating on {part.sum()} entries")
-                    again = self.found.refitted(self.obs.subset(~part), workers, None if alone else stream)
+                    again = self.found.refitted(rest, workers, stream if as_gaps else None)
                     means[part] = again.means(self.obs.indices[part])
+                    if kinds is not None:
+                        of_kind[part] = kinds.of_left_out(self.obs.subset(part), rest)
                     seen |= part
             entries, means = self.obs.subset(seen), np.minimum(means[seen], self.transform.top)
-            by_kind = None if kinds is None else ByKind.of(kinds, entries, self.obs.subset(~seen))
+            by_kind = None if kinds is None else ByKind(kinds, entries, of_kind[seen])
             self._calibrated = Calibrated(entries, entries.values - means, self.sizes(means), by_kind)
         return self._calibrated
 
