@@ -55,6 +55,8 @@ def test_what_is_offered_fills_flat_cells_and_is_fitted_again(tools):
     best = offers[int(np.argmin(errors))]
     again = best.again(obs, tools).at(cells)
     assert np.sqrt(np.nanmean((again - array[gone]) ** 2)) < 1.02 * min(errors), "more entries than were fitted before"
+    larger = Observations.from_array(np.concatenate([array, array]))
+    assert np.isnan(best.again(larger, tools).at(cells)).all(), "of an array of another shape nothing is known"
 
 
 @pytest.mark.parametrize("kind", ["noise", "walks"])
