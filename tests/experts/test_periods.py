@@ -68,6 +68,7 @@ def test_nothing_is_offered_where_nothing_comes_again(kind, tools):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*no observed entry")
 def test_a_flat_table_ends_within_three_percent_of_its_folding_by_hand():
     """The median of three tables: errors of the folded and the flat one, same cells."""
     ratios = []
@@ -85,6 +86,7 @@ def test_a_flat_table_ends_within_three_percent_of_its_folding_by_hand():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*no observed entry")
 def test_shuffled_and_descending_hours_end_as_sorted_ones_do():
     array = daily(days=20).reshape(-1, SENSORS)
     hours = np.datetime64("2020-01-01T00") + np.arange(len(array)).astype("timedelta64[h]")
