@@ -55,6 +55,8 @@ def test_what_is_offered_fills_flat_cells_and_is_fitted_again(tools):
     best = offers[int(np.argmin(errors))]
     again = best.again(obs, tools).at(cells)
     assert np.sqrt(np.nanmean((again - array[gone]) ** 2)) < 1.02 * min(errors), "more entries than were fitted before"
+    larger = Observations.from_array(np.concatenate([array, array]))
+    assert np.isnan(best.again(larger, tools).at(cells)).all(), "of an array of another shape nothing is known"
 
 
 @pytest.mark.parametrize("kind", ["noise", "walks"])
@@ -66,6 +68,7 @@ def test_nothing_is_offered_where_nothing_comes_again(kind, tools):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*no observed entry")
 def test_a_flat_table_ends_within_three_percent_of_its_folding_by_hand():
     """The median of three tables: errors of the folded and the flat one, same cells."""
     ratios = []
@@ -83,6 +86,7 @@ def test_a_flat_table_ends_within_three_percent_of_its_folding_by_hand():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*no observed entry")
 def test_shuffled_and_descending_hours_end_as_sorted_ones_do():
     array = daily(days=20).reshape(-1, SENSORS)
     hours = np.datetime64("2020-01-01T00") + np.arange(len(array)).astype("timedelta64[h]")

@@ -37,20 +37,25 @@ WALK = 3e4  # multiply-adds that a search takes for each entry and mode, about
 
 @dataclass(frozen=True, eq=False)
 class Folded:
-    """A predictor of the folded array, asked at flat coordinates."""
+    """A predictor of the folded array, asked at flat coordinates; None where nothing is known of an array of that shape."""
 
     folding: Folding
-    inner: Predictor
+    inner: Predictor | None
 
     def at(self, indices: np.ndarray) -> np.ndarray:
+        if self.inner is None:
+            return np.full(len(indices), np.nan)
         return self.inner.at(np.ascontiguousarray(self.folding.coords(indices.T).T))
 
     def again(self, obs: Observations, tools: Tools) -> Folded:
         folding = self.folding.again(obs)
+        if self.inner is None or folding.folded_shape != self.folding.folded_shape:  # components have no rows for new slices
+            return Folded(folding, None)
         return Folded(folding, self.inner.again(folding.folded(obs), tools.own()))
 
     def words(self, modes: Sequence[str]) -> str:
-        return f"with {self.folding.words(modes)} {self.inner.words(self.folding.names(modes))}"
+        said = "nothing" if self.inner is None else self.inner.words(self.folding.names(modes))
+        return f"with {self.folding.words(modes)} {said}"
 
 
 class PeriodsExpert:
