@@ -14,7 +14,7 @@ FAST = {
     "depth": 1.0,
     "penalty": 1.0,
     "experts": ["components", "neighbours"],
-    "local": None,
+    "experts": ["components", "draws"],
     "effects": False,
     "noise": None,
     "value_transform": None,
