@@ -8,6 +8,7 @@ along the axis, so that a bridge of a month is judged by bridges of a month.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy.optimize import nnls
@@ -30,13 +31,13 @@ def bridged(tree: Predictor, obs: Observations, axes: Axes, mode: int | None, kn
     As it is where there are none, or where main effects alone fill them better. `obs` is less the main effects: 0 is what these say.
     `knowing` are members of the tree that say something of times never seen.
     """
-    tools = tools.own() if knowing else tools
+    own = tools.own() if knowing else tools
     for axis in axes.axes:
         ranks = axis.ranks(obs.coords)
         seen = np.bincount(ranks, minlength=axis.length) > 0
         if seen.all() or len(axis.modes) == obs.order:
             continue
-        if (bridge := _best(obs, axis, ranks, ~seen, mode, knowing, tools)) is not None:
+        if (bridge := _best(obs, axis, ranks, ~seen, mode, knowing, own)) is not None:
             return Bridged.of(tree, bridge, axis, obs)
     return tree
 
@@ -46,6 +47,7 @@ def _best(
 ) -> Predictor | None:
     """Predictors in the shares that fill best what is left out as the unseen times lie; None where that is worse than to say 0."""
     first: list[Predictor] = []
+    afresh = replace(tools, afresh=True)  # chains must not remember the times left out
     said, target = [], []
     for move in range(1, MOVES + 1):
         pattern = np.roll(unseen, int(len(unseen) * (move * 0.6180339887498949 % 1)))  # the golden ratio spreads them evenly
@@ -55,7 +57,7 @@ def _best(
             continue
         if not first:
             first = [*offers(rest, held, axis, mode), *_factors(rest, axis), *knowing]
-        columns = np.stack([predictor.again(rest, tools).at(held.indices) for predictor in first], axis=1)
+        columns = np.stack([predictor.again(rest, afresh).at(held.indices) for predictor in first], axis=1)
         known = ~np.isnan(columns).all(axis=1)
         said.append(np.nan_to_num(columns[known]))
         target.append(held.values[known])

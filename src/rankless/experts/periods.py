@@ -74,7 +74,7 @@ class PeriodsExpert:
         train = [task.train, *(folding.folded(task.train) for folding in foldings)]
         held = [task.held, *(folding.folded(task.held) for folding in foldings)]
         searches = [
-            Search(race.scout(some, tools.streams), over, LIMITS, tools.streams, tools.workers)
+            Search(race.scout(some, tools.streams), over, LIMITS, tools.streams, tools.workers, several=task.gaps is None)
             for some, over in zip(train, held, strict=True)
         ]
         least, *scores = [score_of(_walked(search)) for search in searches]
