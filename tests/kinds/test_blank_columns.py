@@ -13,8 +13,7 @@ from rankless import complete
 FAST = {
     "depth": 1.0,
     "penalty": 1.0,
-    "experts": ["components", "neighbours"],
-    "experts": ["components", "draws"],
+    "experts": ["components"],
     "effects": False,
     "noise": None,
     "value_transform": None,
