@@ -221,7 +221,22 @@ def test_options_fix_what_they_name(tmp_path, planted):
     assert "depth 0" in run.stdout
 
 
-FIXED = ["--depth", 0, "--penalty", 0.5, "--max-rank", 2, "--effects", "off", "--noise", "none", "--n-fits", 1, "--value-transform", "none"]
+FIXED = [
+    "--depth",
+    0,
+    "--penalty",
+    0.5,
+    "--max-rank",
+    2,
+    "--effects",
+    "off",
+    "--noise",
+    "none",
+    "--experts",
+    "components,neighbours",
+    "--value-transform",
+    "none",
+]
 
 
 def test_a_tns_counted_from_zero_is_answered_with_one(tmp_path, planted):

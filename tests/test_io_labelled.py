@@ -244,8 +244,8 @@ def test_complete_weather_nc(tmp_path, suffix, monkeypatch):
         "off",
         "--noise",
         "none",
-        "--n-fits",
-        "1",
+        "--experts",
+        "components,neighbours",
         "--value-transform",
         "none",
     ]

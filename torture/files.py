@@ -468,7 +468,20 @@ def _commanded(suffix: str, fault: float | Callable[[Path], object], *, of_input
         completer.TensorCompleter.fit = fit
         limit = contextlib.nullcontext() if callable(fault) else full(int(fault * 9 * 8 * 6 * 8))
         names = ["--modes", "mode_0,mode_1,mode_2", "--value", "value"] if source.suffix in (".csv", ".parquet") else []
-        quick = ["--depth", "0", "--penalty", "1", "--max-rank", "3", "--n-fits", "1", "--value-transform", "none", "--smooth", "none"]
+        quick = [
+            "--depth",
+            "0",
+            "--penalty",
+            "1",
+            "--max-rank",
+            "3",
+            "--experts",
+            "components,neighbours",
+            "--value-transform",
+            "none",
+            "--smooth",
+            "none",
+        ]
         try:
             with limit, _quietly():
                 end = CliRunner().invoke(cli.app, ["complete", str(source), "-o", str(folder / f"out{suffix}"), *names, *quick])

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from rankless.answer.intervals import ByKind, Calibration, check_coverage
 from rankless.engine import draws_of, fits_of, known_in, leaf_of
@@ -321,14 +321,15 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
 
     def _located(self, X) -> tuple[np.ndarray, np.ndarray]:
         """Checked coordinates of rows, and a mask ``(n, order)`` of labels that the fit did not see, whose coordinate is then 0."""
-        if getattr(self, "labels_", None) is None:
+        labels = getattr(self, "labels_", None)
+        if labels is None:
             indices = self._checked(X)
             return indices, np.zeros(indices.shape, dtype=bool)
         validate_data(self, X, reset=False, skip_check_array=True)
         columns = columns_of(X)
         if columns is None:
             columns = [np.asarray(X[name]) for name in X.columns] if hasattr(X, "columns") else list(np.asarray(X).T)
-        places = found_in(columns, self.labels_)
+        places = found_in(columns, labels)
         unknown = places < 0
         if unknown.any():
             row, mode = np.argwhere(unknown)[0]
@@ -357,7 +358,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         said = self._bare(indices, unknown)
         middle = self.value_transform_.inverse(said)
         if self._general is not None:
-            return self._general.ends(middle, coverage, seed=self._seed, n_jobs=self.n_jobs, verbose=self.verbose)
+            return self._general.ends(middle, indices, coverage, seed=self._seed, n_jobs=self.n_jobs, verbose=self.verbose)
         best, calibration = self._answer, self.calibration()
         if best is None or calibration is None:  # constant data
             return middle, middle.copy()
@@ -446,7 +447,8 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
             validate_data(self, X, skip_check_array=True)
             coords, self.labels_ = encoded(columns, self._mode_names())
         y = column_or_1d(y, warn=True)
-        check_consistent_length(coords, y)
+        if len(coords) != len(y):
+            raise ValueError(f"{len(coords)} rows of indices but {len(y)} values; pass one value a row")
         shape = self.shape
         if sample_weight is None:
             weights = np.ones(len(y)) if self.duplicates == "mean" else None  # two values' mean is as heavy as two

@@ -174,7 +174,9 @@ def _found(search: Search, obs: Observations, train: Observations, holdout: floa
         axes = Axes.of(obs)
         tree, errors, unasked = beside(tree, judged, judged_gaps, best.frame.mode, axes, asked(limits))
         left = obs if best.frame.offset is None else left_by(bare, obs)
-        knowing = [leaf for leaf, _, _ in leaves(tree) if isinstance(leaf, Folded)]
+        knowing = [
+            leaf for leaf, _, _ in leaves(tree) if isinstance(leaf, Folded) or (isinstance(leaf, Components) and any(leaf.point.smooth))
+        ]
         tree = bridged(tree, left, axes, best.frame.mode, knowing, Tools(search.workers, search.streams))
     search.tracker.stage("refitting on all entries")
     tree = _onto(best.frame.offset, tree).again(obs, Tools(search.workers, search.streams))

@@ -45,7 +45,10 @@ def bridged(tree: Predictor, obs: Observations, axes: Axes, mode: int | None, kn
 def _best(
     obs: Observations, axis: Axis, ranks: np.ndarray, unseen: np.ndarray, mode: int | None, knowing: Sequence[Predictor], tools: Tools
 ) -> Predictor | None:
-    """Predictors in the shares that fill best what is left out as the unseen times lie; None where that is worse than to say 0."""
+    """Predictors in the shares that fill best what is left out as the unseen times lie.
+
+    None where that is worse than to say 0, or where only those are wanted that the tree has already.
+    """
     first: list[Predictor] = []
     afresh = replace(tools, afresh=True)  # chains must not remember the times left out
     said, target = [], []
@@ -67,8 +70,10 @@ def _best(
     shares = nnls(columns, values)[0]
     if not shares.any() or np.sum((values - columns @ shares) ** 2) >= np.sum(values**2):
         return None
-    members = [(predictor.again(obs, tools), np.array([share])) for predictor, share in zip(first, shares, strict=True) if share > LEAST]
-    return Stack(tuple(predictor for predictor, _ in members), tuple(share for _, share in members)) if members else None
+    kept = [(predictor, np.array([share])) for predictor, share in zip(first, shares, strict=True) if share > LEAST]
+    if all(any(predictor is one for one in knowing) for predictor, _ in kept):  # the tree says as much by itself
+        return None
+    return Stack(tuple(predictor.again(obs, tools) for predictor, _ in kept), tuple(share for _, share in kept))
 
 
 def _factors(obs: Observations, axis: Axis) -> list[Factors]:

@@ -51,7 +51,7 @@ class Gaps:
         >>> array = np.ones((20, 30, 5))
         >>> array[np.random.default_rng(0).random((20, 30)) < 0.3] = np.nan
         >>> Gaps.of(Observations.from_array(array))
-        Gaps(whole=(2,), run=None, length=1)
+        Gaps(whole=(2,), run=None, length=1, plane=())
         """
         if obs.cells > MOST_CELLS:
             return None

@@ -277,7 +277,7 @@ def conventional(model: CPTensor, scores: int = 0) -> CPTensor:
     Every vector points to where its entries are larger, by the sum of their cubes, but in the mode `scores`, which takes the sign.
 
     >>> found = conventional(CPTensor([np.array([[2.0], [2.0]]), np.array([[-3.0], [0.0]])]))
-    >>> [factor.ravel().tolist() for factor in found.factors]
+    >>> [(factor.ravel() + 0.0).tolist() for factor in found.factors]
     [[-6.0, -6.0], [1.0, 0.0]]
     """
     order = np.argsort(-model.component_norms(), kind="stable")

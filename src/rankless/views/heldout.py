@@ -17,6 +17,7 @@ class HeldOut:
 
     entries: Observations
     predicted: np.ndarray
+    weights: np.ndarray | None = None  # what each counts, where missing cells are of several kinds
 
     @classmethod
     def of(cls, done: Done) -> HeldOut | None:
@@ -25,12 +26,15 @@ class HeldOut:
             entries, errors = done.estimator.calibration_errors()
         except ValueError:  # too few
             return None
-        obs = done.observations
-        return cls(replace(entries, modes=obs.modes, labels=obs.labels), entries.values - errors) if entries.size else None
+        if not entries.size:
+            return None
+        obs, kinds = done.observations, done.estimator.calibration_kinds()
+        entries, predicted = replace(entries, modes=obs.modes, labels=obs.labels), entries.values - errors
+        return cls(entries, predicted, None if kinds is None else kinds.weights)
 
     @property
     def rmse(self) -> float:
-        return float(table_of(self.entries, self.entries.values - self.predicted)["rmse"].iloc[0])
+        return float(table_of(self.entries, self.entries.values - self.predicted, None, self.weights)["rmse"].iloc[0])
 
     @property
     def correlation(self) -> float:
@@ -43,7 +47,7 @@ class HeldOut:
 
         NaN where a slice has none.
         """
-        slices = table_of(self.entries, self.entries.values - self.predicted, mode)
+        slices = table_of(self.entries, self.entries.values - self.predicted, mode, self.weights)
         return slices["rmse"].to_numpy(), slices["std"].to_numpy(), slices["entries"].to_numpy()
 
     def sample(self, most: int) -> tuple[np.ndarray, np.ndarray]:
