@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from rankless.tensors.cp_tensor import CPTensor
 from rankless.tensors.observations import Observations
 from rankless.trust.assure import assured, conventional, core_consistency, factorize
 
-FEW = {"seeds": 3, "halves": 2, "n_jobs": 1}
+FEW: dict[str, Any] = {"seeds": 3, "halves": 2, "n_jobs": 1}
 
 
 def fluorescence(seed: int = 0) -> tuple[np.ndarray, CPTensor]:

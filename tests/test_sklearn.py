@@ -210,12 +210,12 @@ def raw_table() -> tuple[pd.DataFrame, np.ndarray]:
 def test_labels_are_what_their_numbers_are():
     table, y = raw_table()
     known = {"random_state": 0, "n_jobs": 1, "experts": ["components", "neighbours"]}
-    est = TensorCompleter(**known).fit(table, y)
+    est: Any = TensorCompleter(**known).fit(table, y)
     obs = Observations.from_table(table.assign(y=y), ["user", "day"], "y")
     np.testing.assert_array_equal(est.labels_[0], obs.labels[0])
     assert est.feature_names_in_.tolist() == ["user", "day"] and est.shape_ == obs.shape
     coded = TensorCompleter(**known).fit(obs)
-    places = [pd.Index(label).get_indexer(table[name]) for name, label in zip(table, obs.labels, strict=True)]
+    places = [pd.Index(label).get_indexer(np.asarray(table[name])) for name, label in zip(table, obs.labels, strict=True)]
     np.testing.assert_array_equal(est.predict(table), coded.predict(np.column_stack(places)))
     objects = TensorCompleter(**known).fit(table.assign(day=table.day.dt.strftime("%Y-%m-%d")).to_numpy(), y)
     np.testing.assert_allclose(objects.predict(table.assign(day=table.day.dt.strftime("%Y-%m-%d")).to_numpy()), est.predict(table))
@@ -224,7 +224,7 @@ def test_labels_are_what_their_numbers_are():
 
 def test_a_label_never_seen_gets_main_effects_and_a_caution():
     table, y = raw_table()
-    est = TensorCompleter(random_state=0, n_jobs=1, experts=["components", "neighbours"], effects=True).fit(table, y)
+    est: Any = TensorCompleter(random_state=0, n_jobs=1, experts=["components", "neighbours"], effects=True).fit(table, y)
     some = table.head(3).copy()
     some.loc[0, "user"] = "stranger"
     with pytest.warns(UserWarning, match="1 of 3 rows have a label that the fit did not see, such as user 'stranger'"):
@@ -245,9 +245,9 @@ def test_a_label_never_seen_gets_main_effects_and_a_caution():
 def test_a_raw_table_is_cross_validated_and_searched():
     table, y = raw_table()
     known = {"random_state": 0, "n_jobs": 1, "experts": ["components"]}
-    said = cross_val_predict(TensorCompleter(**known), table, y, cv=KFold(3, shuffle=True, random_state=0))
+    said = np.asarray(cross_val_predict(TensorCompleter(**known), table, y, cv=KFold(3, shuffle=True, random_state=0)))
     assert np.corrcoef(said, y)[0, 1] > 0.9
-    unshuffled = cross_val_predict(TensorCompleter(**known), table, y, cv=KFold(3))  # whole users are left out
+    unshuffled = np.asarray(cross_val_predict(TensorCompleter(**known), table, y, cv=KFold(3)))  # whole users are left out
     assert np.isfinite(unshuffled).all() and np.corrcoef(unshuffled, y)[0, 1] > 0.3
     pipe = make_pipeline(TensorCompleter(**known))
     grid = {"tensorcompleter__max_rank": [1, 2]}

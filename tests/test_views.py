@@ -255,6 +255,7 @@ def stand_in(obs: Observations, model: CPTensor, rmse: float = 0.1, held: Observ
         nearby_=None,
         unfolded_=None,
         calibration_errors=refuse if held is None else lambda: (held, np.full(held.size, rmse)),
+        calibration_kinds=lambda: None,
     )
     path = pd.DataFrame({"penalty": [1.0], "depth": [1.0], "holdout_rmse": [rmse], "rank": [model.rank], "start": ["grow"]})
     return SimpleNamespace(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ from rankless.runtime.workers import Workers
 from rankless.tensors.observations import Observations
 from rankless.units.effects import MainEffects
 
-QUICK = {"random_state": 0, "n_jobs": 1, "experts": ["components", "neighbours"]}
+QUICK: dict[str, Any] = {"random_state": 0, "n_jobs": 1, "experts": ["components", "neighbours"]}
 pytestmark = pytest.mark.filterwarnings("ignore:.*no observed entr.*")
 
 
@@ -32,7 +33,8 @@ def ratings(users: int, items: int, seed: int = 0, share: float = 0.35, noise: f
     user, item = (a.ravel() for a in np.indices(truth.shape))
     table = pd.DataFrame({"user": [f"u{n:03d}" for n in user], "item": [f"i{n:03d}" for n in item], "rating": truth.ravel()})
     table["rating"] += noise * rng.normal(size=len(table))
-    return table, table[rng.random(len(table)) < share]
+    given: Any = table[rng.random(len(table)) < share]
+    return table, given
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +69,7 @@ def test_a_folded_row_solves_the_normal_equations(planted):
     whole = Observations.from_indices(coords.T, np.concatenate([obs.values, more.values]), shape=(16, 14, 10))
     place = Placed(mode, np.r_[np.arange(12), -1, -1])
     found = fold(leaf, whole, place, None)  # pyright: ignore[reportArgumentType]
+    assert isinstance(found, Components)
     old, point, frame = state_of(leaf), leaf.point, larger_frame(leaf.point.frame, whole, place)
     units = replace(frame, offset=None).to_units(whole)
     k, a, c = point.depth, old.factor(0), old.factor(2)
@@ -207,9 +210,11 @@ def test_rows_of_other_losses_minimise_them(loss):
     a, b = rng.gamma(1, 1, (30, 2)), rng.gamma(1, 1, (20, 2))
     mean = 3 * a @ b.T
     array = rng.poisson(mean).astype(float)
-    options = {"loss": "poisson"} if loss == "poisson" else {"nonnegative": True}
+    options: dict[str, Any] = {"loss": "poisson"} if loss == "poisson" else {"nonnegative": True}
     done = rankless.complete(np.where(rng.random(array.shape) < 0.8, array, np.nan)[:25], random_state=0, n_jobs=1, **options)
-    found = done.estimator._general.found
+    general = done.estimator._general
+    assert general is not None
+    found = general.found
     z, y = found.state.factor(1), array[26] / found.units.scale
     ridge, offset = np.full(z.shape[1], 0.7), np.zeros(20)
     positive = loss == "nonnegative"
@@ -263,7 +268,8 @@ def test_rows_and_columns_of_a_wide_table(days):
 
 def test_dates_of_a_long_table_come_in_order(days):
     seen, _, when, names = days
-    long = pd.DataFrame(seen, index=pd.Index(when, name="day"), columns=pd.Index(names, name="sensor")).stack().rename("x").reset_index()
+    stacked: Any = pd.DataFrame(seen, index=pd.Index(when, name="day"), columns=pd.Index(names, name="sensor")).stack()
+    long = stacked.rename("x").reset_index()
     middle = (long.day >= when[30]) & (long.day < when[34])
     done = rankless.complete(long[~middle], modes=["day", "sensor"], value="x", **QUICK)
     later = long[middle].assign(day=lambda t: t.day.dt.strftime("%Y-%m-%d"))  # spoken otherwise
@@ -272,7 +278,7 @@ def test_dates_of_a_long_table_come_in_order(days):
     assert more.filled.day.dtype == long.day.dtype and len(more.filled) == 70 * 8
     known = long[~middle][["day", "sensor"]]
     np.testing.assert_array_equal(more.predict(known), done.predict(known))
-    score = more.score(by="day")
+    score: Any = more.score(by="day")
     assert score["entries"].sum() > 0
 
 
@@ -299,7 +305,8 @@ def test_other_kinds(days):
     done = rankless.complete(np.ma.masked_invalid(seen[:60]), **QUICK)
     more = done.extend(np.ma.masked_invalid(seen[60:]))
     assert isinstance(more.filled, np.ma.MaskedArray) and more.filled.shape == seen.shape
-    series = pd.DataFrame(seen, index=pd.Index(when, name="day"), columns=pd.Index(names, name="sensor")).stack().rename("x")
+    stacked: Any = pd.DataFrame(seen, index=pd.Index(when, name="day"), columns=pd.Index(names, name="sensor")).stack()
+    series = stacked.rename("x")
     done = rankless.complete(series[series.index.get_level_values("day") < when[60]], **QUICK)
     more = done.extend(series[series.index.get_level_values("day") >= when[60]])
     assert isinstance(more.filled, pd.Series) and more.filled.index.names == ["day", "sensor"] and len(more.filled) == 560
@@ -318,7 +325,8 @@ def test_extended_twice_and_fitted_anew(days):
     more = done.extend(seen[50:, :7], along=0).extend(seen[:, 7:], along=1)
     assert more.array().shape == seen.shape and np.abs(more.array() - truth).mean() < 0.5
     np.testing.assert_array_equal(more.array()[:50, :7], done.array())
-    assert (more.slices().query("mode == 'mode_1'")["observed"] > 0).all()
+    slices: Any = more.slices()
+    assert (slices.query("mode == 'mode_1'")["observed"] > 0).all()
     assert more.summary() and more.components() is not None
     again = more.estimator.fit(seen)
     assert again.predict([[0, 0]]).shape == (1,)

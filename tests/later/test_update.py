@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +13,7 @@ from rankless.answer.tree import leaves
 from rankless.completion import Completion
 from rankless.experts.components import Components
 
-QUICK = {"random_state": 0, "n_jobs": 1, "experts": ["components", "neighbours"]}
+QUICK: dict[str, Any] = {"random_state": 0, "n_jobs": 1, "experts": ["components", "neighbours"]}
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +41,7 @@ def test_many_sweeps_are_the_fit_of_these_choices_from_scratch(planted):
     few, many = (done.update(seen[20:], along=0, sweeps=sweeps) for sweeps in (1, 300))
     leaf = next(leaf for leaf, _, _ in leaves(done.estimator._answer.found.tree) if isinstance(leaf, Components))
     point = leaf.point
+    alone: dict[str, Any] = {**QUICK, "experts": ["components"]}
     scratch = rankless.complete(
         seen,
         depth=point.depth,
@@ -46,7 +49,7 @@ def test_many_sweeps_are_the_fit_of_these_choices_from_scratch(planted):
         effects=done.estimator.effects_,
         max_rank=done.rank,
         noise=None,
-        **QUICK | {"experts": ["components"]},
+        **alone,
     )
     near, far = (np.sqrt(np.mean((d.array() - scratch.array()) ** 2)) for d in (many, few))
     assert near < 0.02 * truth.std() and near <= far
