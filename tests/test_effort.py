@@ -144,7 +144,7 @@ def test_an_expert_of_ones_own_is_asked_beside_the_others():
 @pytest.mark.parametrize("bad", ["timeline", ["line"], 3])
 def test_experts_that_are_not_known_are_refused_with_those_that_are(bad):
     with pytest.raises(
-        ValueError, match=r"not known; .*'components', 'draws', 'neighbours', 'timeline', 'factors', 'periods', 'slices', 'low rank'"
+        ValueError, match=r"not known; .*'components', 'draws', 'neighbours', 'timeline', 'slices', 'low rank', 'factors', 'periods'"
     ):
         rankless.complete(waves(), experts=bad)
 

@@ -85,7 +85,7 @@ def test_entries_left_out_lie_as_the_missing_cells_do():
     found = kinds_of(obs)
     mask = found.mask(obs, np.random.default_rng(1))
     held, rest = obs.subset(mask), obs.subset(~mask)
-    of_entry = ByKind.of(found, held, rest).of_entry
+    of_entry = found.of_left_out(held, rest)
     assert 0.05 < mask.mean() < 0.35
     assert all((rest.counts(mode) > 0).all() for mode in range(3))
     pairs = np.unique(held.coords[:, of_entry == 3][[0, 2]], axis=1)
@@ -118,7 +118,7 @@ def test_each_kind_has_a_quantile_of_its_own_and_the_worst_stands_in_for_one_wit
     found = kinds_of(obs)
     rng = np.random.default_rng(2)
     mask = found.mask(obs, rng)
-    by = ByKind.of(found, obs.subset(mask), obs.subset(~mask))
+    by = ByKind(found, obs.subset(mask), found.of_left_out(obs.subset(mask), obs.subset(~mask)))
     sizes = np.array([1.0, 2.0, 5.0, 20.0])
     quantiles = by.quantiles(rng.normal(size=by.entries.size) * sizes[by.of_entry], 0.9)
     np.testing.assert_allclose(quantiles / sizes, 1.645, rtol=0.2)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.measures import accuracy
-from rankless.search.asked import OTHERS, OWN
+from rankless.engine import names_of_experts
+from rankless.search.asked import OWN
 
 DEFAULT = "every expert"
+EVERYONE = (*OWN, *names_of_experts())
 # what is left out, and how `rankless.complete` is asked to do without it
 VARIANTS: dict[str, dict[str, Any]] = {
     DEFAULT: {},
-    **{name: {"experts": [other for other in OWN + OTHERS if other != name]} for name in (OWN + OTHERS)[1:]},
+    **{name: {"experts": [other for other in EVERYONE if other != name]} for name in EVERYONE[1:]},
     "all but components": {"experts": ["components"]},
     "transform": {"value_transform": None},
     "smoothing": {"smooth": None},

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from rankless.answer.intervals import ByKind, Calibration, check_coverage
-from rankless.engine import draws_of, fits_of, known_in, leaf_of
+from rankless.engine import draws_of, fits_of, known_in, leaf_of, names_of_experts
 from rankless.experts.neighbours import Kriging
 from rankless.experts.slices import Slices
 from rankless.fitting import Fit
@@ -180,7 +180,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         the best fit so far in the estimator.
         """
         obs = self._observations(X, y, sample_weight)
-        limits = limits_of(self, obs)
+        limits = limits_of(self, obs, names_of_experts())
         check_time_limit(self.time_limit)
         positive = signs_in(self, obs)
         general = self.loss != "gaussian" or any(positive)

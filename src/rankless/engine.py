@@ -170,9 +170,9 @@ def _found(search: Search, obs: Observations, train: Observations, holdout: floa
             made = made.with_neighbours(neighbours)
             judged = replace(made, residual=point.residual) if together else judged.with_neighbours(neighbours)
     tree, errors, unasked = made.answer, judged.errors, []
-    if asked(limits) and not exact:
+    if (experts := asked(limits)) and not exact:
         axes = Axes.of(obs)
-        tree, errors, unasked = beside(tree, judged, judged_gaps, best.frame.mode, axes, asked(limits))
+        tree, errors, unasked = beside(tree, judged, judged_gaps, best.frame.mode, axes, experts)
         left = obs if best.frame.offset is None else left_by(bare, obs)
         knowing = [
             leaf for leaf, _, _ in leaves(tree) if isinstance(leaf, Folded) or (isinstance(leaf, Components) and any(leaf.point.smooth))
@@ -211,10 +211,15 @@ class Side:
         return replace(self, answer=answer, residual=self.held.values - answer.at(self.held.indices))
 
 
+def names_of_experts() -> tuple[str, ...]:
+    """By which experts beside components may be asked for."""
+    return tuple(expert.name for expert in EXPERTS)
+
+
 def asked(limits: Limits) -> list[Expert]:
     """The experts that are asked beside components: those the user named or passed, or those of the effort."""
-    known = {expert.name: expert for expert in EXPERTS}
     if limits.experts is not None:
+        known = dict(zip(names_of_experts(), EXPERTS, strict=True))
         return [known[each] if isinstance(each, str) else each for each in limits.experts]
     return [expert for expert in EXPERTS if limits.effort.experts is None or expert.name in limits.effort.experts]
 

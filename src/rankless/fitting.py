@@ -14,7 +14,7 @@ from rankless.search.level_noise import amounts, asked_for, earns
 from rankless.search.walk import Limits
 from rankless.tensors.observations import Observations
 from rankless.units.error import rmse_of
-from rankless.units.near_one import near_one_of
+from rankless.units.near_one import near_one_by, near_one_of
 from rankless.units.transform import Name, Transform
 
 
@@ -71,6 +71,10 @@ class Fit:
             return first, [first, second]
         better = earns(second.alone, first.alone, first.found.alone.frame, first.found.alone_held, noise)
         return second if better else first, [first, second]
+
+    def in_its_units(self, obs: Observations, among: np.ndarray | slice = slice(None)) -> Observations:
+        """Other data in the units of the fit: transformed, brought near 1, weights of mean 1 `among` some of the entries."""
+        return near_one_by(obs.with_values(self.transform.forward(obs.values)), self.exponent, among)
 
     def path(self) -> list[dict]:
         """The rows of the search in the data's units, their scores in those of the fit."""

@@ -119,11 +119,6 @@ class ByKind:
     entries: Observations
     of_entry: np.ndarray  # (n,): numbers of kinds
 
-    @classmethod
-    def of(cls, kinds: Kinds, entries: Observations, rest: Observations) -> ByKind:
-        """Of the entries left out where `rest` is all that was seen."""
-        return cls(kinds, entries, kinds.of_left_out(entries, rest))
-
     def at(self, indices: np.ndarray) -> np.ndarray:
         """Numbers of kinds of cells, shape ``(n,)``."""
         return self.kinds.of_cells[tuple(indices.T)]

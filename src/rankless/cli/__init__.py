@@ -146,7 +146,7 @@ def complete(
     loss: Loss = "gaussian",
     nonnegative: Nonnegative = False,
     duplicates: Duplicates = "error",
-    coverage: Annotated[float | None, typer.Option(help="Write intervals that hold a missing value this often, such as 0.9.")] = None,
+    coverage: later.Coverage = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a fit of the same INPUT and options that was cut short.")] = False,
     checkpoint_every: Annotated[float, typer.Option(help="Seconds between writes of the file --resume goes on from.")] = 10.0,
     index_base: IndexBase = None,

@@ -105,9 +105,7 @@ def draw(path: Path, recorded: Observations, hidden: Observations, completion: C
 
 def _lookup(obs: Observations, cells: np.ndarray) -> np.ndarray:
     """Values at `cells`, NaN where not observed."""
-    dense = np.full(obs.shape, np.nan)
-    dense[tuple(obs.coords)] = obs.values
-    return dense[tuple(cells.T)]
+    return obs.to_array()[tuple(cells.T)]
 
 
 def show(result: Result) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from rankless.answer.tree import Tools
 from rankless.experts.task import Task
 from rankless.tensors.observations import Observations, slice_means, slices_of
+from rankless.tensors.observations import along as along_mode
 
 SMOOTH = 0.5  # roughness below which an axis may be one of a map's
 COUNTS = (2, 4, 8, 16, 32)  # of functions, for as long as more of them help
@@ -85,19 +86,18 @@ def filled(obs: Observations, along: int, count: int, mode: int | None, tools: T
     slices, slots = slices_of(obs.coords, obs.shape, mode)
     sizes = np.sqrt(slice_means(obs.values**2, slices, slots))
     sizes = np.where(sizes > 0, sizes, 1.0)
-    array = np.full(obs.shape, np.nan)
-    array[tuple(obs.coords)] = obs.values / sizes[slices]
+    array = obs.with_values(obs.values / sizes[slices]).to_array()
     matrix = np.moveaxis(array, along, 0).reshape(obs.shape[along], -1).T  # a row a cell of the map
     some = ~np.isnan(matrix).all(axis=1)
     groups = np.zeros(len(matrix), np.intp)  # of each cell of the map, the slice whose noise it has
     if mode is not None and mode != along:
-        own = np.arange(slots).reshape([-1 if m == mode else 1 for m in range(obs.order)])
+        own = along_mode(np.arange(slots), mode, obs.order)
         groups = np.moveaxis(np.broadcast_to(own, obs.shape), along, 0)[0].ravel()
     said = np.full(matrix.shape, np.nan)
     said[some] = _fitted(matrix[some], count, groups[some], slots, tools)
     folded = said.T.reshape(obs.shape[along], *(d for m, d in enumerate(obs.shape) if m != along))
     folded = np.moveaxis(folded, 0, along)
-    return folded * (sizes.reshape([-1 if m == mode else 1 for m in range(obs.order)]) if mode is not None else sizes[0])
+    return folded * (along_mode(sizes, mode, obs.order) if mode is not None else sizes[0])
 
 
 def _fitted(matrix: np.ndarray, count: int, groups: np.ndarray, slots: int, tools: Tools) -> np.ndarray:

@@ -39,9 +39,7 @@ class LowRank:
 
     def again(self, obs: Observations, tools: Tools) -> LowRank:
         def compute() -> dict[str, np.ndarray]:
-            array = np.full(obs.shape, np.nan)
-            array[tuple(obs.coords)] = obs.values
-            return {"values": filled(array, self.mode)}
+            return {"values": filled(obs.to_array(), self.mode)}
 
         return LowRank(self.mode, tools.workers.recall("low rank", (obs.coords, obs.values), compute)["values"])
 

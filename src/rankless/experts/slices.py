@@ -35,7 +35,7 @@ from rankless.runtime.journal import Arrays
 from rankless.runtime.pack import pack, unpack
 from rankless.runtime.workers import Workers
 from rankless.tensors.axes import Axis
-from rankless.tensors.observations import Observations
+from rankless.tensors.observations import Observations, along
 
 NOISE = 1e-3  # variance of what is no signal in a column, over its own
 WIDEST = 128  # columns, lagged ones counted
@@ -268,7 +268,7 @@ class Slices:
 
     def again(self, obs: Observations, tools: Tools) -> Slices:
         def compute() -> Arrays:
-            normal = Normal(self.unfolding.matrix(dense(obs)), tools.workers)
+            normal = Normal(self.unfolding.matrix(obs.to_array()), tools.workers)
             for _ in range(self.sweeps):
                 tools.workers.tracker.beat()
                 normal.sweep()
@@ -285,18 +285,11 @@ def _everywhere(unfolding: Unfolding, normal: Normal, obs: Observations) -> np.n
     """What `normal` says of every cell, NaN where it knows nothing."""
     silent = unfolding.folded(normal.silent())
     for mode in set(range(obs.order)) - unfolding.lagged:  # slices never seen, but of a mode in which they lie between what was
-        silent |= (obs.counts(mode) == 0).reshape([-1 if m == mode else 1 for m in range(obs.order)])
+        silent |= along(obs.counts(mode) == 0, mode, obs.order)
     return np.where(silent, np.nan, unfolding.folded(normal.filled()))
 
 
 KINDS = (Slices, Unfolding, Axis)  # what a journal may hold
-
-
-def dense(obs: Observations) -> np.ndarray:
-    """The array, NaN where nothing was observed."""
-    array = np.full(obs.shape, np.nan)
-    array[tuple(obs.coords)] = obs.values
-    return array
 
 
 # --- the expert -----------------------------------------------------------------------------------
@@ -330,7 +323,7 @@ class _Trial:
 def choose(task: Task, workers: Workers) -> Slices | None:
     """The unfolding that helps most; None where none fits. Slices along which gaps run are rows, never columns."""
     train, held = task.train, task.held
-    array = dense(train)
+    array = train.to_array()
 
     def tried(unfolding: Unfolding) -> _Trial | None:
         """After the first sweeps; None where they take too much work."""

@@ -25,7 +25,7 @@ import numpy as np
 
 from rankless.holdout.pieces import of_picture
 from rankless.tensors.axes import Axes
-from rankless.tensors.observations import Observations
+from rankless.tensors.observations import Observations, along
 
 MOST = 0.5  # share of the missing cells, beyond chance, from which they are said to come as fibres or runs
 FEWEST = 10  # missing fibres or cells below which a pattern is none
@@ -123,9 +123,8 @@ class Gaps:
         places = tuple(obs.coords[mode] for mode in self.plane)
         np.add.at(seen, places, 1)
         cells = np.ones(seen.shape, bool) if obs.where is None else obs.where.any(axis=self.whole)
-        for mode in self.plane:  # slices never seen are no part of the picture
-            inside = (obs.counts(mode) > 0).reshape([-1 if m == mode else 1 for m in self.plane])
-            cells = cells & inside
+        for place, mode in enumerate(self.plane):  # slices never seen are no part of the picture
+            cells = cells & along(obs.counts(mode) > 0, place, len(self.plane))
         return of_picture(cells & (seen == 0), seen, share, rng)[places]
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from rankless.holdout.gaps import FEWEST, MOST_CELLS, SMOOTH, kept_slices
 from rankless.holdout.pieces import of_picture
 from rankless.tensors.axes import Axes, Axis
-from rankless.tensors.observations import Observations
+from rankless.tensors.observations import Observations, along
 
 LEAST = 0.01  # share of the missing cells, beyond chance, from which fibres or runs are a kind of their own
 SURE = 4.0  # standard errors of that share
@@ -80,7 +80,7 @@ class Kinds:
             return None
         cells = np.ones(obs.shape, bool) if obs.where is None else obs.where
         for mode in range(obs.order):
-            cells = cells & _along((obs.counts(mode) > 0), mode, obs.order)
+            cells = cells & along(obs.counts(mode) > 0, mode, obs.order)
         missing = cells & ~obs.observed()
         if missing.sum() < FEWEST:
             return None
@@ -230,10 +230,6 @@ def gaps_of(kind: Kind, axis: Axis | None, coords: np.ndarray, shape: Sequence[i
     numbers = np.empty(len(order), np.int64)
     numbers[order] = np.cumsum(new) - 1
     return numbers
-
-
-def _along(mask: np.ndarray, mode: int, order: int) -> np.ndarray:
-    return mask.reshape([-1 if m == mode else 1 for m in range(order)])
 
 
 def _any(masks: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:

@@ -115,8 +115,7 @@ def replace_given(given: Given, later: Given, joined: Observations, was: Sequenc
         return _labelled(given, later, joined, known)
     if name in ("Plain", "Masked"):
         template = given.template  # pyright: ignore[reportAttributeAccessIssue]
-        array = np.full(joined.shape, np.nan)
-        array[tuple(joined.coords)] = joined.values
+        array = joined.to_array()
         outward = replace(Plain(joined, array), places=known["places"]).outward(array)
         dtype = template.dtype if template.dtype.kind == "f" else np.dtype(np.float64)
         if name == "Masked":

@@ -134,19 +134,10 @@ def placed(joined: Joined) -> Placed:
     return Placed(modes[0], joined.was[modes[0]])
 
 
-def near_one(fit: Fit, fitted: Observations, place: Placed) -> Observations:
-    """`fitted`, the larger data, in the units of `fit`: transformed, brought near 1, weights of the old entries of mean 1."""
-    values = np.ldexp(fit.transform.forward(fitted.values), -fit.exponent)
-    weights = fitted.weights
-    if weights is not None:
-        old = ~place.new[fitted.coords[place.mode]]
-        weights = weights / np.mean(weights[old], dtype=np.float64).astype(weights.dtype)
-    return fitted.with_values(values, weights)
-
-
 def grown(fit: Fit, fitted: Observations, place: Placed, tools: Tools) -> Fit:
     """`fit` of the larger data: old slices are filled as they were, new ones as folding in says."""
-    obs = near_one(fit, fitted, place)
+    old = ~place.new[fitted.coords[place.mode]]
+    obs = fit.in_its_units(fitted, old)
     found = fit.found
     tree = Grown(found.tree, fold(found.tree, obs, place, tools), place)
     moved = relabelled(found, place, fitted.shape)

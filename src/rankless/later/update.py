@@ -19,7 +19,6 @@ from rankless.completer import TensorCompleter
 from rankless.engine import Found
 from rankless.experts.components import Components
 from rankless.experts.draws import Draws
-from rankless.fitting import Fit
 from rankless.holdout.split import STREAMS
 from rankless.kinds.joining import Joined
 from rankless.later.extend import grown
@@ -70,7 +69,7 @@ def updated(
         fit = before._answer
         for place, part in _one_mode_at_a_time(joined, fitted):
             fit = grown(fit, part, place, tools)
-        obs = _near_one(fit, fitted)
+        obs = fit.in_its_units(fitted)
         if effort == "fast":
             found = replace(fit.found, tree=warm(fit.found.tree, obs, joined.fresh, tools, sweeps), bare=MainEffects.fit(obs))
         else:
@@ -155,12 +154,6 @@ def _one_mode_at_a_time(joined: Joined, fitted: Observations) -> list[tuple[Plac
         part = replace(part, coords=coords, values=part.values[order], weights=weights, shape=tuple(shape), labels=labels, where=None)
         steps.append((Placed(mode, joined.was[mode]), part))
     return steps
-
-
-def _near_one(fit: Fit, fitted: Observations) -> Observations:
-    values = np.ldexp(fit.transform.forward(fitted.values), -fit.exponent)
-    weights = None if fitted.weights is None else fitted.weights / np.mean(fitted.weights, dtype=np.float64).astype(fitted.weights.dtype)
-    return fitted.with_values(values, weights)
 
 
 def _general(answer: Answer, joined: Joined, sweeps: int | None, workers: Workers):

@@ -18,8 +18,6 @@ from rankless.search.walk import Limits
 from rankless.tensors.observations import Observations
 
 OWN = ("components", "draws", "neighbours")  # what the search itself makes
-OTHERS = ("timeline", "factors", "periods", "slices", "low rank")  # names of the experts that are asked beside it
-_NAMES = ", ".join(map(repr, OWN + OTHERS))
 
 
 class Options(Protocol):
@@ -41,11 +39,11 @@ class Options(Protocol):
     holdout: Any
 
 
-def limits_of(options: Options, obs: Observations) -> Limits:
-    """What may be searched; ValueError, with the mend, for an option that is not known."""
+def limits_of(options: Options, obs: Observations, others: Sequence[str]) -> Limits:
+    """What may be searched; ValueError, with the mend, for an option that is not known. `others` are the experts beside the search."""
     if not (isinstance(options.holdout, (int, float)) and 0 < options.holdout < 1):
         raise ValueError(f"holdout={options.holdout!r} is not a share between 0 and 1; pass holdout=0.1 for a tenth")
-    given: dict[str, Any] = {"effort": effort_of(options.effort), **_experts_of(options)}
+    given: dict[str, Any] = {"effort": effort_of(options.effort), **_experts_of(options, others)}
     if not is_auto(options.depth):
         given["depths"] = (check_depth(options.depth),)  # pyright: ignore[reportArgumentType]
     if not is_auto(options.penalty):
@@ -73,18 +71,20 @@ def limits_of(options: Options, obs: Observations) -> Limits:
     return Limits(noise=options.noise, **given)
 
 
-def _experts_of(options: Options) -> dict[str, Any]:
+def _experts_of(options: Options, others: Sequence[str]) -> dict[str, Any]:
     """Who may fill cells: `fits`, `local` and `experts` of `Limits`."""
     given: dict[str, Any] = {}
+    known = (*OWN, *others)
+    listed = ", ".join(map(repr, known))
     if not is_auto(options.experts):
         if isinstance(options.experts, str) or not isinstance(options.experts, Sequence):
-            raise ValueError(f"experts={options.experts!r} is not known; pass 'auto', or a list of {_NAMES}")
+            raise ValueError(f"experts={options.experts!r} is not known; pass 'auto', or a list of {listed}")
         names = [each for each in options.experts if isinstance(each, str)]
         for name in names:
-            if name not in OWN + OTHERS:
-                raise ValueError(f"the expert {name!r} is not known; there are {_NAMES}")
-        others = tuple(each for each in options.experts if each not in OWN)
-        given = {"fits": MOST_FITS if "draws" in names else 1, "local": "neighbours" in names, "experts": others}
+            if name not in known:
+                raise ValueError(f"the expert {name!r} is not known; there are {listed}")
+        beside = tuple(each for each in options.experts if each not in OWN)
+        given = {"fits": MOST_FITS if "draws" in names else 1, "local": "neighbours" in names, "experts": beside}
     if not is_auto(options.n_fits):
         if isinstance(options.n_fits, bool) or not (isinstance(options.n_fits, (int, np.integer)) and options.n_fits >= 1):
             raise ValueError(

@@ -230,6 +230,16 @@ class Observations:
         mask[tuple(self.coords)] = True
         return mask
 
+    def to_array(self) -> np.ndarray:
+        """The whole array, float64, NaN where nothing was observed.
+
+        >>> Observations.from_array([[1.0, np.nan], [3.0, 4.0]]).to_array().tolist()
+        [[1.0, nan], [3.0, 4.0]]
+        """
+        array = np.full(self.shape, np.nan)
+        array[tuple(self.coords)] = self.values
+        return array
+
     def counts(self, mode: int) -> np.ndarray:
         """Observed entries in each slice of `mode`, shape ``(d_mode,)``."""
         return np.bincount(self.coords[mode], minlength=self.shape[mode])
@@ -353,6 +363,15 @@ def slices_of(coords: np.ndarray, shape: Sequence[int], mode: int | None) -> tup
     (array([2, 0]), 3)
     """
     return (np.zeros(coords.shape[1], np.intp), 1) if mode is None else (coords[mode], shape[mode])
+
+
+def along(each: np.ndarray, mode: int, order: int) -> np.ndarray:
+    """A number for each slice of `mode`, as an array of that `order` which broadcasts over the others.
+
+    >>> along(np.array([1, 2]), 1, 3).shape
+    (1, 2, 1)
+    """
+    return each.reshape([-1 if m == mode else 1 for m in range(order)])
 
 
 def slice_means(values: np.ndarray, slices: np.ndarray, count: int) -> np.ndarray:

@@ -15,5 +15,12 @@ def near_one_of(obs: Observations) -> tuple[Observations, int]:
     A power of two rounds nothing, so it is felt only where squares of the values would overflow.
     """
     exponent = math.floor(math.log2(obs.rms()))
-    weights = None if obs.weights is None else obs.weights / np.mean(obs.weights, dtype=np.float64).astype(obs.weights.dtype)
-    return obs.with_values(np.ldexp(obs.values, -exponent), weights), exponent
+    return near_one_by(obs, exponent), exponent
+
+
+def near_one_by(obs: Observations, exponent: int, among: np.ndarray | slice = slice(None)) -> Observations:
+    """Values over ``2**exponent``, and weights of mean 1 `among` some of the entries."""
+    weights = obs.weights
+    if weights is not None:
+        weights = weights / np.mean(weights[among], dtype=np.float64).astype(weights.dtype)
+    return obs.with_values(np.ldexp(obs.values, -exponent), weights)
