@@ -14,7 +14,7 @@ from benchmarks.measures.losses import SETTINGS, Setting
 
 SEEDS = range(5)
 SOURCES = tuple(
-    f"src/rankless/{name}.py" for name in ("als/*", "tensors/cp_tensor", "units/effects", "search/general", "units/link", "search/walk")
+    f"src/rankless/{name}.py" for name in ("als/*", "tensors/cp_tensor", "units/effects", "search/losses", "units/link", "search/walk")
 )
 WORDS = {"deviance": "mean Poisson deviance", "log_loss": "log-loss", "error": "error", "match": "least factor match"}
 

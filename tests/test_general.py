@@ -15,9 +15,9 @@ from rankless.answer.intervals import _among
 from rankless.cli import app
 from rankless.completer import TensorCompleter
 from rankless.completion import Completion, complete
+from rankless.experts.linked import Linked
 from rankless.runtime.journal import Journal
 from rankless.runtime.progress import Progress
-from rankless.search.general import Found
 from rankless.tensors.cp_tensor import CPTensor
 from rankless.units.transform import Transform
 
@@ -128,7 +128,7 @@ def test_main_effects_alone_are_no_cause_for_doubt():
     done = complete(array, loss="poisson", random_state=0)
     est: Any = done.estimator
     assert done.rank == 0 and done.cautions() == []
-    held = est._general.found.held
+    held = est._answer.found.errors.entries
     mean = np.full(held.size, np.nanmean(array))
     assert est.blank_deviance_ == pytest.approx(poisson_deviance(held.values, mean), rel=0.05)
     assert est.holdout_deviance_ < 0.2 * est.blank_deviance_
@@ -173,21 +173,22 @@ def test_intervals_of_zeros_and_ones_cover_as_often_as_they_promise():
 def test_each_entry_calibrates_once_and_no_fit_has_seen_it(monkeypatch):
     seen = with_holes(np.random.default_rng(4).poisson(np.exp(signal(4))).astype(float), 4)
     est = TensorCompleter(loss="poisson", penalty=5.0, random_state=0).fit(seen)
-    known, parts, real = est._general, [], Found.refitted
+    known, parts, real = est._answer, [], Linked.again
     assert known is not None
 
-    def refitted(found, obs, workers, afresh=None):
+    def again(leaf, obs, tools):
         parts.append(obs)
-        return real(found, obs, workers, afresh)
+        return real(leaf, obs, tools)
 
-    monkeypatch.setattr(Found, "refitted", refitted)
+    monkeypatch.setattr(Linked, "again", again)
     entries, errors = est.calibration_errors()
-    assert 1000 <= entries.size == len(errors) < 1200
-    left_out = np.concatenate([known.obs.indices[~_among(known.obs, part)] for part in parts])
+    obs = known.near_one
+    assert 500 <= entries.size == len(errors) < 700
+    left_out = np.concatenate([obs.indices[~_among(obs, part)] for part in parts])
     assert entries.size == len(np.unique(left_out, axis=0)), (
         "what is left out once more, as cells of another kind lie, is not counted again"
     )
-    assert all(part.size >= 0.9 * known.obs.size - 1 for part in parts)
+    assert all(part.size >= 0.9 * obs.size - 1 for part in parts)
     assert all((part.counts(mode) > 0).all() for part in parts for mode in range(3))
     np.testing.assert_array_equal(np.unique(left_out, axis=0), np.unique(entries.indices, axis=0))
 
@@ -290,6 +291,6 @@ def test_where_whole_fibres_are_missing_error_and_intervals_are_those_of_whole_f
     gone = np.broadcast_to(rng.random((30, 25, 1)) < 0.3, truth.shape)
     done = complete(np.where(gone, np.nan, truth), loss="poisson", random_state=0)
     wrong = np.sqrt(np.mean((done.filled[gone] - truth[gone]) ** 2))
-    assert done.estimator.holdout_rmse_ == pytest.approx(wrong, rel=0.5), "single cells err a tenth of that"
+    assert 0.5 < done.estimator.holdout_rmse_ / wrong < 2, "single cells err a tenth of that"
     lower, upper = done.interval(0.9)
     assert np.mean((lower[gone] <= truth[gone]) & (truth[gone] <= upper[gone])) > 0.8, "intervals of single cells hold a fifth"

@@ -55,7 +55,6 @@ HOMES = {
         "tensors/spelling.py",
         "tensors/canonical.py",
         "tensors/places.py",
-        "search/general_answer.py",
         "completer.py",
         "completion.py",
         "trust/",

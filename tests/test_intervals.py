@@ -67,7 +67,7 @@ def test_calibration_entries_chose_nothing_and_taught_nothing_and_leave_nearly_a
     before = est.predict(np.argwhere(np.isnan(seen)))
     fitted = []
     again = Found.again
-    monkeypatch.setattr(Found, "again", lambda found, rest, *how: fitted.append(rest) or again(found, rest, *how))
+    monkeypatch.setattr(Found, "again", lambda found, rest, *how, **more: fitted.append(rest) or again(found, rest, *how, **more))
     calibration, answer = est.calibration(), est._answer
     assert calibration is not None and answer is not None
     obs, used = answer.near_one, np.zeros(answer.near_one.size, dtype=bool)

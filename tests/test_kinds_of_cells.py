@@ -149,12 +149,13 @@ class Lines:
     errors: Errors
     values: np.ndarray
     gaps: None = None
+    loss: None = None
 
     @classmethod
     def of(cls, obs: Observations) -> Lines:
         return cls(Errors(obs, obs.values), np.zeros(0)).again(obs, None, None)
 
-    def again(self, obs, rng, workers) -> Lines:
+    def again(self, obs, rng, workers, gaps=False) -> Lines:
         array = np.full(obs.shape, np.nan)
         array[tuple(obs.coords)] = obs.values
         for series in (array[i, :, k] for i in range(obs.shape[0]) for k in range(obs.shape[2])):
@@ -165,6 +166,8 @@ class Lines:
 
     def at(self, indices):
         return self.values[tuple(indices.T)]
+
+    expected = at
 
 
 def test_intervals_cover_in_every_kind():

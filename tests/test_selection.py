@@ -73,8 +73,8 @@ def test_main_effects_are_chosen_where_there_are_some():
 def test_noise_by_slice_is_found_where_slices_differ():
     truth, seen = planted((20, 20, 8), rank=2, share=0.6, noise=np.geomspace(0.05, 3.0, 8))
     weighed, plain = found(seen), found(seen, noise=None)
-    assert weighed.frame.mode == 2
-    assert plain.frame.mode is None
+    assert weighed.best.frame.mode == 2
+    assert plain.best.frame.mode is None
     errors = [hidden_error(a.model.full() + (0.0 if a.offset is None else a.offset.full()), truth, seen) for a in (weighed, plain)]
     assert errors[0] < 0.8 * errors[1]
 
@@ -82,7 +82,7 @@ def test_noise_by_slice_is_found_where_slices_differ():
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_noise_by_slice_is_refused_where_slices_are_alike(seed):
     _, seen = planted((20, 20, 8), rank=2, share=0.6, noise=0.5, seed=seed)
-    assert found(seen, seed=seed).frame.mode is None
+    assert found(seen, seed=seed).best.frame.mode is None
 
 
 # --- what is fixed stays fixed --------------------------------------------------------------------
@@ -209,7 +209,7 @@ def test_entries_that_weigh_nothing_make_no_slice_noisy():
     garbage = (clean.coords[2] < 2) & (np.random.default_rng(1).random(clean.size) < 0.5)
     values = np.where(garbage, 30.0 * np.random.default_rng(2).normal(size=clean.size), clean.values)
     answer = found(clean.with_values(values, np.where(garbage, 1e-8, 1.0)))
-    assert answer.frame.mode is None
+    assert answer.best.frame.mode is None
     assert {row["noise"] for row in answer.path} == {None}
 
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
+from rankless.als.losses import Huber
 from rankless.answer.intervals import ByKind, Calibration, check_coverage
 from rankless.engine import draws_of, fits_of, known_in, leaf_of, names_of_experts
 from rankless.experts.neighbours import Kriging
 from rankless.experts.slices import Slices
 from rankless.fitting import Fit
+from rankless.holdout.scoring import Errors
 from rankless.holdout.split import streams_of
 from rankless.kinds.columns import columns_of, encoded, found_in
 from rankless.runtime.clock import check_time_limit
@@ -24,16 +25,14 @@ from rankless.runtime.journal import Journal, digest, machine, opened
 from rankless.runtime.memory import check_fit
 from rankless.runtime.progress import Callback, Tracker, log, shown
 from rankless.runtime.workers import Workers
-from rankless.search.asked import limits_of, signs_in
-from rankless.search.general import search as search_general
-from rankless.search.general_answer import Answer
-from rankless.search.walk import Limits
+from rankless.search.asked import limits_of
 from rankless.tensors.canonical import Duplicates, check_indices
 from rankless.tensors.cp_tensor import CPTensor
 from rankless.tensors.observations import Observations
 from rankless.trust.diagnostics import counted, labels_of, wild
 from rankless.units.effects import MainEffects
 from rankless.units.error import rmse_of
+from rankless.units.link import Units
 from rankless.units.transform import Transform, check_transform
 
 _MIN_HELD = 500  # entries held out of small data even where `holdout` asks for fewer: a hundred choose a penalty badly
@@ -75,7 +74,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         on held-out entries. "auto" tries it where whole fibres or runs of cells are missing.
     loss : "gaussian", the sum of squares; "huber", where a few values are grossly wrong; "poisson" for counts, whose means'
         logarithms the components make up (with `nonnegative` the means themselves); "bernoulli" for zeros and ones and shares, by their
-        log odds. `predict` gives means. For other losses than squares the search is that of `rankless.search.general`:
+        log odds. `predict` gives means. For other losses than squares the search is that of `rankless.search.losses`:
         by held-out deviance, without noise by slice, blends, close cells and transforms.
     nonnegative : True, or one bool a mode: whether components may hold no negative number, as spectra and concentrations
         do not. They then make up the values alone, and main effects have no part.
@@ -182,14 +181,12 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         obs = self._observations(X, y, sample_weight)
         limits = limits_of(self, obs, names_of_experts())
         check_time_limit(self.time_limit)
-        positive = signs_in(self, obs)
-        general = self.loss != "gaussian" or any(positive)
         name = check_transform(self.value_transform, obs)
         self.shape_ = obs.shape
         for stale in ("holdout_deviance_", "blank_deviance_", "bound_"):  # of an earlier fit
             vars(self).pop(stale, None)
         self.unseen_ = [obs.counts(mode) == 0 for mode in range(obs.order)]
-        self._answer = self._calibration = self._general = None
+        self._answer = self._calibration = None
         if np.ptp(obs.values) == 0:
             self._fit_constant(obs)
             return self
@@ -205,14 +202,10 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
             seed = self._begin(journal, obs)
             options: dict[str, Any] = {"holdout": holdout, "seed": seed, "workers": workers}
             self._seed = seed
-            if general:
-                unfinished = self._fit_general(obs, positive, limits, **options)
-            else:
-                best, tried = Fit.best(obs, name, limits, **options)
-                self._keep(best, tried, obs)
-                unfinished = any(fit.found.unfinished for fit in tried)
+            best, tried = Fit.best(obs, name, limits, **options)
+            self._keep(best, tried, obs)
             self.left_out_ = workers.clock.left_out
-            if unfinished:
+            if any(fit.found.unfinished for fit in tried):
                 raise KeyboardInterrupt
         log.info("rank %d, depth %g, held-out error %.4g, among %d fits", self.rank_, self.depth_, self.holdout_rmse_, len(self.path_))
         _warn_unseen(obs, self)
@@ -254,28 +247,25 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
     @property
     def general(self) -> bool:
         """Whether the fit was of another loss than plain squares."""
-        return self._general is not None
+        return self._answer is not None and self._answer.found.loss is not None
 
     @property
     def deviances(self) -> tuple[float, float]:
         """Of another loss, the mean deviances at held-out entries of the answer and of a constant."""
-        assert self._general is not None
-        return self._general.found.deviance, self._general.found.blank
+        assert self._answer is not None and self._answer.found.deviances is not None
+        return self._answer.found.deviances
 
     @property
     def calibrated(self) -> bool:
         """Whether errors at entries that no choice has seen are known already: to ask for them fits once more."""
-        return self._calibration is not None or (self._general is not None and self._general.calibrated_already)
+        return self._calibration is not None
 
     def answer_in_words(self, modes: Sequence[str]) -> str:
         """What the answer is made of."""
-        if self._answer is not None:
-            return self._answer.found.tree.words(modes)
-        parts = ([self.main_effects_.words(modes)] if self.effects_ else []) + ([f"components x {self.rank_}"] if self.model_.rank else [])
-        return " + ".join(parts) or "nothing"
+        return (self.main_effects_ if self._answer is None else self._answer.found.tree).words(modes)
 
     def calibration(self, callback: Callback | None = None) -> Calibration | None:
-        """Errors at entries that no choice has seen, made at the first call; None for constant data, and for other losses than squares."""
+        """Errors at entries that no choice has seen, made at the first call; None for constant data."""
         check_is_fitted(self)
         if self._calibration is None and self._answer is not None:
             best, stream = self._answer, streams_of(self._seed)[1]
@@ -285,31 +275,20 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
 
     def calibration_errors(self) -> tuple[Observations, np.ndarray]:
         """The calibration entries and the errors there, both in the data's units; none for constant data."""
-        if self._general is not None:
-            calibrated = self._general.calibrated(seed=self._seed, n_jobs=self.n_jobs, verbose=self.verbose)
-            return calibrated.entries, calibrated.errors
         found = self.calibration()
         if found is None or self._answer is None:
             return Observations(np.zeros((len(self.shape_), 0), np.int32), np.zeros(0), self.shape_), np.zeros(0)
-        values, said = (np.ldexp(z, self._answer.exponent) for z in (found.entries.values, found.entries.values - found.errors))
-        truth = replace(self.value_transform_, factor=1.0, top=np.inf).inverse(values)
-        return found.entries.with_values(truth), truth - self.value_transform_.inverse(said)
+        return self._answer.in_data(Errors(found.entries, found.errors))
 
     def calibration_kinds(self) -> ByKind | None:
         """The kinds of the missing cells and of the calibration entries; None where missing cells are all of one kind."""
-        if self._general is not None:
-            return self._general.calibrated(seed=self._seed, n_jobs=self.n_jobs, verbose=self.verbose).by_kind
         found = self.calibration()
         return None if found is None else found.by_kind
 
     def held_out_errors(self) -> tuple[Observations, np.ndarray]:
-        """The entries on which the search chose, and its errors there, both in the data's units; of squares only."""
+        """The entries on which the search chose, and its errors there, both in the data's units."""
         assert self._answer is not None
-        errors = self._answer.found.errors
-        held = errors.entries
-        values, said = (np.ldexp(z, self._answer.exponent) for z in (held.values, held.values - errors.residual))
-        truth = replace(self.value_transform_, factor=1.0, top=np.inf).inverse(values)
-        return held.with_values(truth), truth - self.value_transform_.inverse(said)
+        return self._answer.in_data(self._answer.found.errors)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -357,15 +336,11 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         """Ends where labels of the same modes are `unknown`: as wide as in slices that were never observed."""
         said = self._bare(indices, unknown)
         middle = self.value_transform_.inverse(said)
-        if self._general is not None:
-            return self._general.ends(middle, indices, coverage, seed=self._seed, n_jobs=self.n_jobs, verbose=self.verbose)
         best, calibration = self._answer, self.calibration()
         if best is None or calibration is None:  # constant data
             return middle, middle.copy()
         masks = [np.ones_like(mask) if unknown[0, mode] else mask for mode, mask in enumerate(self.unseen_)]
-        widths = np.ldexp(calibration.half_widths(indices, np.ldexp(said, -best.exponent), masks, coverage), best.exponent)
-        plain = replace(self.value_transform_, factor=1.0)
-        return np.minimum(plain.inverse(said - widths), middle), np.maximum(plain.inverse(said + widths), middle)
+        return best.ends(said, best.half_widths(calibration, indices, said, masks, coverage))
 
     def _checked(self, X) -> np.ndarray:
         return check_indices(validate_data(self, X, reset=False, ensure_min_samples=0), self.shape_)
@@ -379,31 +354,16 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         check_coverage(coverage)
         said = self._said(indices)
         middle = self.value_transform_.inverse(said)
-        if self._general is not None:
-            return middle, *self._general.ends(middle, indices, coverage, seed=self._seed, n_jobs=self.n_jobs, verbose=self.verbose)
         best, calibration = self._answer, self.calibration()
         if best is None or calibration is None:  # constant data
             return middle, said, said.copy()
-        near_one = np.ldexp(said, -best.exponent)
-        widths = np.ldexp(calibration.half_widths(indices, near_one, self.unseen_, coverage), best.exponent)
-        plain = replace(self.value_transform_, factor=1.0)
-        return middle, np.minimum(plain.inverse(said - widths), middle), np.maximum(plain.inverse(said + widths), middle)
+        return middle, *best.ends(said, best.half_widths(calibration, indices, said, self.unseen_, coverage))
 
     def _said(self, indices: np.ndarray) -> np.ndarray:
         """Values at checked coordinates, before the transform is undone."""
         if self._answer is not None:
             return np.ldexp(self._answer.found.at(indices), self._answer.exponent)
-        values = self.main_effects_.at(indices)  # of a constant, or of another loss
-        if self.model_.rank:
-            values = (values if self.effects_ else 0.0) + self.model_.at(indices)
-        elif not self.effects_:
-            values = np.zeros(len(indices))
-        unseen = np.zeros(len(indices), dtype=bool)
-        for mode, mask in enumerate(self.unseen_):
-            unseen |= mask[indices[:, mode]]
-        if unseen.any():
-            values[unseen] = self.main_effects_.at(indices[unseen])
-        return values
+        return self.main_effects_.at(indices)  # of constant data
 
     def _begin(self, journal: Journal | None, obs: Observations) -> Any:
         """The seed: where none was given, that with which the journal was begun, which must go with data and settings."""
@@ -469,14 +429,6 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         duplicates: Any = self.duplicates
         return Observations.from_indices(coords, y, shape=shape, weights=weights, modes=modes, labels=self.labels_, duplicates=duplicates)
 
-    def _fit_general(self, obs: Observations, positive: tuple[bool, ...], limits: Limits, **options) -> bool:
-        """The search for another loss; says whether it was cut short."""
-        found = search_general(obs, self.loss, positive, limits, **options)
-        self._general = Answer(found, obs)
-        for name, value in self._general.attributes().items():
-            setattr(self, name, value)
-        return found.unfinished
-
     def _fit_constant(self, obs: Observations) -> None:
         """Data without variation: the constant, exactly, and no component."""
         import pandas as pd
@@ -510,13 +462,18 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self.best_fit_ = in_data(found.components.model)
         self.rank_ = self.best_fit_.rank
         self.depth_, self.penalty_ = found.best.depth, found.best.penalty
-        self.effects_, self.noise_ = found.best.frame.offset is not None, found.best.frame.mode
+        frame = found.best.frame
+        self.effects_, self.noise_ = not any(frame.nonnegative) if isinstance(frame, Units) else frame.effects, frame.mode
         self.smooth_ = found.best.smooth or (0.0,) * obs.order
         self.unasked_, self.left_out_ = found.unasked, []  # what a time limit left out is known where the fit was made
         self.between_ = [known_in(found.tree, mode, mask, obs.shape) for mode, mask in enumerate(self.unseen_)]
         self.unseen_ = [mask & ~between for mask, between in zip(self.unseen_, self.between_, strict=True)]
         self.holdout_rmse_ = rmse_of(best.residual, found.errors.entries) * 2.0**best.data_exponent
         self.path_ = pd.concat([pd.DataFrame(fit.path()) for fit in tried], ignore_index=True)
+        if found.deviances is not None:
+            self.holdout_deviance_, self.blank_deviance_ = found.deviances
+        if isinstance(frame, Units) and isinstance(frame.loss, Huber):
+            self.bound_ = frame.loss.bound * frame.scale
 
 
 def _check_sample_weight(weights: np.ndarray) -> None:

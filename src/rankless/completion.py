@@ -410,7 +410,7 @@ class Completion:
         est, obs = self.estimator, self.observations
         if est.calibrated:
             entries, errors = est.calibration_errors()
-        elif est._answer is not None:
+        elif est._answer is not None and not est.general:
             entries, errors = est.held_out_errors()
         else:
             return None

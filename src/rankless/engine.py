@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from rankless.experts import close_cells, draws
 from rankless.experts.bridge import bridged
 from rankless.experts.components import Components
 from rankless.experts.factors import FactorsExpert
+from rankless.experts.linked import Linked
 from rankless.experts.neighbours import Neighbours
 from rankless.experts.nuclear import LowRankExpert
 from rankless.experts.periods import Folded, PeriodsExpert
@@ -33,7 +35,7 @@ from rankless.holdout.scoring import Errors, Point, frame_after, score_residual
 from rankless.holdout.split import STREAMS, held_out, streams_of
 from rankless.runtime.progress import Ended
 from rankless.runtime.workers import Workers
-from rankless.search import race
+from rankless.search import losses, race
 from rankless.search.choose import best_fit
 from rankless.search.smooth import smoothed
 from rankless.search.walk import Limits, Search, window
@@ -41,7 +43,8 @@ from rankless.tensors.axes import Axes
 from rankless.tensors.cp_tensor import CPTensor
 from rankless.tensors.observations import Observations
 from rankless.units.effects import MainEffects
-from rankless.units.frame import Frame
+from rankless.units.link import Units
+from rankless.units.transform import Transform
 
 EXPERTS: tuple[Expert, ...] = (
     TimelineExpert(),
@@ -69,10 +72,8 @@ class Found:
     unasked: list[str] = field(default_factory=list)  # names of experts for which the data were too large or too sparse
     unfinished: bool = False  # ended by ctrl-C: this is the best fit so far, not refitted
     path: list[dict] = field(default_factory=list)
-
-    @property
-    def frame(self) -> Frame:
-        return self.best.frame
+    link: Transform = field(default_factory=Transform)  # from what the tree says to means, where the loss takes something else
+    deviances: tuple[float, float] | None = None  # of another loss than squares, at `errors.entries`: of the answer, and of a constant
 
     @property
     def offset(self) -> MainEffects | None:
@@ -86,9 +87,14 @@ class Found:
         return total([*fits_of(self.tree), *([] if drawn is None else [drawn])])
 
     @property
-    def components(self) -> Components:
+    def components(self) -> Components | Linked:
         """The best single fit of components in the tree."""
-        return next(leaf for leaf, _, _ in leaves(self.tree) if isinstance(leaf, Components))
+        return next(leaf for leaf, _, _ in leaves(self.tree) if isinstance(leaf, (Components, Linked)))
+
+    @property
+    def loss(self) -> Units | None:
+        """The loss, where it is another than plain squares, with what it takes."""
+        return self.best.frame if isinstance(self.best.frame, Units) else None
 
     def at(self, indices: np.ndarray) -> np.ndarray:
         """Values at `indices`, shape ``(n, order)``."""
@@ -97,10 +103,14 @@ class Found:
         values[silent] = self.bare.at(indices[silent])
         return values
 
-    def again(self, obs: Observations, rng: np.random.Generator, workers: Workers) -> Found:
-        """The same choices, fitted to other entries, without memory of those left out."""
-        tree = self.tree.again(obs, Tools(workers, iter(rng.spawn(STREAMS)), afresh=True))
-        return replace(self, tree=tree, bare=MainEffects.fit(obs))
+    def expected(self, indices: np.ndarray) -> np.ndarray:
+        """Values to be expected at `indices`: what the tree says, or where the loss takes something else than means, the mean of that."""
+        return self.link.inverse(self.at(indices))
+
+    def again(self, obs: Observations, rng: np.random.Generator, workers: Workers, *, gaps: bool = False) -> Found:
+        """The same choices, fitted to other entries, without memory of those left out; `gaps`: these were left out as gaps come."""
+        tree = self.tree.again(obs, Tools(workers, iter(rng.spawn(STREAMS)), afresh=True, gaps=gaps))
+        return replace(self, tree=tree, bare=bare_of(tree, obs))
 
 
 def search(
@@ -120,8 +130,10 @@ def search(
     """
     streams, _, across = streams_of(seed)
     train, held = held_out(obs, holdout, next(streams))
-    components = Search(race.scout(train, streams), held, limits, streams, workers, error)
+    components = Search(race.scout(train, streams) if limits.squares else train, held, limits, streams, workers, error)
     try:
+        if not limits.squares:
+            return _linked(components, losses.best_fit(components), obs, holdout, across)
         return _found(components, obs, train, holdout, across)
     except (Ended, KeyboardInterrupt) as stop:
         if not components.least:
@@ -132,6 +144,8 @@ def search(
 def _so_far(search: Search, obs: Observations, *, finished: bool) -> Found:
     """The best fit so far, refitted on `obs` where there is time for that."""
     best, bare = search.least[0], MainEffects.fit(obs)
+    if not search.limits.squares:
+        return _linked(search, best, obs, 0.0, None, finished=finished)
     parts = [Part(best, np.ones(1))]
     tree = _onto(best.frame.offset, _stacked(search, parts, exact=False))
     if finished:
@@ -181,6 +195,40 @@ def _found(search: Search, obs: Observations, train: Observations, holdout: floa
     search.tracker.stage("refitting on all entries")
     tree = _onto(best.frame.offset, tree).again(obs, Tools(search.workers, search.streams))
     return Found(tree, bare, best, errors, made.errors, alone, held, gaps, unasked, path=search.path)
+
+
+def _linked(
+    search: Search, best: Point, obs: Observations, holdout: float, rng: np.random.Generator | None, *, finished: bool = True
+) -> Found:
+    """`best`, a fit under another loss than squares, fitted to `obs`; with `rng` its errors are told at gaps where cells are missing so."""
+    leaf, held = Linked.of(search.train, best), search.held
+    cells, deviances = Errors(held, best.residual), leaf.deviances(held, search.train)
+    link = leaf.units.link(obs)
+    gaps = None if rng is None else Gaps.of(obs)
+    mask = None if rng is None or gaps is None else gaps.mask(obs, gaps.share(obs, holdout), rng)
+    errors = cells
+    if rng is not None and mask is not None and mask.any():
+        rest, over = obs.subset(~mask), obs.subset(mask)
+        search.tracker.stage(f"leaving out {over.size} entries as gaps come")
+        again = leaf.again(rest, Tools(search.workers, iter(rng.spawn(STREAMS)), afresh=True, gaps=True))
+        deviances = again.deviances(over, rest)
+        errors = Errors(over, over.values - link.inverse(again.units.scale * again.units.said(again.state, over.indices)))
+    else:
+        gaps = None
+    if finished:
+        search.tracker.stage("refitting on all entries")
+        leaf = leaf.again(obs, Tools(search.workers, search.streams))
+    known: dict[str, Any] = {"gaps": gaps, "link": link, "deviances": deviances, "path": search.path, "unfinished": not finished}
+    return Found(leaf, bare_of(leaf, obs), best, errors, cells, best, held, **known)
+
+
+def bare_of(tree: Predictor, obs: Observations) -> MainEffects:
+    """What fills cells of which the tree knows nothing."""
+    if not isinstance(tree, Linked):
+        return MainEffects.fit(obs)
+    if not any(tree.units.nonnegative):
+        return tree.offset
+    return MainEffects.constant(float(np.average(obs.values, weights=obs.weights)), obs.shape)  # nothing lies under such components
 
 
 @dataclass(frozen=True, eq=False)
@@ -330,7 +378,7 @@ class Across:
 
 def fits_of(tree: Predictor) -> list[CPTensor]:
     """The fits of components in the tree, each times its share, the best one first, without components whose share is 0 everywhere."""
-    return [shared(leaf.model, mode, share) for leaf, mode, share in leaves(tree) if isinstance(leaf, Components)]
+    return [shared(leaf.model, mode, share) for leaf, mode, share in leaves(tree) if isinstance(leaf, (Components, Linked))]
 
 
 def draws_of(tree: Predictor) -> CPTensor | None:

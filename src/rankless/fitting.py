@@ -1,12 +1,14 @@
-"""A search in the units of a transform, brought near 1; and whether a transform is to be tried."""
+"""A search in the units of a transform, brought near 1, and whether a transform is to be tried; or under a loss, in the data's units."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
+from rankless.answer.intervals import Calibration
 from rankless.engine import Found, search
 from rankless.holdout.scoring import Errors, Point
 from rankless.runtime.workers import Workers
@@ -20,11 +22,11 @@ from rankless.units.transform import Name, Transform
 
 @dataclass(eq=False)
 class Fit:
-    """A search in the units of a transform."""
+    """A search in the units of a transform; under another loss than squares in those of the data, and the transform is its link."""
 
     transform: Transform
     near_one: Observations  # transformed, then brought near 1
-    exponent: int  # ... by this power of two
+    exponent: int  # ... by this power of two; 0 under a loss
     data_exponent: int  # the power of two that would bring the data near 1
     found: Found
     residual: np.ndarray  # of what is reported, in the data's units brought near 1
@@ -58,8 +60,17 @@ class Fit:
         )
 
     @classmethod
+    def under(cls, obs: Observations, limits: Limits, **options) -> Fit:
+        """A search under the loss of `limits`."""
+        found = search(obs, limits, **options)
+        return cls(found.link, obs, 0, 0, found, found.errors.residual, found.alone.residual)
+
+    @classmethod
     def best(cls, obs: Observations, name: Name | Literal["auto"], limits: Limits, **options) -> tuple[Fit, list[Fit]]:
         """The one to keep, and all that were tried: a second one only where the noise of the first asks for it."""
+        if not limits.squares:
+            fit = cls.under(obs, limits, **options)
+            return fit, [fit]
         first = cls.of(obs, "none" if name == "auto" else name, limits, **options)
         if name != "auto" or first.found.unfinished or not amounts(obs):
             return first, [first]
@@ -74,11 +85,41 @@ class Fit:
 
     def in_its_units(self, obs: Observations, among: np.ndarray | slice = slice(None)) -> Observations:
         """Other data in the units of the fit: transformed, brought near 1, weights of mean 1 `among` some of the entries."""
+        if self.found.loss is not None:
+            return obs
         return near_one_by(obs.with_values(self.transform.forward(obs.values)), self.exponent, among)
+
+    def in_data(self, errors: Errors) -> tuple[Observations, np.ndarray]:
+        """Entries in the units of the data, and what `errors` come to there."""
+        entries = errors.entries
+        if self.found.loss is not None:
+            return entries, errors.residual
+        values, said = (np.ldexp(z, self.exponent) for z in (entries.values, entries.values - errors.residual))
+        truth = replace(self.transform, factor=1.0, top=np.inf).inverse(values)
+        return entries.with_values(truth), truth - self.transform.inverse(said)
+
+    def half_widths(
+        self, calibration: Calibration, indices: np.ndarray, said: np.ndarray, unseen: Sequence[np.ndarray], coverage: float
+    ) -> np.ndarray:
+        """Half widths at `indices`, where the tree says `said`, in the units of the data or of their transform."""
+        if self.found.loss is not None:
+            return calibration.half_widths(indices, self.transform.inverse(said), unseen, coverage)
+        return np.ldexp(calibration.half_widths(indices, np.ldexp(said, -self.exponent), unseen, coverage), self.exponent)
+
+    def ends(self, said: np.ndarray, widths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Ends of intervals, in the units of the data, where the tree says `said`."""
+        middle = self.transform.inverse(said)
+        if (loss := self.found.loss) is not None:
+            least, most = loss.bounds
+            return np.clip(middle - widths, least, None), np.clip(middle + widths, None, most)
+        plain = replace(self.transform, factor=1.0)
+        return np.minimum(plain.inverse(said - widths), middle), np.maximum(plain.inverse(said + widths), middle)
 
     def path(self) -> list[dict]:
         """The rows of the search in the data's units, their scores in those of the fit."""
         data, own = 2.0**self.data_exponent, 2.0**self.exponent
+        if self.found.loss is not None:
+            return self.found.path
         return [
             row | {"transform": self.transform.name, "holdout_rmse": row["holdout_rmse"] * data, "score": row["score"] * own}
             for row in self.found.path

@@ -12,6 +12,7 @@ from rankless.als import majorise
 from rankless.als.annealing import empty, with_random
 from rankless.als.losses import Bernoulli, Gaussian, Huber, Poisson, PoissonParts
 from rankless.als.nonnegative import descend
+from rankless.als.settle import settle
 from rankless.als.solver import Problem, State, update_mode
 from rankless.runtime.workers import Workers
 from rankless.tensors.observations import Observations
@@ -172,7 +173,7 @@ def test_squares_as_a_loss_are_the_fit_by_squares():
     with Workers(1) as workers:
         target = majorise.Target(obs, Gaussian(), (False,) * 3)
         state = with_random(target, empty(target), 2, np.random.default_rng(0))
-        trace = majorise.settle(target, state, problem, workers)
+        trace = settle(target, state, problem, workers)
     plain = als.solve(obs, depth=1.0, penalty=0.1, max_rank=2, tol=1e-12, random_state=0)
     assert trace.objective[-1] == pytest.approx(plain.objective[-1], rel=1e-6)
 

@@ -15,8 +15,9 @@ from rankless.als.entries import Entries
 from rankless.als.solver import Problem, State, update_mode
 from rankless.answer.tree import Placed, leaves
 from rankless.experts.components import Components
+from rankless.experts.linked import Linked
 from rankless.later.fold import _normal_row, fold, folded_effects, larger_frame, ridge_rows, state_of
-from rankless.later.general import loss_row
+from rankless.later.linked import loss_row
 from rankless.runtime.workers import Workers
 from rankless.tensors.observations import Observations
 from rankless.units.effects import MainEffects
@@ -212,9 +213,9 @@ def test_rows_of_other_losses_minimise_them(loss):
     array = rng.poisson(mean).astype(float)
     options: dict[str, Any] = {"loss": "poisson"} if loss == "poisson" else {"nonnegative": True}
     done = rankless.complete(np.where(rng.random(array.shape) < 0.8, array, np.nan)[:25], random_state=0, n_jobs=1, **options)
-    general = done.estimator._general
-    assert general is not None
-    found = general.found
+    assert done.estimator._answer is not None
+    found = done.estimator._answer.found.tree
+    assert isinstance(found, Linked)
     z, y = found.state.factor(1), array[26] / found.units.scale
     ridge, offset = np.full(z.shape[1], 0.7), np.zeros(20)
     positive = loss == "nonnegative"

@@ -39,7 +39,6 @@ from rankless.als import majorise
 from rankless.als.annealing import anneal, deepen, empty, with_random
 from rankless.als.entries import Chunks, Entries
 from rankless.als.losses import Bernoulli, Gaussian, Huber, Loss, Poisson, loss_of
-from rankless.als.settle import settle as settle_squares
 from rankless.als.solver import Problem, objective
 from rankless.depth import check_depth
 from rankless.runtime.progress import Callback, Ended, Tracker, shown
@@ -125,7 +124,7 @@ def solve(
     if order and any(positive):
         raise ValueError(f"smooth={smooth!r} and nonnegative={nonnegative!r} don't go together; leave one of them out")
     if isinstance(chosen, Gaussian) and not any(positive):
-        entries, to_rest = obs if isinstance(obs, Entries) else Entries(obs, dtype), settle_squares
+        entries = obs if isinstance(obs, Entries) else Entries(obs, dtype)
         if client is not None:
             from rankless.als.cluster import ClusterEntries
 
@@ -133,7 +132,7 @@ def solve(
     elif client is not None or isinstance(obs, Entries):
         raise ValueError(f"loss={loss!r} and nonnegative={nonnegative!r} need Observations on one machine; pass these, without client=")
     else:
-        entries, to_rest = majorise.Target(obs, chosen, positive), majorise.settle
+        entries = majorise.Target(obs, chosen, positive)
     with shown(verbose) as bar, Workers(n_jobs, tracker=Tracker(bar, callback)) as workers:
         tell = workers.tracker
         tell.stage(f"sweeping {max_rank} components to rest")
@@ -141,14 +140,14 @@ def solve(
         state = with_random(entries, empty(entries), int(max_rank), rng)
         history, converged = [], False
         try:
-            trace = deepen(entries, state, problem, workers, settle=to_rest)
+            trace = deepen(entries, state, problem, workers)
             history, converged = trace.objective, trace.converged
             for _ in range(anneal_rounds):
                 offered = min(max(5, state.rank // 2), max_rank - state.rank)
                 if offered < 1:
                     break
                 tell.stage(f"offering {offered} more components than {state.rank}")
-                state, trace = anneal(entries, state, problem, workers, rng, offered, settle=to_rest)
+                state, trace = anneal(entries, state, problem, workers, rng, offered)
                 if trace is None:
                     break
                 # the shallow sweeps climb before the deep ones fall below: only what was kept is a history

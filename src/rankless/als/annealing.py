@@ -7,9 +7,7 @@ them is kept only if its objective fell.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -21,8 +19,6 @@ from rankless.runtime.workers import Workers
 _SHALLOW_SWEEPS = 5  # enough for random components to align with the residual
 _START_SIZE = 0.3  # root mean square of a new component over all cells, for values of about 1
 _FELL = 1e-6  # relative fall of the objective that counts
-
-Settle = Callable[..., Trace]  # (entries, state, problem, workers, *, pruning): `settle`, or that of another loss
 
 
 def empty(entries: Entries) -> State:
@@ -40,9 +36,7 @@ def with_random(entries: Entries, state: State, count: int, rng: np.random.Gener
     return State(np.concatenate([state.stack, added.stack], axis=1), entries.offsets)
 
 
-def deepen(
-    entries: Any, state: State, problem: Problem, workers: Workers, *, shallow_sweeps: int = _SHALLOW_SWEEPS, settle: Settle = settle
-) -> Trace:
+def deepen(entries: Entries, state: State, problem: Problem, workers: Workers, *, shallow_sweeps: int = _SHALLOW_SWEEPS) -> Trace:
     """A few sweeps at depth 0, then to rest at the wanted depth; `state` changes in place.
 
     A penalty weighs values to the power ``2 - 2/(N(k+1))``, so at depth 0 it is another number
@@ -55,11 +49,11 @@ def deepen(
 
 
 def anneal(
-    entries: Any, state: State, problem: Problem, workers: Workers, rng: np.random.Generator, count: int, *, settle: Settle = settle
+    entries: Entries, state: State, problem: Problem, workers: Workers, rng: np.random.Generator, count: int
 ) -> tuple[State, Trace | None]:
     """Offer `count` random components; the better of the two fits, and its trace if the offer was taken."""
     trial = with_random(entries, state, count, rng)
-    trace = deepen(entries, trial, problem, workers, settle=settle)
+    trace = deepen(entries, trial, problem, workers)
     before = objective(state, problem)
     if trace.objective[-1] < before - _FELL * abs(before):
         return trial, trace

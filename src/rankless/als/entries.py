@@ -9,7 +9,7 @@ is then sorted from the first. At no time is there more than the sorted modes ta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,6 +85,11 @@ class Entries:
         self.dtype = modes[0].values.dtype
         self.unit = np.sqrt(square / weight)  # root mean square
         self.offsets = np.concatenate([[0], np.cumsum(shape)])
+
+    @property
+    def identity(self) -> tuple[Hashable, ...]:
+        """What tells these entries from others, for a journal."""
+        return self.size, self.square
 
     @property
     def nbytes(self) -> int:

@@ -9,6 +9,7 @@ recorded, loss and penalty, never rises.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import replace
 
 import numpy as np
@@ -16,9 +17,9 @@ import numpy as np
 from rankless.als.entries import MEND, Entries
 from rankless.als.losses import Loss
 from rankless.als.nonnegative import update_mode as update_nonnegative
-from rankless.als.settle import Trace
+from rankless.als.settle import Trace, sweeps
 from rankless.als.solver import Problem, State, balance, objective, prune, update_mode, whole_energy
-from rankless.runtime.journal import Arrays, digest
+from rankless.runtime.journal import digest
 from rankless.runtime.workers import Workers
 from rankless.tensors.observations import Observations
 
@@ -44,6 +45,10 @@ class Target(Entries):
         if not np.isfinite(self.square):
             raise FloatingPointError(f"the loss of the values overflows; {MEND}")
         self.unit = obs.rms() if loss.name == "gaussian" else 1.0  # gross errors say nothing of the size of components
+
+    @property
+    def identity(self) -> tuple[Hashable, ...]:
+        return repr(self.loss), self.nonnegative, self.size, self.square, digest(self.obs.values)
 
     def value(self, fitted: np.ndarray) -> float:
         """The loss of all entries, weights counted, where the components are `fitted`."""
@@ -82,23 +87,9 @@ class Target(Entries):
         balance(state)
 
 
-def settle(target: Target, state: State, problem: Problem, workers: Workers, *, pruning: bool = True) -> Trace:
-    """Sweep until the objective rests; `state` is updated in place, its objective recorded every sweep.
-
-    What the workers' journal holds is not computed again.
-    """
-
-    def compute() -> Arrays:
-        trace = _sweeps(target, state, problem, workers, pruning=pruning)
-        return state.arrays() | {"objective": np.array(trace.objective), "converged": np.array(trace.converged)}
-
-    given = repr(target.loss), target.nonnegative, problem, pruning, target.size, target.square, state.stack, digest(target.obs.values)
-    found = workers.recall("majorise", given, compute)
-    state.take(found)
-    return Trace(found["objective"].tolist(), bool(found["converged"]))
-
-
+@sweeps.register(Target)
 def _sweeps(target: Target, state: State, problem: Problem, workers: Workers, *, pruning: bool) -> Trace:
+    """What `settle` does where the loss is any: quadratics that lie above it are lowered, one a sweep."""
     trace, steep, pace, last = Trace(), 1.0, 1.0, None
     target.admit(state)
     balance(state)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
+from functools import singledispatch
 
 import numpy as np
 
@@ -34,7 +35,8 @@ class Trace:
 def settle(entries: Entries, state: State, problem: Problem, workers: Workers, *, pruning: bool = True) -> Trace:
     """Sweep until the objective rests; `state` is updated in place, its objective recorded every sweep.
 
-    What the workers' journal holds is not computed again.
+    Entries of another loss than squares (`majorise.Target`) are swept as theirs are. What the workers' journal holds is not
+    computed again.
     """
 
     def compute() -> Arrays:
@@ -42,7 +44,7 @@ def settle(entries: Entries, state: State, problem: Problem, workers: Workers, *
         told = {"objective": np.array(trace.objective), "converged": np.array(trace.converged), "broken": np.array(trace.broken)}
         return state.arrays() | told
 
-    found = workers.recall("settle", (problem, pruning, entries.size, entries.square, state.stack), compute)
+    found = workers.recall("settle", (problem, pruning, *entries.identity, state.stack), compute)
     state.take(found)
     if found["broken"]:
         warnings.warn(
@@ -53,8 +55,9 @@ def settle(entries: Entries, state: State, problem: Problem, workers: Workers, *
     return Trace(found["objective"].tolist(), bool(found["converged"]), bool(found["broken"]))
 
 
+@singledispatch
 def sweeps(entries: Entries, state: State, problem: Problem, workers: Workers, *, pruning: bool) -> Trace:
-    """What `settle` says."""
+    """What `settle` says, for squares; `majorise` adds what it is for other losses."""
     trace, removed, momentum = Trace(), 0, _Momentum()
     while state.rank and (removed or len(trace.objective) < problem.max_sweeps):  # a prune leaves the loss to be measured
         good = state.copy()

@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from rankless.tensors.canonical import COUNTABLE, beside, numbers_of
 from rankless.tensors.observations import Observations
+from rankless.units.link import variance
 
 TREES, LEAVES, LEAST = 60, 16, 20  # trees; leaves of each, and entries in each leaf, at least
 FEW = 200  # errors below which they are taken to be the same everywhere
@@ -53,6 +54,17 @@ class Difficulty:
         if self.trees is None:
             return np.ones(cells.shape[1])
         return _expected(self.trees, features(cells, said, seen)) ** self.power
+
+
+@dataclass(frozen=True)
+class ByMean:
+    """Sizes of errors where the loss says how values vary around a mean: the standard deviation of a count, or of a zero or one."""
+
+    loss: str
+
+    def at(self, cells: np.ndarray, said: np.ndarray, seen: Observations) -> np.ndarray:
+        """Sizes, up to a factor, at cells where the mean is `said`."""
+        return np.sqrt(variance(self.loss, said))
 
 
 def features(cells: np.ndarray, said: np.ndarray, seen: Observations) -> np.ndarray:

@@ -5,7 +5,7 @@
 over `n` calibration entries [papadopoulos2002, lei2018]. These chose nothing: penalty, depth, shares and
 neighbours were chosen on other, held-out entries, which also taught `s` (`rankless.answer.difficulty`). Every fit
 of the answer is made again without the calibration entries: a twentieth of all, and where that is few, without another
-twentieth, and so on (tenths of few entries), for a fit without a third of them errs more than the answer. Where a missing cell is
+twentieth, and so on (tenths of few entries) [vovk2015], for a fit without a third of them errs more than the answer. Where a missing cell is
 like an observed one taken at random, it then lies in its interval with probability `coverage` or a little more, because the
 answer itself knows more entries: without a tenth, Birmingham's intervals at 0.5 held 0.525.
 
@@ -25,13 +25,14 @@ from typing import Protocol
 
 import numpy as np
 
-from rankless.answer.difficulty import Difficulty
+from rankless.answer.difficulty import ByMean, Difficulty
 from rankless.holdout.gaps import Gaps
 from rankless.holdout.kinds import Kinds
 from rankless.holdout.scoring import Errors
 from rankless.runtime.workers import Workers
 from rankless.tensors.observations import Observations
 from rankless.units.effects import MainEffects
+from rankless.units.link import Units
 
 LEAST_SHARE, SHARE, MOST_SHARE = 0.05, 0.1, 0.3  # of the entries that calibrate at a time, at least, of few, of few that come as gaps
 TURNS = 4  # parts of the least share that a fit is made again without; where these are too few entries, parts are larger
@@ -48,8 +49,10 @@ class Answer(Protocol):
     def gaps(self) -> Gaps | None: ...
     @property
     def errors(self) -> Errors: ...
-    def again(self, obs: Observations, rng: np.random.Generator, workers: Workers) -> Answer: ...
-    def at(self, indices: np.ndarray) -> np.ndarray: ...
+    @property
+    def loss(self) -> Units | None: ...
+    def again(self, obs: Observations, rng: np.random.Generator, workers: Workers, *, gaps: bool = False) -> Answer: ...
+    def expected(self, indices: np.ndarray) -> np.ndarray: ...
 
 
 class TooFew(ValueError):
@@ -63,7 +66,7 @@ class Calibration:
     entries: Observations
     errors: np.ndarray  # (n,): value less what was said, in the units of the fit
     sizes: np.ndarray  # (n,): their expected sizes, up to a factor
-    difficulty: Difficulty
+    difficulty: Difficulty | ByMean
     rest: Observations  # all entries but the first part held out: widths are computed from as much as was known of that part
     effects: MainEffects  # of `rest`
     by_kind: ByKind | None = None  # None where missing cells are all of one kind
@@ -72,16 +75,19 @@ class Calibration:
     def of(cls, found: Answer, obs: Observations, *, seed: np.random.Generator, workers: Workers) -> Calibration:
         """Calibrate `found`, the answer for `obs`."""
         held, errors = found.errors.entries, found.errors.residual
-        difficulty = Difficulty.of(held.coords, held.values - errors, errors, obs.subset(~_among(obs, held)))
+        if found.loss is not None and found.loss.varies:
+            difficulty = ByMean(found.loss.loss.name)
+        else:
+            difficulty = Difficulty.of(held.coords, held.values - errors, errors, obs.subset(~_among(obs, held)))
         first, calibrating = None, np.zeros(obs.size, dtype=bool)
         wrong, sizes = np.zeros(obs.size), np.zeros(obs.size)
         kinds, parts = left_out(obs, seed, found.gaps, FEWEST)
         of_kind = np.zeros(obs.size, np.int8)
-        for part, _ in parts:
+        for part, as_gaps in parts:
             rest, part = obs.subset(~part), part & ~calibrating
             entries = obs.subset(part)
             workers.tracker.stage(f"calibrating on {entries.size} entries")
-            said = found.again(rest, seed, workers).at(entries.indices)
+            said = found.again(rest, seed, workers, gaps=as_gaps).expected(entries.indices)
             wrong[part], sizes[part] = entries.values - said, difficulty.at(entries.coords, said, rest)
             if kinds is not None:
                 of_kind[part] = kinds.of_left_out(entries, rest)

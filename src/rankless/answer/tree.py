@@ -32,6 +32,7 @@ class Tools:
     workers: Workers
     streams: Iterator[np.random.Generator]
     afresh: bool = False  # whether chains of draws start anew: they must not remember entries that are left out now
+    gaps: bool = False  # whether entries are left out as gaps come
 
     def own(self) -> Tools:
         """The same tools with many random streams, which all together take one of these."""

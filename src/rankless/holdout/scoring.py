@@ -11,6 +11,7 @@ from rankless.tensors.cp_tensor import CPTensor
 from rankless.tensors.observations import Observations
 from rankless.units.error import CAP, rmse_of, root_weights
 from rankless.units.frame import Frame
+from rankless.units.link import Units
 
 NOISE_SPREAD = 0.02  # variance of log noise between slices from which weighing them is tried
 NOISE_ENTRIES = 10  # held-out entries a slice, on average, without which its noise is not known
@@ -22,7 +23,7 @@ NOISE_SLACK = 1.02  # how much the plain error may rise where slices are better 
 class Point:
     """One fit of the search, scored on the held-out entries."""
 
-    frame: Frame
+    frame: Frame  # under another loss than squares `Units`, which a walk takes in its place
     start: str
     depth: float
     penalty: float
@@ -46,7 +47,7 @@ class Point:
             "start": self.start,
             "depth": self.depth,
             "penalty": self.penalty,
-            "effects": self.frame.offset is not None,
+            "effects": self.frame.effects,
             "noise": noise,
             "rank": self.state.rank,
             "holdout_rmse": self.rmse,
@@ -74,11 +75,16 @@ def score_of(point: Point) -> float:
 
 def scored(frame: Frame, start: str, problem: Problem, state: State, held: Observations, drawn: CPTensor | None = None) -> Point:
     """The fit `state` with its errors on the held-out entries."""
-    fitted = frame.offset_at(held.coords)
-    if state.rank:
-        fitted = fitted + frame.scale_at(held.coords) * (drawn or state.model()).at(held.indices)
-    residual = held.values - fitted
-    score = score_residual(frame, residual, held)
+    if isinstance(frame, Units):
+        said = frame.said(state, held.indices)
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is the worst of all
+            residual, score = held.values - frame.mean(said), frame.deviance(said, held)
+    else:
+        fitted = frame.offset_at(held.coords)
+        if state.rank:
+            fitted = fitted + frame.scale_at(held.coords) * (drawn or state.model()).at(held.indices)
+        residual = held.values - fitted
+        score = score_residual(frame, residual, held)
     rmse = rmse_of(residual, held)
     return Point(frame, start, problem.depth, problem.penalty, problem.guard, state, score, rmse, residual, drawn, problem.smooth)
 

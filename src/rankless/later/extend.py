@@ -18,22 +18,23 @@ from typing import Any
 
 import numpy as np
 
-from rankless.answer.intervals import ByKind, Calibration, check_coverage
-from rankless.answer.tree import Grown, Placed, Tools
+from rankless.answer.difficulty import ByMean
+from rankless.answer.intervals import ByKind, Calibration
+from rankless.answer.tree import Grown, Placed, Predictor, Tools
 from rankless.completer import TensorCompleter
-from rankless.engine import Found
+from rankless.engine import Found, bare_of
 from rankless.fitting import Fit
 from rankless.holdout.scoring import Errors
 from rankless.holdout.split import STREAMS, streams_of
 from rankless.kinds.joining import Joined
 from rankless.later.fold import fold, folded_effects
-from rankless.later.general import fold_general, general_errors
 from rankless.later.leaving import ENOUGH, ByCount, given_of, left_out, scored, stations
 from rankless.runtime.progress import Callback, Tracker, shown
 from rankless.runtime.workers import Workers
-from rankless.search.general_answer import Answer
 from rankless.tensors.canonical import lexicographic
 from rankless.tensors.observations import Observations, slice_means, slices_of
+from rankless.units.effects import MainEffects
+from rankless.units.link import variance
 
 
 class Extended(TensorCompleter):
@@ -78,25 +79,6 @@ class Extended(TensorCompleter):
         """Whether errors at entries that no choice has seen are known already."""
         return super().calibrated if self.before is None else self.before.calibrated
 
-    def filled_at(self, indices: np.ndarray, coverage: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Values at checked coordinates, and the ends of their intervals."""
-        if self.before is None or self._general is None or self.before._general is None:
-            return super().filled_at(indices, coverage)
-        check_coverage(coverage)
-        middle = self.values_at(indices)
-        later = self.place.new[indices[:, self.place.mode]]
-        lower, upper = np.empty(len(indices)), np.empty(len(indices))
-        there, how = self.place.before(indices[~later]), {"seed": self._seed, "n_jobs": self.n_jobs, "verbose": self.verbose}
-        lower[~later], upper[~later] = self.before._general.ends(middle[~later], there, coverage, **how)
-        if later.any():
-            errors = general_errors(self.before._general, self._general, self.place, self._seed, self.n_jobs)
-            counts = self._general.obs.counts(self.place.mode)[indices[later, self.place.mode]]
-            widths = errors.width(counts, coverage) * self._general.sizes(middle[later])
-            least, most = self._general.bounds
-            lower[later] = np.clip(middle[later] - widths, least, None)
-            upper[later] = np.clip(middle[later] + widths, None, most)
-        return middle, lower, upper
-
 
 def extended(before: TensorCompleter, joined: Joined, n_jobs: int | None = None) -> Extended:
     """`before` with the new slices of `joined` folded in, which lie along one mode."""
@@ -107,11 +89,6 @@ def extended(before: TensorCompleter, joined: Joined, n_jobs: int | None = None)
     est.before, est.before_fitted, est.place = before, joined.before.fitted, place
     est.shape_, est._calibration = fitted.shape, None
     est.unseen_ = [fitted.counts(mode) == 0 for mode in range(fitted.order)]
-    if before._general is not None:
-        est._general = Answer(fold_general(before._general.found, fitted, place), fitted)
-        for name, value in est._general.attributes().items():
-            setattr(est, name, value)
-        return est
     if before._answer is None:
         raise ValueError("the data were constant, and what came later has nothing to lie on; fit all of it: rankless.complete(...)")
     with Workers(before.n_jobs if n_jobs is None else n_jobs) as workers:
@@ -139,9 +116,14 @@ def grown(fit: Fit, fitted: Observations, place: Placed, tools: Tools) -> Fit:
     old = ~place.new[fitted.coords[place.mode]]
     obs = fit.in_its_units(fitted, old)
     found = fit.found
-    tree = Grown(found.tree, fold(found.tree, obs, place, tools), place)
-    moved = relabelled(found, place, fitted.shape)
-    return replace(fit, near_one=obs, found=replace(moved, tree=tree, bare=folded_effects(found.bare, obs, place)))
+    new = fold(found.tree, obs, place, tools)
+    moved = replace(relabelled(found, place, fitted.shape), tree=Grown(found.tree, new, place), bare=folded_bare(found, new, obs, place))
+    return replace(fit, near_one=obs, found=moved)
+
+
+def folded_bare(found: Found, tree: Predictor, obs: Observations, place: Placed) -> MainEffects:
+    """What fills cells of which the folded `tree` knows nothing."""
+    return bare_of(tree, obs) if found.loss is not None else folded_effects(found.bare, obs, place)
 
 
 def relabelled(found: Found, place: Placed, shape: tuple[int, ...]) -> Found:
@@ -177,6 +159,7 @@ class Folded:
     by_count: ByCount
     sizes: np.ndarray  # (slices,), or (1,): the usual error of each slice of `noisy`
     noisy: int | None
+    by_mean: ByMean | None  # sizes of errors around a mean, where the loss says them
     entries: np.ndarray  # (d_mode,): entries of each slice of the larger array
 
     @classmethod
@@ -185,6 +168,7 @@ class Folded:
         found, obs = before.found, before.near_one
         noisy = None if found.best.frame.mode == place.mode else found.best.frame.mode
         sizes = usual_errors(found, noisy)
+        by_mean = ByMean(found.loss.loss.name) if found.loss is not None and found.loss.varies else None
         entries = after.near_one.counts(place.mode)
         wanted = stations(entries[place.new])
         errors: list[list[np.ndarray]] = [[] for _ in wanted]
@@ -198,19 +182,25 @@ class Folded:
                 given = given_of(obs, place.mode, hidden, int(count), stream)
                 tools = Tools(workers, iter(stream.spawn(STREAMS)))
                 shown_ = obs.subset(~own | given)
-                folded = replace(again, tree=fold(again.tree, shown_, gone, tools), bare=folded_effects(again.bare, shown_, gone))
+                tree = fold(again.tree, shown_, gone, tools)
+                folded = replace(again, tree=tree, bare=folded_bare(again, tree, shown_, gone))
                 asked = scored(obs, place.mode, own & ~given, stream)
                 cells = obs.subset(asked)
                 slices, _ = slices_of(cells.coords, obs.shape, noisy)
-                errors[number].append((cells.values - folded.at(cells.indices)) / sizes[slices])
+                said = folded.expected(cells.indices)
+                expected = sizes[slices] if by_mean is None else by_mean.at(cells.coords, said, rest)
+                errors[number].append((cells.values - said) / expected)
             if min(sum(map(len, part)) for part in errors) >= ENOUGH:
                 break
         together = [np.concatenate(part) if part else np.zeros(0) for part in errors]
-        return cls(ByCount(wanted, tuple(together)), sizes, noisy, entries)
+        return cls(ByCount(wanted, tuple(together)), sizes, noisy, by_mean, entries)
 
-    def half_widths(self, indices: np.ndarray, place: Placed, coverage: float) -> np.ndarray:
+    def half_widths(self, indices: np.ndarray, said: np.ndarray, place: Placed, coverage: float) -> np.ndarray:
+        widths = self.by_count.width(self.entries[indices[:, place.mode]], coverage)
+        if self.by_mean is not None:
+            return widths * np.sqrt(variance(self.by_mean.loss, said))
         slices, _ = slices_of(indices.T, tuple(np.max(indices, axis=0, initial=0) + 1), self.noisy)
-        return self.by_count.width(self.entries[indices[:, place.mode]], coverage) * self.sizes[slices]
+        return widths * self.sizes[slices]
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,7 +217,7 @@ class Both:
         later = self.place.new[indices[:, self.place.mode]]
         widths = np.empty(len(indices))
         if later.any():
-            widths[later] = self.folded.half_widths(indices[later], self.place, coverage)
+            widths[later] = self.folded.half_widths(indices[later], said[later], self.place, coverage)
         if not later.all():
             assert self.old is not None
             widths[~later] = self.old.half_widths(self.place.before(indices[~later]), said[~later], self.unseen, coverage)

@@ -23,11 +23,13 @@ from rankless.answer.tree import Bridged, Grown, Onto, Placed, Predictor, Stack,
 from rankless.depth import mobility
 from rankless.experts.components import Components, unseen_in
 from rankless.experts.draws import Draws
+from rankless.experts.linked import Linked
 from rankless.experts.neighbours import Correlation, Kriging, Neighbours
 from rankless.experts.nuclear import LowRank
 from rankless.experts.periods import Folded
 from rankless.experts.slices import ROWS, Slices
 from rankless.experts.timeline import Matern, Timeline
+from rankless.later.linked import folded
 from rankless.tensors.cp_tensor import CPTensor
 from rankless.tensors.observations import Observations
 from rankless.units.effects import MainEffects, shrinkage
@@ -59,6 +61,8 @@ def fold(node: Predictor, obs: Observations, place: Placed, tools: Tools) -> Pre
         return folded_effects(node, obs, place)
     if isinstance(node, Components):
         return _components(node, obs, place)
+    if isinstance(node, Linked):
+        return folded(node, obs, place)
     if isinstance(node, Draws):
         return _draws(node, obs, place)
     if isinstance(node, Kriging):

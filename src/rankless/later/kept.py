@@ -21,7 +21,6 @@ from rankless.kinds.given import Dense, Given
 from rankless.kinds.tables import LongTable
 from rankless.later.extend import Extended
 from rankless.runtime.pack import pack, unpack
-from rankless.search.general_answer import Answer
 from rankless.tensors.observations import Observations
 
 PREFIX, VERSION = "kept_", 1
@@ -29,7 +28,7 @@ PREFIX, VERSION = "kept_", 1
 
 def arrays_of(estimator: TensorCompleter, given: Given) -> dict[str, np.ndarray]:
     """What `restored` reads, to be written beside a model; nothing for constant data."""
-    if estimator._answer is None and estimator._general is None:
+    if estimator._answer is None:
         return {}
     whole = {
         "observations": given.observations,
@@ -84,8 +83,6 @@ def _of_estimator(est: TensorCompleter) -> dict[str, Any]:
     known: dict[str, Any] = {"params": params, "seed": est._seed, "path": path}
     if isinstance(est, Extended) and est.before is not None:
         known |= {"before": _of_estimator(est.before), "was": est.place.was, "mode": est.place.mode, "fitted": est.before_fitted}
-    if est._general is not None:
-        return known | {"general": est._general.found}
     return known | {"fit": est._answer}
 
 
@@ -100,13 +97,8 @@ def _estimator(known: dict[str, Any], fitted: Observations) -> TensorCompleter:
         est.place = Placed(int(known["mode"]), known["was"])
     est._seed, est.n_features_in_, est.shape_ = known["seed"], fitted.order, fitted.shape
     est.unseen_ = [fitted.counts(mode) == 0 for mode in range(fitted.order)]
-    est._answer = est._calibration = est._general = None
-    if "general" in known:
-        est._general = Answer(known["general"], fitted)
-        for name, value in est._general.attributes().items():
-            setattr(est, name, value)
-    else:
-        est._keep(known["fit"], [known["fit"]], fitted)
+    est._answer = est._calibration = None
+    est._keep(known["fit"], [known["fit"]], fitted)
     est.path_ = pd.DataFrame(known["path"])
     return est
 

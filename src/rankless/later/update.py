@@ -16,20 +16,18 @@ import numpy as np
 
 from rankless.answer.tree import Bridged, Grown, Onto, Placed, Predictor, Stack, Tools, left_by
 from rankless.completer import TensorCompleter
-from rankless.engine import Found
+from rankless.engine import Found, bare_of
 from rankless.experts.components import Components
 from rankless.experts.draws import Draws
+from rankless.experts.linked import Linked
 from rankless.holdout.split import STREAMS
 from rankless.kinds.joining import Joined
 from rankless.later.extend import grown
 from rankless.later.fold import fold, state_of
-from rankless.later.general import fold_general
 from rankless.runtime.progress import Callback, Tracker, shown
 from rankless.runtime.workers import Workers
-from rankless.search.general_answer import Answer
 from rankless.tensors.canonical import lexicographic
 from rankless.tensors.observations import Observations
-from rankless.units.effects import MainEffects
 
 Effort = Literal["fast", "default"]
 SWEEPS = 5  # of a fast update
@@ -47,7 +45,7 @@ def updated(
         raise ValueError(f"effort={effort!r} is not known; pass 'fast', 'default', or 'best' to search anew")
     if sweeps is not None and sweeps < 1:
         raise ValueError(f"sweeps={sweeps!r} is no number of sweeps; pass 1 or more")
-    if before._answer is None and before._general is None:
+    if before._answer is None:
         raise ValueError("the data were constant, and there is nothing to go on from; fit all of it: rankless.complete(...)")
     sweeps = SWEEPS if sweeps is None and effort == "fast" else sweeps
     fitted = joined.given.fitted
@@ -60,18 +58,13 @@ def updated(
     with shown(before.verbose) as bar, Workers(before.n_jobs, tracker=Tracker(bar, callback)) as workers:
         tools = Tools(workers, iter(np.random.default_rng(before._seed).spawn(STREAMS)))
         workers.tracker.stage(f"taking in {int(joined.fresh.sum()):,} entries")
-        if before._general is not None:
-            est._general = Answer(_general(before._general, joined, sweeps, workers), fitted)
-            for name, value in est._general.attributes().items():
-                setattr(est, name, value)
-            return est
-        assert before._answer is not None
         fit = before._answer
         for place, part in _one_mode_at_a_time(joined, fitted):
             fit = grown(fit, part, place, tools)
         obs = fit.in_its_units(fitted)
         if effort == "fast":
-            found = replace(fit.found, tree=warm(fit.found.tree, obs, joined.fresh, tools, sweeps), bare=MainEffects.fit(obs))
+            tree = warm(fit.found.tree, obs, joined.fresh, tools, sweeps)
+            found = replace(fit.found, tree=tree, bare=bare_of(tree, obs))
         else:
             found = _started(fit.found, sweeps).again(obs, np.random.default_rng(before._seed), workers)
     fit = replace(fit, near_one=obs, found=found)
@@ -94,6 +87,8 @@ def warm(node: Predictor, obs: Observations, fresh: np.ndarray, tools: Tools, sw
         return replace(node, members=tuple(warm(member, obs, fresh, tools, sweeps) for member in node.members))
     if isinstance(node, Components):
         return _from_here(node, sweeps).again(obs, tools)
+    if isinstance(node, Linked):
+        return _for_sweeps(node, obs, tools, sweeps)
     if isinstance(node, Draws):
         return _redrawn(node, obs, fresh, tools)
     return node.again(obs, tools)
@@ -103,6 +98,14 @@ def _from_here(node: Components, sweeps: int | None) -> Components:
     """Components that `again` starts from the rows they have."""
     how = node.how if sweeps is None else replace(node.how, max_sweeps=sweeps)
     return replace(node, point=replace(node.point, state=state_of(node)), how=how)
+
+
+def _for_sweeps(node: Linked, obs: Observations, tools: Tools, sweeps: int | None) -> Linked:
+    """Components under a loss, which go on from the rows they have in any case, for so many sweeps."""
+    if sweeps is None:
+        return node.again(obs, tools)
+    brief = replace(node, problem=replace(node.problem, max_sweeps=sweeps, forgiving=True))
+    return replace(brief.again(obs, tools), problem=node.problem)
 
 
 def _redrawn(node: Predictor, obs: Observations, fresh: np.ndarray, tools: Tools) -> Predictor:
@@ -154,13 +157,3 @@ def _one_mode_at_a_time(joined: Joined, fitted: Observations) -> list[tuple[Plac
         part = replace(part, coords=coords, values=part.values[order], weights=weights, shape=tuple(shape), labels=labels, where=None)
         steps.append((Placed(mode, joined.was[mode]), part))
     return steps
-
-
-def _general(answer: Answer, joined: Joined, sweeps: int | None, workers: Workers):
-    found = answer.found
-    for place, part in _one_mode_at_a_time(joined, joined.given.fitted):
-        found = fold_general(found, part, place)
-    problem = found.problem
-    if sweeps is not None:
-        found = replace(found, problem=replace(problem, max_sweeps=sweeps, forgiving=True))
-    return replace(found.refitted(joined.given.fitted, workers), problem=problem)

@@ -68,7 +68,8 @@ def limits_of(options: Options, obs: Observations, others: Sequence[str]) -> Lim
         if isinstance(options.smooth, str) or not isinstance(options.smooth, Sequence):
             raise ValueError(f"smooth={options.smooth!r} is not known; pass 'auto', None, or a list of modes: smooth=[{options.smooth!r}]")
         given["smooth"] = tuple(dict.fromkeys(obs.mode_index(mode) for mode in options.smooth))
-    return Limits(noise=options.noise, **given)
+    positive = signs_in(options, obs)
+    return Limits(noise=options.noise, loss=loss_of(options.loss, positive), nonnegative=positive, **given)
 
 
 def _experts_of(options: Options, others: Sequence[str]) -> dict[str, Any]:

@@ -46,12 +46,11 @@ def simpler(hunt: Search, best: Point) -> Point:
 
 def refined(hunt: Search, best: Point) -> Point:
     """Smaller steps of the penalty around the winner, each from the winner's own components, more offered."""
-    units, rng = best.frame.to_units(hunt.train), next(hunt.streams)
-    entries = Entries(units, np.float32)
+    entries, rng = best.frame.entries(hunt.train), next(hunt.streams)
     for direction in (1 / FINE, FINE):
         for _ in range(FINE_STEPS if best.state.rank else 0):
             clock, penalty = perf_counter(), best.penalty * direction
-            problem = problem_at(COARSE, best.depth, penalty, units, best.frame.noise, best.smooth)
+            problem = problem_at(COARSE, best.depth, penalty, hunt.train, best.frame.noise, best.smooth)
             state, sweeps = grow(entries, best.state, problem, OFFERED, hunt.limits.max_rank, rng, hunt.workers)
             trial = hunt.scored(best.frame, best.start, problem, state, sweeps, clock)
             if trial.score >= best.score:

@@ -20,6 +20,7 @@ import numpy as np
 
 from rankless.als.annealing import anneal, empty, with_random
 from rankless.als.entries import Entries
+from rankless.als.losses import Gaussian, Loss
 from rankless.als.settle import settle
 from rankless.als.solver import Problem, State
 from rankless.answer.stack import MOST_FITS, Pool
@@ -56,7 +57,14 @@ class Limits:
     local: bool = True  # whether neighbours may help
     experts: tuple[Any, ...] | None = None  # names of experts, or experts, that are asked beside components; None: those of the effort
     effort: Effort = DEFAULT
+    loss: Loss = field(default_factory=Gaussian)
+    nonnegative: tuple[bool, ...] = ()  # for each mode whether its factor may hold no negative number; (): all may
     smooth: Literal["auto"] | tuple[int, ...] = "auto"  # modes that are smooth; "auto": those seen to be, where gaps are missing
+
+    @property
+    def squares(self) -> bool:
+        """Whether plain squares are fitted, by components of any sign."""
+        return isinstance(self.loss, Gaussian) and not any(self.nonnegative)
 
     @property
     def free(self) -> bool:
@@ -103,17 +111,16 @@ class Search:
         `count` components are offered at every step of a grown walk, or started from at every step of a pruned one.
         """
         penalties = self.limits.penalties or penalties
-        units, rng = frame.to_units(self.train), next(self.streams)
-        entries = Entries(units, np.float32)
+        entries, rng = frame.entries(self.train), next(self.streams)
         start, patience = {"grow": (grow, GROW_PATIENCE), "prune": (prune, PRUNE_PATIENCE), "patient": (prune, GROW_PATIENCE)}[kind]
         first, *deeper = self.limits.depths
         trail, top, worse, shallow = [], 0, 0, empty(entries) if shallow is None else shallow.copy()
-        nothing = problem_at(how, first, penalties[0], units, frame.noise, smooth)
+        nothing = problem_at(how, first, penalties[0], self.train, frame.noise, smooth)
         best = replace(scored(frame, kind, nothing, shallow, self.held), score=np.inf)
         self.tracker.stage(KINDS[kind])
         for step, penalty in enumerate(penalties):
             clock = perf_counter()
-            problem = problem_at(how, 0.0, penalty, units, frame.noise, smooth)
+            problem = problem_at(how, 0.0, penalty, self.train, frame.noise, smooth)
             shallow, sweeps = start(entries, shallow, problem, count, self.limits.max_rank, rng, self.workers)
             trail.append((problem, shallow))
             point = self.deepened(frame, kind, entries, replace(problem, depth=first), shallow, sweeps, clock)
@@ -160,10 +167,10 @@ class Search:
 
     def moved(self, point: Point, frame: Frame, depth: float, penalty: float, smooth: tuple[float, ...] | None = None) -> Point:
         """The components of `point`, settled in another frame, or at another depth, penalty and smoothness."""
-        units, clock, state = frame.to_units(self.train), perf_counter(), point.state.copy()
-        problem = problem_at(COARSE, depth, penalty, units, frame.noise, point.smooth if smooth is None else smooth)
+        clock, state = perf_counter(), point.state.copy()
+        problem = problem_at(COARSE, depth, penalty, self.train, frame.noise, point.smooth if smooth is None else smooth)
         problem = replace(problem, max_sweeps=2 * COARSE.max_sweeps)
-        sweeps = len(settle(Entries(units, np.float32), state, problem, self.workers).objective)
+        sweeps = len(settle(frame.entries(self.train), state, problem, self.workers).objective)
         return self.scored(frame, point.start, problem, state, sweeps, clock)
 
     def scored(
@@ -199,14 +206,9 @@ def window(penalty: float, above: int) -> list[float]:
     return [penalty * GRID**j for j in range(-above, 12)]
 
 
-def problem_at(how: Problem, depth: float, penalty: float, units: Observations, noise: float, smooth: tuple[float, ...] = ()) -> Problem:
+def problem_at(how: Problem, depth: float, penalty: float, obs: Observations, noise: float, smooth: tuple[float, ...] = ()) -> Problem:
     """The problem at a depth, penalty and smoothness, with the guard that goes with them and with the noise."""
-    return replace(how, depth=depth, penalty=penalty, guard=guard_at(penalty, units, noise), smooth=smooth)
-
-
-def guard_at(penalty: float, units: Observations, noise: float) -> float:
-    """The guard that goes with a penalty and with the noise."""
-    return guard_of(penalty, units.share, noise)
+    return replace(how, depth=depth, penalty=penalty, guard=guard_of(penalty, obs.share, noise), smooth=smooth)
 
 
 def guard_of(penalty: float, share: float, noise: float) -> float:

@@ -456,9 +456,10 @@ def _without_each(
 
 def _refitted(obs: Observations, model: CPTensor, penalty: float, how: _How) -> CPTensor:
     """`model` settled at this penalty from where it is."""
-    from rankless.als import majorise, settle
     from rankless.als.entries import Entries
     from rankless.als.losses import Gaussian
+    from rankless.als.majorise import Target
+    from rankless.als.settle import settle
     from rankless.als.solver import Problem, State, balance
     from rankless.runtime.workers import Workers
 
@@ -469,10 +470,7 @@ def _refitted(obs: Observations, model: CPTensor, penalty: float, how: _How) -> 
     problem = Problem(how.depth, penalty, GUARD, max_sweeps=100, tol=1e-5, forgiving=True)
     positive = als.signs_of(how.nonnegative, obs.order)
     with Workers(how.n_jobs) as workers:
-        if any(positive):
-            majorise.settle(majorise.Target(obs, Gaussian(), positive), state, problem, workers)
-        else:
-            settle.settle(Entries(obs), state, problem, workers)
+        settle(Target(obs, Gaussian(), positive) if any(positive) else Entries(obs), state, problem, workers)
     return state.model()
 
 

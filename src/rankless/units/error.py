@@ -6,12 +6,18 @@ import numpy as np
 
 from rankless.tensors.observations import Observations
 
-CAP = 5 * 1.4826  # five robust standard deviations, in medians of the size
+SD = 1.4826  # standard deviation of Gaussian errors, in medians of their size
+CAP = 5 * SD  # five robust standard deviations, in medians of the size
 
 
 def rmse_of(residual: np.ndarray, held: Observations) -> float:
     """Root mean square of errors on the held-out entries; entries' own weights count."""
     return float(np.sqrt(np.mean((residual * root_weights(held)) ** 2)))
+
+
+def spread_of(errors: np.ndarray) -> float:
+    """Standard deviation of the bulk of the errors."""
+    return float(SD * np.median(np.abs(errors)))
 
 
 def root_weights(held: Observations) -> np.ndarray | float:

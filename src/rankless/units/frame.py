@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rankless.als.entries import Entries
 from rankless.tensors.cp_tensor import CPTensor
 from rankless.tensors.observations import Observations
 from rankless.units.effects import MainEffects
@@ -47,6 +48,15 @@ class Frame:
         scales = np.maximum(top * np.sqrt(np.divide(squares, seen, out=np.ones(len(seen)), where=squares > 0)), rounding)
         weights = (scales / noise) ** 2
         return cls(offset, mode, scales, weights / np.average(weights, weights=seen))
+
+    @property
+    def effects(self) -> bool:
+        """Whether there are main effects under the components."""
+        return self.offset is not None
+
+    def entries(self, obs: Observations) -> Entries:
+        """The entries as the engine takes them while it searches."""
+        return Entries(self.to_units(obs), np.float32)
 
     def scale_at(self, coords: np.ndarray) -> np.ndarray:
         """Scale of each entry; `coords` has shape ``(order, n)``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from rankless.als.majorise import Target
 from rankless.als.solver import State
 from rankless.tensors.observations import Observations
 from rankless.units.effects import MainEffects
+from rankless.units.transform import TOP, Transform
 
 ROUNDS = 25  # of working responses to which main effects are fitted
 
@@ -30,6 +32,8 @@ class Units:
     typical: bool
     offset: MainEffects
     scale: float
+    mode: ClassVar[None] = None  # no slices have noise of their own
+    noise: ClassVar[float] = 0.0
 
     @classmethod
     def of(
@@ -50,7 +54,8 @@ class Units:
         """What the loss takes where all values are expected to be the same."""
         return _level(obs.with_values(obs.values / self.scale), self.loss)
 
-    def target(self, obs: Observations) -> Target:
+    def entries(self, obs: Observations) -> Target:
+        """The entries as the engine takes them."""
         weights = None if obs.weights is None else obs.weights / np.mean(obs.weights, dtype=np.float64)
         values = obs.values.astype(np.float64) / self.scale
         return Target(obs.with_values(values, weights), self.loss, self.nonnegative, offset=self.offset.at(obs.indices))
@@ -66,6 +71,23 @@ class Units:
             with np.errstate(over="ignore"):
                 return np.exp(said)
         return 0.5 * (1.0 + np.tanh(0.5 * said)) if isinstance(self.loss, Bernoulli) else self.scale * said
+
+    def link(self, obs: Observations) -> Transform:
+        """From what the loss takes, in the units of the data, to means; none lies far above the values of `obs`."""
+        if isinstance(self.loss, Poisson):
+            return Transform("exp", top=TOP["exp"] * float(obs.values.max()))
+        return Transform("logit", top=1.0) if isinstance(self.loss, Bernoulli) else Transform()
+
+    @property
+    def varies(self) -> bool:
+        """Whether the loss says how values vary around a mean."""
+        return self.loss.name in ("poisson", "bernoulli")
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Between which values lie; noise takes values below nonnegative parts."""
+        name = self.loss.name
+        return 0.0 if name in ("poisson", "bernoulli") else -np.inf, 1.0 if name == "bernoulli" else np.inf
 
     def deviance(self, said: np.ndarray, obs: Observations) -> float:
         """Mean deviance of entries in the units of the data, their weights counted."""

@@ -23,7 +23,12 @@ Name = Literal["none", "sqrt", "log", "exp", "logit"]
 LOW = 0.05  # the quantile of the positive values that offsets are taken from
 ROUNDING = 1e-9  # ... or this share of the largest, where it is more: nobody's noise is in percent of a rounding error
 OFFSETS = {"none": 0.0, "sqrt": 0.375, "log": 0.5}  # ... times this; 3/8 for counts that reach down to 1 [anscombe1948]
-TOP = {"none": np.inf, "sqrt": 3.0, "log": 1.5}  # no prediction above this many times the largest value seen: exponentials know no end
+TOP = {
+    "none": np.inf,
+    "sqrt": 3.0,
+    "log": 1.5,
+    "exp": 3.0,
+}  # no prediction above so many times the largest value: exponentials know no end
 HALF, SURELY = 0.5, 0.05  # what a count of nothing, and a share of nothing, are taken for where values as such stand in for means
 
 
@@ -34,7 +39,7 @@ class Transform:
         sqrt:  z = sqrt(y + offset)         E y = factor z^2            - offset
         log:   z = log(1 + y / offset)      E y = factor offset exp(z)  - offset
 
-    Two are links of losses (`rankless.search.general`), whose fits are of the mean itself:
+    Two are links of losses (`rankless.units.link`), whose fits are of the mean itself:
 
         exp:    z = log(E y)                logit:  z = log(E y / (1 - E y))
 

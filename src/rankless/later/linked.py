@@ -16,11 +16,8 @@ from rankless.als.losses import Bernoulli, Poisson, PoissonParts
 from rankless.als.solver import State
 from rankless.answer.tree import Placed
 from rankless.depth import mobility
-from rankless.holdout.split import streams_of
-from rankless.later.leaving import ENOUGH, ByCount, given_of, left_out, scored, stations
-from rankless.runtime.workers import Workers
-from rankless.search.general import Found
-from rankless.search.general_answer import Answer
+from rankless.experts.components import unseen_in
+from rankless.experts.linked import Linked
 from rankless.tensors.observations import Observations
 from rankless.units.effects import MainEffects
 from rankless.units.link import Units
@@ -29,16 +26,16 @@ ROUNDS, TOL = 200, 1e-10
 STEEPER, STEEPEST = 4.0, 1e10  # times the curvature where a quadratic did not hold
 
 
-def fold_general(found: Found, obs: Observations, place: Placed) -> Found:
-    """`found` with the new slices of `place`; `obs` has all entries of the larger array, in the units of the data."""
-    units = _larger_units(found.units, obs, place)
-    state, mode = found.state, place.mode
+def folded(node: Linked, obs: Observations, place: Placed) -> Linked:
+    """`node` with the new slices of `place`; `obs` has all entries of the larger array, in the units of the data."""
+    units = _larger_units(node.units, obs, place)
+    state, mode = node.state, place.mode
     factors = [place.spread(state.factor(m), 0.0) if m == mode else state.factor(m).copy() for m in range(state.order)]
     y = obs.values.astype(np.float64) / units.scale
     weights = np.ones(obs.size) if obs.weights is None else obs.weights / np.mean(obs.weights, dtype=np.float64)
     offset = units.offset.at(obs.indices)
     with np.errstate(divide="ignore"):
-        ridge = found.problem.penalty / mobility(state.norms()[mode], found.problem.depth)
+        ridge = node.problem.penalty / mobility(state.norms()[mode], node.problem.depth)
     gram = np.ones((state.rank, state.rank))
     for m, factor in enumerate(factors):
         if m != mode:
@@ -50,10 +47,10 @@ def fold_general(found: Found, obs: Observations, place: Placed) -> Found:
             if m != mode:
                 design *= factor[obs.coords[m][mine]]
         if len(mine) and state.rank:
-            fixed = ridge, found.problem.guard * gram, units.nonnegative[mode]
+            fixed = ridge, node.problem.guard * gram, units.nonnegative[mode]
             factors[mode][slice_] = loss_row(units, design, offset[mine], y[mine], weights[mine], *fixed)
-    stack = np.concatenate(factors)
-    return replace(found, units=units, state=State(stack, np.concatenate([[0], np.cumsum(obs.shape)])))
+    larger = State(np.concatenate(factors), np.concatenate([[0], np.cumsum(obs.shape)]))
+    return replace(node, units=units, state=larger, unseen=unseen_in(obs, (), None))
 
 
 def loss_row(
@@ -134,29 +131,3 @@ def _larger_units(units: Units, obs: Observations, place: Placed) -> Units:
 def _noise(y: np.ndarray, base: np.ndarray, obs: Observations, place: Placed) -> float:
     old = ~place.new[obs.coords[place.mode]]
     return float(np.median(np.abs(y[old] - base[old])) * 1.4826) ** 2
-
-
-def general_errors(before: Answer, after: Answer, place: Placed, seed, n_jobs: int | None) -> ByCount:
-    """Errors of slices left out and folded in, over the sizes expected at their means; kept with `after`."""
-    known = vars(after).get("_folded_in")
-    if known is not None:
-        return known
-    obs, stream, mode = before.obs, streams_of(seed)[2], place.mode
-    wanted = stations(after.obs.counts(mode)[place.new])
-    errors: list[list[np.ndarray]] = [[] for _ in wanted]
-    with Workers(n_jobs) as workers:
-        for hidden in left_out(obs, mode, stream):
-            own = hidden[obs.coords[mode]]
-            again = before.found.refitted(obs.subset(~own), workers)
-            gone = Placed(mode, np.where(hidden, -1, np.arange(len(hidden))))
-            for number, count in enumerate(wanted):
-                given = given_of(obs, mode, hidden, int(count), stream)
-                folded = fold_general(again, obs.subset(~own | given), gone)
-                cells = obs.subset(scored(obs, mode, own & ~given, stream))
-                means = np.minimum(folded.means(cells.indices), before.transform.top)
-                errors[number].append((cells.values - means) / before.sizes(means))
-            if min(sum(map(len, part)) for part in errors) >= ENOUGH:
-                break
-    found = ByCount(wanted, tuple(map(np.concatenate, errors)))
-    vars(after)["_folded_in"] = found
-    return found
