@@ -14,9 +14,9 @@ from rankless.runtime import workers as workers_module
 from rankless.runtime.progress import Callback, Tracker
 from rankless.runtime.workers import Workers
 from rankless.search import refine as endings
-from rankless.search import walk as walks
 from rankless.search.walk import DEPTHS, Limits
 from rankless.tensors.observations import Observations
+from rankless.units import frame as frames
 
 COLUMNS = {"start", "depth", "penalty", "effects", "noise", "rank", "holdout_rmse", "sweeps", "seconds"}
 
@@ -157,7 +157,7 @@ def test_no_fit_has_more_than_max_rank_components(max_rank):
 def test_the_hold_out_is_shuffled_and_apart_from_what_is_fitted(monkeypatch, small):
     """Fits of the walks see the training entries only; scores see the held-out ones; the last fit sees all."""
     obs, parts, fitted = Observations.from_array(small[1]), [], []
-    split, entries = Observations.split, walks.Entries
+    split, entries = Observations.split, frames.Entries
 
     def spied_split(self, *args, **kwargs):
         parts.append(split(self, *args, **kwargs))
@@ -168,7 +168,7 @@ def test_the_hold_out_is_shuffled_and_apart_from_what_is_fitted(monkeypatch, sma
         return entries(units, *args, **kwargs)
 
     monkeypatch.setattr(Observations, "split", spied_split)
-    for room in (walks, endings, components):
+    for room in (frames, endings, components):
         monkeypatch.setattr(room, "Entries", spied_entries)
     answer = found(obs)
     [(train, held)] = parts

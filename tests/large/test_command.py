@@ -65,7 +65,7 @@ def test_all_cells_are_written_to_a_table(table, tmp_path):
         (("-o", "out.csv", "--cells", "none.csv"), "none.csv' does not exist"),
         (("-o", "big.csv", "--cells", "cells.csv"), "big.csv' is the input; choose another name"),
         (("-o", "cells.csv", "--cells", "cells.csv"), "cells.csv' is the input; choose another name"),
-        (("-o", "out.csv", "--cells", "cells.csv", "--coverage", "0.9"), "--coverage does not go with --cells, --dask or --model"),
+        (("-o", "out.csv", "--cells", "cells.csv", "--coverage", "2"), "coverage=2.0 is not a probability between 0 and 1"),
         (("-o", "out.csv", "--cells", "cells.csv", "--noise", "none"), "--noise does not go with --cells"),
         (("-o", "out.csv", "--cells", "cells.csv", "--dask", "tcp://127.0.0.1:9"), "no Dask scheduler answers at --dask tcp://127.0.0.1:9"),
     ],

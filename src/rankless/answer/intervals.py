@@ -5,8 +5,8 @@
 over `n` calibration entries [papadopoulos2002, lei2018]. These chose nothing: penalty, depth, shares and
 neighbours were chosen on other, held-out entries, which also taught `s` (`rankless.answer.difficulty`). Every fit
 of the answer is made again without the calibration entries: a twentieth of all, and where that is few, without another
-twentieth, and so on (tenths of few entries) [vovk2015], for a fit without a third of them errs more than the answer. Where a missing cell is
-like an observed one taken at random, it then lies in its interval with probability `coverage` or a little more, because the
+twentieth, and so on (tenths of few entries) [vovk2015], for a fit without a third of them errs more than the answer. Where a missing cell
+is like an observed one taken at random, it then lies in its interval with probability `coverage` or a little more, because the
 answer itself knows more entries: without a tenth, Birmingham's intervals at 0.5 held 0.525.
 
 Where missing cells are of several kinds, single ones, runs, whole fibres, pairs never seen together (`rankless.holdout.kinds`),

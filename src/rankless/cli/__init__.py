@@ -174,12 +174,12 @@ def complete(
         chunks.refuse(
             {name: option != "auto" for name, option in others.items()}
             | {"--effort": effort != "default", "--time-limit": time_limit is not None, "--experts": experts != "auto"}
-            | {"--report": report is not None, "--coverage": coverage is not None, "--resume": resume, "--nonnegative": nonnegative}
+            | {"--report": report is not None, "--resume": resume, "--nonnegative": nonnegative}
             | {"--loss": loss != "gaussian", "--duplicates": duplicates != "error", "--absent": absent is not None}
             | {"--missing": missing is not None, "--where": where is not None, "--encoding": encoding is not None}
             | {"--keep": keep is not None}
         )
-        places = {"cells": cells, "model": model, "dask": dask, "quiet": quiet}
+        places = {"cells": cells, "model": model, "dask": dask, "quiet": quiet, "coverage": coverage}
         chunks.fill(source, output, **places, modes=_names(modes), value=value, index_base=index_base, random_state=seed, **known)
         return
     io.check_output(output, source)

@@ -106,7 +106,7 @@ def _robust_rms(residual: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.minimum(size, cap if cap > 0 else np.inf) ** 2)))
 
 
-def _slice_rms(residual: np.ndarray, held: Observations, mode: int) -> tuple[np.ndarray, np.ndarray]:
+def slice_rms(residual: np.ndarray, held: Observations, mode: int) -> tuple[np.ndarray, np.ndarray]:
     """RMS error of each slice of `mode`, drawn towards the whole where a slice has few entries; and the counts."""
     slices, count, squared = held.coords[mode], held.shape[mode], (residual * root_weights(held)) ** 2
     seen = np.bincount(slices, minlength=count)
@@ -117,7 +117,7 @@ def _slice_rms(residual: np.ndarray, held: Observations, mode: int) -> tuple[np.
 
 def _mean_log_rms(residual: np.ndarray, held: Observations, mode: int) -> float:
     """Mean over entries of the log of their slice's RMS error: each slice of `mode` counts in its own units."""
-    rms, seen = _slice_rms(residual, held, mode)
+    rms, seen = slice_rms(residual, held, mode)
     return float(np.sum(seen * np.log(rms)) / np.sum(seen))
 
 
@@ -129,13 +129,18 @@ def noise_mode(best: Point, held: Observations, noise: str | int | None) -> int 
         return held.mode_index(noise)
     if best.frame.mode is not None:
         return best.frame.mode
-    spread, mode = max((_noise_spread(best.residual, held, m), m) for m in range(held.order))
+    return noisy_mode(best.residual, held)
+
+
+def noisy_mode(residual: np.ndarray, held: Observations) -> int | None:
+    """The mode between whose slices the sizes of `residual` differ beyond chance, the most of them; None where in none they do."""
+    spread, mode = max((_noise_spread(residual, held, m), m) for m in range(held.order))
     return mode if spread >= NOISE_SPREAD else None
 
 
 def frame_after(best: Point, train: Observations, held: Observations, mode: int | None) -> Frame:
     """The frame of `train` whose slices of `mode` have the noise that `best` leaves in them."""
-    noise = None if mode is None else _slice_rms(best.residual, held, mode)[0]
+    noise = None if mode is None else slice_rms(best.residual, held, mode)[0]
     frame = Frame.of(train, effects=best.frame.offset is not None, mode=mode, noise=noise)
     return replace(frame, noise=unit_noise(frame, best, held))
 
@@ -145,7 +150,7 @@ def _noise_spread(residual: np.ndarray, held: Observations, mode: int) -> float:
     count = held.shape[mode]
     if count < 2 or len(residual) < NOISE_ENTRIES * count:
         return 0.0
-    rms, seen = _slice_rms(residual, held, mode)
+    rms, seen = slice_rms(residual, held, mode)
     logs = np.log(rms)
     between = np.average((logs - np.average(logs, weights=seen)) ** 2, weights=seen)
     standard = residual * root_weights(held) / rms[held.coords[mode]]

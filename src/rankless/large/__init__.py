@@ -7,10 +7,10 @@
 
 A sample of whole slices is searched for depth, penalty, main effects and rank as `rankless.complete` does, and what it
 found is refitted on all entries: on this machine, or on the workers of a Dask cluster. There are no blends, no
-draws, no close cells and no intervals; there is an honest error, on entries that took no part.
+draws and no close cells; there are an honest error and intervals, from entries that took no part.
 
 `fit` makes the fit, `sample` picks the sample, `offsets` fits main effects without holding residuals,
-`answer` predicts, `write` writes what is too large to hold.
+`answer` predicts, `spread` says how far it errs, `write` writes what is too large to hold.
 """
 
 import importlib

@@ -13,6 +13,7 @@ import numpy as np
 from rankless.io.broken import Unclear, named, short
 from rankless.io.labelled import plain
 from rankless.large import write
+from rankless.large.spread import Spread
 from rankless.tensors.canonical import check_indices
 from rankless.tensors.cp_tensor import CPTensor
 from rankless.units.effects import MainEffects
@@ -41,6 +42,7 @@ class LargeCompletion:
     penalty: float
     size: int
     holdout_rmse: float
+    spread: Spread | None = field(default=None, repr=False)
     source: Scan | None = field(default=None, repr=False)
 
     @property
@@ -69,6 +71,18 @@ class LargeCompletion:
             part = coords[start : start + _AT_ONCE]
             out[start : start + len(part)] = self.effects.at(part) + (self.model.at(part) if self.rank else 0.0)
         return out
+
+    def predict_interval(self, indices, coverage: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
+        """Lower and upper ends at coordinates ``(n, order)``: a cell missing at random lies between with probability `coverage`.
+
+        See `rankless.large.spread`. Raises ValueError where too few entries took no part to promise `coverage`, and
+        for a model written by an earlier version.
+        """
+        coords = check_indices(indices, self.shape)
+        if self.spread is None:
+            raise ValueError("the model says nothing of its errors; fit again and save it with this version")
+        values, widths = self.predict(coords), self.spread.half_widths(coords, coverage)
+        return values - widths, values + widths
 
     def predict_labels(self, columns: Mapping[str, Any]) -> np.ndarray:
         """Values at the cells that columns of labels name, one column a mode: a dict of lists, or a table."""
@@ -162,17 +176,23 @@ class LargeCompletion:
 
     # --- files --------------------------------------------------------------------------------------
 
-    def write_cells(self, cells: str | os.PathLike, output: str | os.PathLike) -> int:
-        """Write the cells that the table `cells` names, with their values, to a .csv or .parquet; returns their number."""
+    def write_cells(self, cells: str | os.PathLike, output: str | os.PathLike, coverage: float | None = None) -> int:
+        """Write the cells that the table `cells` names, with their values, to a .csv or .parquet; returns their number.
+
+        With `coverage` there are two columns more, `lower` and `upper`, the ends of their intervals.
+        """
         from rankless.io.chunks import cells as read
 
-        return write.cells(self, map(self._coordinates, read(cells, self.modes)), output)
+        return write.cells(self, map(self._coordinates, read(cells, self.modes)), output, coverage)
 
-    def fill(self, output: str | os.PathLike) -> None:
-        """Write all cells to a .zarr or .parquet, block by block, those that were observed as they were."""
+    def fill(self, output: str | os.PathLike, coverage: float | None = None) -> None:
+        """Write all cells to a .zarr or .parquet, block by block, those that were observed as they were.
+
+        With `coverage` the ends of their intervals too, as `lower` and `upper`; observed cells are their own ends.
+        """
         if self.source is None:
             raise ValueError("a model that was loaded has no observed entries to write; fill right after the fit")
-        write.whole(self, self.source, output)
+        write.whole(self, self.source, output, coverage)
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the model, its main effects and its labels to `path` as .npz; no pickle is written."""
@@ -180,6 +200,9 @@ class LargeCompletion:
         beside: dict[str, Any] = {f"effect_{n}": effect for n, effect in enumerate(self.effects.effects)}
         beside |= {f"label_{n}": plain(label) for n, label in enumerate(self.labels) if label is not None}
         beside |= {"mean": np.float64(self.effects.mean), "error": np.float64(self.holdout_rmse), "large": np.array(json.dumps(facts))}
+        if self.spread is not None:
+            mode = -1 if self.spread.mode is None else self.spread.mode
+            beside |= {"spread_mode": np.int64(mode), "spread_sizes": self.spread.sizes, "spread_ratios": self.spread.ratios}
         self.model.save(path, **beside)
 
     @classmethod
@@ -194,8 +217,9 @@ class LargeCompletion:
                 effects = MainEffects(float(stored["mean"]), tuple(stored[f"effect_{n}"] for n in range(model.order)))
                 labels = tuple(stored.get(f"label_{n}") for n in range(model.order))
                 error = float(stored["error"])
+                spread = _spread_in(stored)
             depth, penalty, size = float(facts["depth"]), float(facts["penalty"]), int(facts["size"])
-            done = cls(model, effects, tuple(facts["modes"]), labels, facts["value"], depth, penalty, size, error)
+            done = cls(model, effects, tuple(facts["modes"]), labels, facts["value"], depth, penalty, size, error, spread)
             done._check()
         return done
 
@@ -215,5 +239,20 @@ class LargeCompletion:
                 raise ValueError(f"numbers of {short(mode)} are not finite")
             if label is not None and not pd.Index(label).is_unique:
                 raise ValueError(f"a label of {short(mode)} stands twice")
+        spread = self.spread
+        if spread is not None and not (
+            (spread.mode is None or 0 <= spread.mode < self.model.order)
+            and spread.sizes.shape == ((1,) if spread.mode is None else (self.shape[spread.mode],))
+            and all(each.ndim == 1 and each.dtype.kind == "f" and np.isfinite(each).all() for each in (spread.sizes, spread.ratios))
+        ):
+            raise ValueError("the sizes of its errors are not one a slice, or not finite")
         if not np.isfinite([self.effects.mean, self.depth, self.penalty]).all():
             raise ValueError("its mean, depth or penalty is not finite")
+
+
+def _spread_in(stored: Mapping[str, np.ndarray]) -> Spread | None:
+    """The sizes of errors in a file; None where an earlier version wrote it."""
+    if "spread_mode" not in stored:
+        return None
+    mode = int(stored["spread_mode"])
+    return Spread(None if mode < 0 else mode, stored["spread_sizes"], stored["spread_ratios"])

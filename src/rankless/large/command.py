@@ -12,11 +12,24 @@ import typer
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="What complete --model wrote.")]
 
 
-def fill(source: Path, output: Path, *, cells: Path | None, dask: str | None, model: Path | None, quiet: bool, **options: Any) -> None:
-    """Fit `source` in chunks; write the cells that the table `cells` names, or all, and the model."""
+def fill(
+    source: Path,
+    output: Path,
+    *,
+    cells: Path | None,
+    dask: str | None,
+    model: Path | None,
+    quiet: bool,
+    coverage: float | None = None,
+    **options: Any,
+) -> None:
+    """Fit `source` in chunks; write the cells that the table `cells` names, or all, with `coverage` their intervals, and the model."""
     from rankless import large
+    from rankless.answer.intervals import check_coverage
     from rankless.io import check_output
 
+    if coverage is not None:
+        check_coverage(coverage)
     inputs = [path for path in (cells, source) if path is not None]
     for path in inputs:
         if not path.exists():
@@ -28,7 +41,7 @@ def fill(source: Path, output: Path, *, cells: Path | None, dask: str | None, mo
         done = large.complete(source, client=client, verbose=not quiet, **options)
     if model is not None:
         done.save(model)
-    done.fill(output) if cells is None else done.write_cells(cells, output)
+    done.fill(output, coverage) if cells is None else done.write_cells(cells, output, coverage)
     print(done.summary())
     for path in (output, model):
         if path is not None:
@@ -39,13 +52,14 @@ def predict(
     model: Model,
     cells: Annotated[Path, typer.Argument(metavar="CELLS", help="A .csv or .parquet: a column of labels for each mode.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="A .csv or .parquet: these cells and their values.")],
+    coverage: Annotated[float | None, typer.Option(help="Write intervals that hold a value this often, such as 0.9.")] = None,
 ) -> None:
     """Fill the cells that a table names, however many, from a model that complete --model wrote."""
     from rankless.io import check_output
     from rankless.large import LargeCompletion
 
     check_output(output, model, cells, suffixes=(".csv", ".parquet"))
-    count = LargeCompletion.load(model).write_cells(cells, output)
+    count = LargeCompletion.load(model).write_cells(cells, output, coverage)
     print(f"wrote {output}: {count:,} cells")
 
 

@@ -19,6 +19,7 @@ from rankless.io.chunks import ROWS, Scan, scan
 from rankless.large import offsets
 from rankless.large.answer import LargeCompletion
 from rankless.large.sample import Sample, held_out, sampled
+from rankless.large.spread import Spread
 from rankless.runtime.memory import check_room
 from rankless.runtime.progress import Callback, Tracker, log, shown
 from rankless.runtime.workers import Workers
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from distributed import Client
 
 SEARCHED = 300_000  # entries that are searched
-_HELD, _HELD_MOST = 0.01, 200_000  # share of the entries that are held out to be scored on, and their number, at most
+_HELD, _HELD_SMALL = 0.01, 0.1  # share of the entries that are held out to be scored on; of small files, at most
+_HELD_LEAST, _HELD_MOST = 1000, 200_000  # their number, at least and at most
 _REFIT = Problem(0.0, 1.0, tol=1e-4, max_sweeps=40, forgiving=True)
 _OFFERS = 2  # times, at most, that components are offered to the refit
 KNOWN = ("depth", "penalty", "max_rank", "effects")  # options that may be passed
@@ -81,7 +83,7 @@ def complete(
             mend = "pass client= to share them out, or dtype=np.float32"
             check_room(entries_bytes(scanned.chunks, dtype), f"sorting {scanned.size:,} entries", lambda have: mend)
         tracker.stage("holding out entries to be scored on")
-        rest, held = held_out(scanned.chunks, min(_HELD, _HELD_MOST / scanned.size), random_state)
+        rest, held = held_out(scanned.chunks, _held_share(scanned.size), random_state)
         tracker.stage(f"sorting {scanned.size:,} entries")
         entries = _entries(rest, dtype, client)
         first, second = np.random.default_rng(random_state).spawn(2)
@@ -114,7 +116,8 @@ def complete(
             holdout_rmse=float("nan"),
             source=scanned,
         )
-        return replace(done, holdout_rmse=error_on(done.predict, jury))
+        judged, errors = (part.values - done.predict(part.indices) for part in (judge, jury))
+        return replace(done, holdout_rmse=error_on(done.predict, jury), spread=Spread.of(judge, judged, jury, errors))
 
 
 def refitted(
@@ -148,6 +151,11 @@ def refitted(
             break
         best, error = trial, now
     return best.times(0, np.full(1, unit, entries.dtype)).balanced()
+
+
+def _held_share(size: int) -> float:
+    """Share of `size` entries that is held out."""
+    return min(max(_HELD, _HELD_LEAST / size), _HELD_SMALL, _HELD_MOST / size)
 
 
 def error_on(say: Callable[[np.ndarray], np.ndarray], held: Observations) -> float:

@@ -23,18 +23,29 @@ if TYPE_CHECKING:
 _BLOCK = 2**20  # cells written at a time, or a slice of the first mode if that is more
 
 
-def cells(done: LargeCompletion, parts: Iterable[np.ndarray], output: str | os.PathLike) -> int:
-    """Write cells, shape ``(n, order)`` each part, with their values to a .csv or .parquet; returns how many."""
-    return _tables((_table(done, part, done.predict(part)) for part in parts), Path(output))
+def cells(done: LargeCompletion, parts: Iterable[np.ndarray], output: str | os.PathLike, coverage: float | None = None) -> int:
+    """Write cells, shape ``(n, order)`` each part, with their values to a .csv or .parquet; returns how many.
+
+    With `coverage` also `lower` and `upper`, the ends of their intervals.
+    """
+    return _tables((_table(done, part, done.predict(part)).assign(**_ends(done, part, coverage)) for part in parts), Path(output))
 
 
-def whole(done: LargeCompletion, source: Scan, output: str | os.PathLike) -> None:
-    """Write every cell, those that were observed as they were, to a .zarr or .parquet."""
+def whole(done: LargeCompletion, source: Scan, output: str | os.PathLike, coverage: float | None = None) -> None:
+    """Write every cell, those that were observed as they were, to a .zarr or .parquet; with `coverage` the ends of their intervals."""
     path = Path(output)
     if path.suffix.lower() == ".zarr":
-        _store(done, _blocks(done, source), path)
+        _store(done, _blocks(done, source), path, coverage)
     else:
-        _tables((_flat(done, *block) for block in _blocks(done, source)), path)
+        _tables((_flat(done, *block, coverage) for block in _blocks(done, source)), path)
+
+
+def _ends(done: LargeCompletion, coords: np.ndarray, coverage: float | None) -> dict[str, np.ndarray]:
+    """Ends of the intervals of cells, by name; nothing without `coverage`."""
+    if coverage is None:
+        return {}
+    names = [f"{name}_of_interval" if name in (*done.modes, done.value_name) else name for name in ("lower", "upper")]
+    return dict(zip(names, done.predict_interval(coords, coverage), strict=True))
 
 
 def _blocks(done: LargeCompletion, source: Scan) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -55,8 +66,16 @@ def _blocks(done: LargeCompletion, source: Scan) -> Iterator[tuple[np.ndarray, n
         yield coords, values, seen
 
 
-def _flat(done: LargeCompletion, coords: np.ndarray, values: np.ndarray, seen: np.ndarray) -> pd.DataFrame:
-    return _table(done, coords, values.reshape(-1)).assign(observed=seen.reshape(-1))
+def _flat(done: LargeCompletion, coords: np.ndarray, values: np.ndarray, seen: np.ndarray, coverage: float | None) -> pd.DataFrame:
+    ends = {name: end.reshape(-1) for name, end in _around(done, coords, values, seen, coverage).items()}
+    return _table(done, coords, values.reshape(-1)).assign(observed=seen.reshape(-1), **ends)
+
+
+def _around(
+    done: LargeCompletion, coords: np.ndarray, values: np.ndarray, seen: np.ndarray, coverage: float | None
+) -> dict[str, np.ndarray]:
+    """Ends of the intervals of a block, in its shape; observed cells are their own ends."""
+    return {name: np.where(seen, values, end.reshape(values.shape)) for name, end in _ends(done, coords, coverage).items()}
 
 
 def _table(done: LargeCompletion, coords: np.ndarray, values: np.ndarray) -> pd.DataFrame:
@@ -97,8 +116,8 @@ def _tables(parts: Iterable[pd.DataFrame], path: Path) -> int:
     return count
 
 
-def _store(done: LargeCompletion, blocks: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], path: Path) -> None:
-    """One variable, its labels as coordinates, and which cells were observed."""
+def _store(done: LargeCompletion, blocks: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], path: Path, coverage: float | None) -> None:
+    """One variable, its labels as coordinates, which cells were observed, and with `coverage` the ends of intervals."""
     need(path, "labelled", "xarray", "zarr")
     import xarray as xr
 
@@ -109,7 +128,8 @@ def _store(done: LargeCompletion, blocks: Iterable[tuple[np.ndarray, np.ndarray,
             first = int(cells_[0, 0])
             last = first + len(values)
             own = {mode: label[first:last] if mode == done.modes[0] else label for mode, label in coords.items()}
-            part = xr.Dataset({name: (done.modes, values), "observed": (done.modes, seen)}, coords=own)
+            ends = {each: (done.modes, end) for each, end in _around(done, cells_, values, seen, coverage).items()}
+            part = xr.Dataset({name: (done.modes, values), "observed": (done.modes, seen), **ends}, coords=own)
             if first == 0:
                 part.to_zarr(temporary, mode="w", zarr_format=2)
             else:
