@@ -16,8 +16,7 @@ _LIBRARIES = ("numpy", "scipy", "numba", "scikit-learn", "pandas", "cmfrec", "sm
 # the files that make the numbers; a change of words elsewhere leaves finished cells valid
 _SOURCES = (
     "src/rankless/depth.py",
-    "src/rankless/engine.py",
-    "src/rankless/fitting.py",
+    "src/rankless/engine/*.py",
     *(f"src/rankless/{folder}/*.py" for folder in ("als", "answer", "experts", "holdout", "search", "units")),
     "src/rankless/tensors/*.py",
 )

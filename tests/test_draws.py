@@ -7,7 +7,7 @@ import numpy as np
 from rankless.als.gibbs import means_of_chains
 from rankless.answer.tree import Tools
 from rankless.completer import TensorCompleter
-from rankless.engine import leaf_of
+from rankless.engine.found import leaf_of
 from rankless.experts import draws
 from rankless.experts.draws import DRAWN_MOST
 from rankless.runtime.workers import Workers

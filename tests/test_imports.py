@@ -28,7 +28,6 @@ ROOMS = [
     ("search",),
     ("experts",),
     ("engine",),
-    ("fitting",),
     ("completer",),
     ("later",),
     ("completion",),
@@ -38,7 +37,7 @@ ROOMS = [
     ("__init__", "__main__"),
 ]
 LAYERS = {room: height for height, rooms in enumerate(ROOMS) for room in rooms}
-FLAT = {"completion", "completer", "engine", "fitting", "depth", "__init__", "__main__"}  # modules at the top, all else has a room
+FLAT = {"completion", "completer", "depth", "__init__", "__main__"}  # modules at the top, all else has a room
 
 # Third-party package -> the only places that may import it.
 HOMES = {

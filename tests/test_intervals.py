@@ -12,7 +12,7 @@ from rankless import Observations, TensorCompleter, complete
 from rankless.answer import intervals
 from rankless.answer.difficulty import Difficulty, features
 from rankless.answer.intervals import Calibration, TooFew, _among, quantile
-from rankless.engine import Found
+from rankless.engine.found import Found
 
 FAST = {
     "depth": 1.0,

@@ -8,7 +8,8 @@ import pytest
 from planted import hidden_error, planted
 from rankless import als
 from rankless.als import modes as modes_module
-from rankless.engine import Found, search
+from rankless.engine import search
+from rankless.engine.found import Found
 from rankless.experts import components
 from rankless.runtime import workers as workers_module
 from rankless.runtime.progress import Callback, Tracker

@@ -13,10 +13,11 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 
 from rankless.als.losses import Huber
 from rankless.answer.intervals import ByKind, Calibration, check_coverage
-from rankless.engine import draws_of, fits_of, known_in, leaf_of, names_of_experts
+from rankless.engine import names_of_experts
+from rankless.engine.fit import Fit
+from rankless.engine.found import draws_of, fits_of, known_in, leaf_of
 from rankless.experts.neighbours import Kriging
 from rankless.experts.slices import Slices
-from rankless.fitting import Fit
 from rankless.holdout.scoring import Errors
 from rankless.holdout.split import streams_of
 from rankless.kinds.columns import columns_of, encoded, found_in

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from rankless.answer.tree import Predictor, Tools
-from rankless.engine import EXPERTS, Side, beside
+from rankless.engine import EXPERTS, beside
+from rankless.engine.sides import Side
 from rankless.experts.task import Expert, Task
 from rankless.holdout.judge import Judge
 from rankless.holdout.split import held_out

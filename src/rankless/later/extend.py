@@ -22,8 +22,8 @@ from rankless.answer.difficulty import ByMean
 from rankless.answer.intervals import ByKind, Calibration
 from rankless.answer.tree import Grown, Placed, Predictor, Tools
 from rankless.completer import TensorCompleter
-from rankless.engine import Found, bare_of
-from rankless.fitting import Fit
+from rankless.engine.fit import Fit
+from rankless.engine.found import Found, bare_of
 from rankless.holdout.scoring import Errors
 from rankless.holdout.split import STREAMS, streams_of
 from rankless.kinds.joining import Joined

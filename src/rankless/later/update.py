@@ -16,7 +16,7 @@ import numpy as np
 
 from rankless.answer.tree import Bridged, Grown, Onto, Placed, Predictor, Stack, Tools, left_by
 from rankless.completer import TensorCompleter
-from rankless.engine import Found, bare_of
+from rankless.engine.found import Found, bare_of
 from rankless.experts.components import Components
 from rankless.experts.draws import Draws
 from rankless.experts.linked import Linked

@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 
 from rankless.answer.intervals import Calibration
-from rankless.engine import Found, search
+from rankless.engine import search
+from rankless.engine.found import Found
 from rankless.holdout.scoring import Errors, Point
 from rankless.runtime.workers import Workers
 from rankless.search.level_noise import amounts, asked_for, earns

@@ -11,19 +11,20 @@ again to all entries.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from rankless.answer.stack import Part, Pool, blend, shared, total, whole
-from rankless.answer.tree import Grown, Onto, Predictor, Stack, Tools, leaves, left_by
-from rankless.experts import close_cells, draws
+from rankless.answer.stack import Part
+from rankless.answer.tree import Onto, Predictor, Stack, Tools, leaves, left_by
+from rankless.engine.found import Found, bare_of
+from rankless.engine.sides import Across, Side, blended, draws_beside, stacked
+from rankless.experts import close_cells
 from rankless.experts.bridge import bridged
 from rankless.experts.components import Components
 from rankless.experts.factors import FactorsExpert
 from rankless.experts.linked import Linked
-from rankless.experts.neighbours import Neighbours
 from rankless.experts.nuclear import LowRankExpert
 from rankless.experts.periods import Folded, PeriodsExpert
 from rankless.experts.slices import SlicesExpert
@@ -31,20 +32,17 @@ from rankless.experts.task import Expert, Task
 from rankless.experts.timeline import TimelineExpert
 from rankless.holdout.gaps import Gaps
 from rankless.holdout.judge import Judge
-from rankless.holdout.scoring import Errors, Point, frame_after, score_residual
+from rankless.holdout.scoring import Errors, Point
 from rankless.holdout.split import STREAMS, held_out, streams_of
 from rankless.runtime.progress import Ended
 from rankless.runtime.workers import Workers
 from rankless.search import losses, race
 from rankless.search.choose import best_fit
 from rankless.search.smooth import smoothed
-from rankless.search.walk import Limits, Search, window
+from rankless.search.walk import Limits, Search
 from rankless.tensors.axes import Axes
-from rankless.tensors.cp_tensor import CPTensor
 from rankless.tensors.observations import Observations
 from rankless.units.effects import MainEffects
-from rankless.units.link import Units
-from rankless.units.transform import Transform
 
 EXPERTS: tuple[Expert, ...] = (
     TimelineExpert(),
@@ -53,64 +51,6 @@ EXPERTS: tuple[Expert, ...] = (
     FactorsExpert(),
     PeriodsExpert(),
 )  # asked beside components; a new one is one entry more
-PROBED = 20  # cells of a slice that are looked at to tell whether the tree fills it
-EARNED = 0.99  # smoothness is taken where it brings the score below this share of the score without it
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """What was chosen, fitted to all entries."""
-
-    tree: Predictor
-    bare: MainEffects  # fill cells of which the tree knows nothing
-    best: Point  # the best single fit of components
-    errors: Errors  # to be expected at missing cells: those on the entries held out, as gaps where cells are missing as gaps
-    cells: Errors  # of components and neighbours alone, on single cells: a transform is calibrated by them
-    alone: Point  # the best fit on single cells, before shares were fitted
-    alone_held: Observations  # the single cells held out, on which `alone` was scored
-    gaps: Gaps | None = None  # the pattern of the missing cells; None where they are missing one by one
-    unasked: list[str] = field(default_factory=list)  # names of experts for which the data were too large or too sparse
-    unfinished: bool = False  # ended by ctrl-C: this is the best fit so far, not refitted
-    path: list[dict] = field(default_factory=list)
-    link: Transform = field(default_factory=Transform)  # from what the tree says to means, where the loss takes something else
-    deviances: tuple[float, float] | None = None  # of another loss than squares, at `errors.entries`: of the answer, and of a constant
-
-    @property
-    def offset(self) -> MainEffects | None:
-        """The main effects at the base of the tree; None where it has none."""
-        return self.tree.base if isinstance(self.tree, Onto) and isinstance(self.tree.base, MainEffects) else None
-
-    @property
-    def model(self) -> CPTensor:
-        """Components and draws in their shares, in one CP tensor."""
-        drawn = draws_of(self.tree)
-        return total([*fits_of(self.tree), *([] if drawn is None else [drawn])])
-
-    @property
-    def components(self) -> Components | Linked:
-        """The best single fit of components in the tree."""
-        return next(leaf for leaf, _, _ in leaves(self.tree) if isinstance(leaf, (Components, Linked)))
-
-    @property
-    def loss(self) -> Units | None:
-        """The loss, where it is another than plain squares, with what it takes."""
-        return self.best.frame if isinstance(self.best.frame, Units) else None
-
-    def at(self, indices: np.ndarray) -> np.ndarray:
-        """Values at `indices`, shape ``(n, order)``."""
-        values = self.tree.at(indices)
-        silent = np.isnan(values)
-        values[silent] = self.bare.at(indices[silent])
-        return values
-
-    def expected(self, indices: np.ndarray) -> np.ndarray:
-        """Values to be expected at `indices`: what the tree says, or where the loss takes something else than means, the mean of that."""
-        return self.link.inverse(self.at(indices))
-
-    def again(self, obs: Observations, rng: np.random.Generator, workers: Workers, *, gaps: bool = False) -> Found:
-        """The same choices, fitted to other entries, without memory of those left out; `gaps`: these were left out as gaps come."""
-        tree = self.tree.again(obs, Tools(workers, iter(rng.spawn(STREAMS)), afresh=True, gaps=gaps))
-        return replace(self, tree=tree, bare=bare_of(tree, obs))
 
 
 def search(
@@ -147,7 +87,7 @@ def _so_far(search: Search, obs: Observations, *, finished: bool) -> Found:
     if not search.limits.squares:
         return _linked(search, best, obs, 0.0, None, finished=finished)
     parts = [Part(best, np.ones(1))]
-    tree = _onto(best.frame.offset, _stacked(search, parts, exact=False))
+    tree = _onto(best.frame.offset, stacked(search, parts, exact=False))
     if finished:
         search.tracker.stage("refitting the best so far on all entries")
         tree = tree.again(obs, Tools(search.workers, search.streams))
@@ -168,7 +108,7 @@ def _found(search: Search, obs: Observations, train: Observations, holdout: floa
     else:
         if limits.smooth and limits.smooth != "auto":
             best = smoothed(search, best)
-        parts = _blended(search, best, _drawn(search, best, exact))
+        parts = blended(search, best, draws_beside(search, best, exact))
         thin = limits.local and limits.penalties is None and gaps is None and not exact and limits.effort.races > 0
         if thin and not search.late("fewer components beside close cells"):
             parts = close_cells.thinned(search, parts)
@@ -220,43 +160,6 @@ def _linked(
         leaf = leaf.again(obs, Tools(search.workers, search.streams))
     known: dict[str, Any] = {"gaps": gaps, "link": link, "deviances": deviances, "path": search.path, "unfinished": not finished}
     return Found(leaf, bare_of(leaf, obs), best, errors, cells, best, held, **known)
-
-
-def bare_of(tree: Predictor, obs: Observations) -> MainEffects:
-    """What fills cells of which the tree knows nothing."""
-    if not isinstance(tree, Linked):
-        return MainEffects.fit(obs)
-    if not any(tree.units.nonnegative):
-        return tree.offset
-    return MainEffects.constant(float(np.average(obs.values, weights=obs.weights)), obs.shape)  # nothing lies under such components
-
-
-@dataclass(frozen=True, eq=False)
-class Side:
-    """An answer fitted to the entries `train`, and its errors at the entries `held`; both less the main effects."""
-
-    search: Search
-    train: Observations
-    held: Observations
-    answer: Predictor
-    residual: np.ndarray
-
-    @classmethod
-    def of(cls, search: Search, parts: Sequence[Part], *, exact: bool) -> Side:
-        """The parts of a blend as predictors side by side."""
-        frame = parts[0].point.frame
-        train, held = (obs if frame.offset is None else left_by(frame.offset, obs) for obs in (search.train, search.held))
-        return cls(search, train, held, _stacked(search, parts, exact=exact), whole(parts, search.held).residual)
-
-    @property
-    def errors(self) -> Errors:
-        return Errors(self.search.held, self.residual)
-
-    def with_neighbours(self, neighbours: Neighbours) -> Side:
-        """The answer in the shares that go with `neighbours`, and these fitted to what it leaves."""
-        base = Stack((self.answer,), (neighbours.shares,), neighbours.groups.mode)
-        answer = Onto(base, neighbours.given(self.train, left_by(base, self.train).values))
-        return replace(self, answer=answer, residual=self.held.values - answer.at(self.held.indices))
 
 
 def names_of_experts() -> tuple[str, ...]:
@@ -311,93 +214,3 @@ def beside(
 def _onto(offset: MainEffects | None, answer: Predictor) -> Predictor:
     """`answer` added to the main effects `offset`, if there are any."""
     return answer if offset is None else Onto(offset, answer)
-
-
-def _stacked(search: Search, parts: Sequence[Part], *, exact: bool) -> Stack:
-    """The parts of a blend as predictors, fitted to `search.train`."""
-    members = [Components.of(search, p.point, exact=exact) if p.point.drawn is None else draws.Draws.of(search, p.point) for p in parts]
-    return Stack(tuple(members), tuple(part.shares for part in parts), parts[0].point.frame.mode)
-
-
-def _blended(search: Search, best: Point, drawn: list[Point]) -> list[Part]:
-    """`best`, and what pays beside it."""
-    return blend(best, search.pool.beside(best) + drawn, search.held, most=search.limits.fits, max_rank=search.limits.max_rank)
-
-
-def _drawn(search: Search, best: Point, exact: bool) -> list[Point]:
-    wanted = search.limits.free and not exact and not _between(search.train, best)
-    return draws.averaged(search, best) if wanted and not search.late("draws") else []
-
-
-def _between(train: Observations, point: Point) -> bool:
-    """Whether `point` is smooth along a mode of which some slices were never seen: it then fills them, and draws would put zeros there."""
-    return any(tau and not train.counts(mode).all() for mode, tau in enumerate(point.smooth))
-
-
-@dataclass(eq=False)
-class Across:
-    """A second, short search on entries held out as gaps, in the pattern of the missing cells."""
-
-    search: Search
-    plain: list[Part]  # fits with the choices of the search on single cells
-    smooth: list[Part] | None  # fits smooth along some modes, where they err clearly less or the user asked for them
-
-    @classmethod
-    def of(cls, single: Search, best: Point, gaps: Gaps, obs: Observations, share: float, rng: np.random.Generator) -> Across | None:
-        """The choices of `best`, which the search `single` found on single cells, tried again on `share` of the entries held out as gaps.
-
-        All fits start afresh: components that had once seen the entries held out would remember them.
-        """
-        mask = gaps.mask(obs, gaps.share(obs, share), rng)
-        if not mask.any():
-            return None
-        rest, over = obs.subset(~mask), obs.subset(mask)
-        search = replace(single, train=rest, held=over, streams=iter(rng.spawn(STREAMS)), pool=Pool(), least=[])
-        search.tracker.renew()
-        search.tracker.stage(f"leaving out {over.size} entries as gaps come")
-        frame = frame_after(best, rest, single.held, best.frame.mode)
-        penalty = single.guess(best, frame)
-        free = race.pruned(search, search.walk("grow", frame, window(penalty, 3)))
-        like = search.moved(free, frame, best.depth, penalty)
-        drawn = _drawn(search, like, exact=False)
-        plain = _blended(search, like, drawn)
-        auto = search.limits.smooth == "auto"
-        # where whole runs are missing, entries held out do not tell what smoothness is worth: on parking data an error of .108 became .36
-        smoother = free if auto and gaps.run is not None else smoothed(search, free)
-        if not any(smoother.smooth):
-            return cls(search, plain, None)
-        smooth = _blended(search, smoother, [] if _between(rest, smoother) else drawn)
-        points = [whole(parts, over) for parts in (plain, smooth)]
-        scores = [score_residual(frame, point.residual, over) for point in points]
-        pays = scores[1] < EARNED * scores[0] and points[1].rmse < points[0].rmse
-        return cls(search, plain, smooth if pays or not auto else None)
-
-
-# --- what estimators show of it ---------------------------------------------------------------------
-
-
-def fits_of(tree: Predictor) -> list[CPTensor]:
-    """The fits of components in the tree, each times its share, the best one first, without components whose share is 0 everywhere."""
-    return [shared(leaf.model, mode, share) for leaf, mode, share in leaves(tree) if isinstance(leaf, (Components, Linked))]
-
-
-def draws_of(tree: Predictor) -> CPTensor | None:
-    """The mean of draws times its share; None where the tree has none."""
-    return next((shared(leaf.model, mode, share) for leaf, mode, share in leaves(tree) if isinstance(leaf, draws.Draws)), None)
-
-
-def known_in(tree: Predictor, mode: int, unseen: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """A mask of those `unseen` slices of `mode` that the tree fills with more than main effects, as `PROBED` random cells of each tell."""
-    tree = tree.new if isinstance(tree, Grown) else tree
-    answer = tree.added if isinstance(tree, Onto) and isinstance(tree.base, MainEffects) else tree
-    cells = np.stack([np.random.default_rng(0).integers(0, d, PROBED) for d in shape], axis=1)
-    known = np.zeros(shape[mode], bool)
-    for number in np.flatnonzero(unseen):
-        cells[:, mode] = number
-        known[number] = not np.isnan(answer.at(cells)).all()
-    return known
-
-
-def leaf_of(tree: Predictor, kind: type) -> Predictor | None:
-    """The first predictor of a kind."""
-    return next((leaf for leaf, _, _ in leaves(tree) if isinstance(leaf, kind)), None)

@@ -1,0 +1,117 @@
+"""`Found`: what the search chose, fitted to all entries, and what estimators show of its tree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from rankless.answer.stack import shared, total
+from rankless.answer.tree import Grown, Onto, Predictor, Tools, leaves
+from rankless.experts.components import Components
+from rankless.experts.draws import Draws
+from rankless.experts.linked import Linked
+from rankless.holdout.gaps import Gaps
+from rankless.holdout.scoring import Errors, Point
+from rankless.holdout.split import STREAMS
+from rankless.runtime.workers import Workers
+from rankless.tensors.cp_tensor import CPTensor
+from rankless.tensors.observations import Observations
+from rankless.units.effects import MainEffects
+from rankless.units.link import Units
+from rankless.units.transform import Transform
+
+PROBED = 20  # cells of a slice that are looked at to tell whether the tree fills it
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What was chosen, fitted to all entries."""
+
+    tree: Predictor
+    bare: MainEffects  # fill cells of which the tree knows nothing
+    best: Point  # the best single fit of components
+    errors: Errors  # to be expected at missing cells: those on the entries held out, as gaps where cells are missing as gaps
+    cells: Errors  # of components and neighbours alone, on single cells: a transform is calibrated by them
+    alone: Point  # the best fit on single cells, before shares were fitted
+    alone_held: Observations  # the single cells held out, on which `alone` was scored
+    gaps: Gaps | None = None  # the pattern of the missing cells; None where they are missing one by one
+    unasked: list[str] = field(default_factory=list)  # names of experts for which the data were too large or too sparse
+    unfinished: bool = False  # ended by ctrl-C: this is the best fit so far, not refitted
+    path: list[dict] = field(default_factory=list)
+    link: Transform = field(default_factory=Transform)  # from what the tree says to means, where the loss takes something else
+    deviances: tuple[float, float] | None = None  # of another loss than squares, at `errors.entries`: of the answer, and of a constant
+
+    @property
+    def offset(self) -> MainEffects | None:
+        """The main effects at the base of the tree; None where it has none."""
+        return self.tree.base if isinstance(self.tree, Onto) and isinstance(self.tree.base, MainEffects) else None
+
+    @property
+    def model(self) -> CPTensor:
+        """Components and draws in their shares, in one CP tensor."""
+        drawn = draws_of(self.tree)
+        return total([*fits_of(self.tree), *([] if drawn is None else [drawn])])
+
+    @property
+    def components(self) -> Components | Linked:
+        """The best single fit of components in the tree."""
+        return next(leaf for leaf, _, _ in leaves(self.tree) if isinstance(leaf, (Components, Linked)))
+
+    @property
+    def loss(self) -> Units | None:
+        """The loss, where it is another than plain squares, with what it takes."""
+        return self.best.frame if isinstance(self.best.frame, Units) else None
+
+    def at(self, indices: np.ndarray) -> np.ndarray:
+        """Values at `indices`, shape ``(n, order)``."""
+        values = self.tree.at(indices)
+        silent = np.isnan(values)
+        values[silent] = self.bare.at(indices[silent])
+        return values
+
+    def expected(self, indices: np.ndarray) -> np.ndarray:
+        """Values to be expected at `indices`: what the tree says, or where the loss takes something else than means, the mean of that."""
+        return self.link.inverse(self.at(indices))
+
+    def again(self, obs: Observations, rng: np.random.Generator, workers: Workers, *, gaps: bool = False) -> Found:
+        """The same choices, fitted to other entries, without memory of those left out; `gaps`: these were left out as gaps come."""
+        tree = self.tree.again(obs, Tools(workers, iter(rng.spawn(STREAMS)), afresh=True, gaps=gaps))
+        return replace(self, tree=tree, bare=bare_of(tree, obs))
+
+
+def bare_of(tree: Predictor, obs: Observations) -> MainEffects:
+    """What fills cells of which the tree knows nothing."""
+    if not isinstance(tree, Linked):
+        return MainEffects.fit(obs)
+    if not any(tree.units.nonnegative):
+        return tree.offset
+    return MainEffects.constant(float(np.average(obs.values, weights=obs.weights)), obs.shape)  # nothing lies under such components
+
+
+def fits_of(tree: Predictor) -> list[CPTensor]:
+    """The fits of components in the tree, each times its share, the best one first, without components whose share is 0 everywhere."""
+    return [shared(leaf.model, mode, share) for leaf, mode, share in leaves(tree) if isinstance(leaf, (Components, Linked))]
+
+
+def draws_of(tree: Predictor) -> CPTensor | None:
+    """The mean of draws times its share; None where the tree has none."""
+    return next((shared(leaf.model, mode, share) for leaf, mode, share in leaves(tree) if isinstance(leaf, Draws)), None)
+
+
+def known_in(tree: Predictor, mode: int, unseen: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """A mask of those `unseen` slices of `mode` that the tree fills with more than main effects, as `PROBED` random cells of each tell."""
+    tree = tree.new if isinstance(tree, Grown) else tree
+    answer = tree.added if isinstance(tree, Onto) and isinstance(tree.base, MainEffects) else tree
+    cells = np.stack([np.random.default_rng(0).integers(0, d, PROBED) for d in shape], axis=1)
+    known = np.zeros(shape[mode], bool)
+    for number in np.flatnonzero(unseen):
+        cells[:, mode] = number
+        known[number] = not np.isnan(answer.at(cells)).all()
+    return known
+
+
+def leaf_of(tree: Predictor, kind: type) -> Predictor | None:
+    """The first predictor of a kind."""
+    return next((leaf for leaf, _, _ in leaves(tree) if isinstance(leaf, kind)), None)
