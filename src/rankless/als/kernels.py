@@ -49,6 +49,7 @@ from rankless.als.vectors import (
 PANEL = 64  # entries gathered at once: 64 x 32 doubles leave half of a 32 KiB cache to the rest
 
 AHEAD, LEAST_AHEAD = 2048, 12  # factor rows are asked for before they are used: so many bytes of them, and so many at least
+NEAR = 2**18  # bytes of all factors that stay in a cache, so that nothing is asked for in advance
 
 WAVE = 8 * PANEL  # entries that are taken of one long row's piece before the next one's: the factor rows they read stay in the cache
 
@@ -138,23 +139,35 @@ def _gather(lo, hi, keys, places, stack, values, weights, panel, targets, near):
     """Entries lo..hi into the panel, ``sqrt(w_e) h_e``, and their targets, ``sqrt(w_e) y_e``."""
     step, width, rank, last = lanes(stack), panel.shape[1], stack.shape[1], keys.shape[1] - 1
     count, lead = hi - lo, min(max(AHEAD // (rank * stack.itemsize), LEAST_AHEAD), PANEL)
+    far = stack.size * stack.itemsize > NEAR
+    given = values[lo:hi]  # compiled loops over a slice from 0 on are made of vectors; those over ``lo + e`` are not
     for e in range(count):
-        targets[e] = values[lo + e]
+        targets[e] = given[e]
     for m in range(places.shape[0]):
-        words, shift, mask, base = keys[places[m, 0]], np.uint32(places[m, 1]), np.uint32(places[m, 2]), np.uint32(places[m, 3])
-        known = min(count + lead, last - lo + 1)
+        word, shift, mask, base = places[m, 0], np.uint32(places[m, 1]), np.uint32(places[m, 2]), np.uint32(places[m, 3])
+        known = min(count + lead, last - lo + 1) if far else count
+        words = keys[word, lo : lo + known]
         for e in range(known):
-            near[e] = ((words[lo + e] >> shift) & mask) + base
-        for e in range(known, count + lead):
-            near[e] = near[known - 1]
-        for e in range(count):
-            ahead, row = np.int64(near[e + lead]) * rank, np.int64(near[e])
-            for j in range(0, width, step):
-                prefetch(stack, ahead + j)
-                if m == 0:
-                    store(panel, e * width + j, _part(stack, row, j))
-                else:
-                    store(panel, e * width + j, times(load(panel, e * width + j), _part(stack, row, j)))
+            near[e] = ((words[e] >> shift) & mask) + base
+        if far:
+            for e in range(known, count + lead):
+                near[e] = near[known - 1]
+            ahead = near[lead:]
+            for e in range(count):
+                for j in range(0, width, step):
+                    prefetch(stack, np.int64(ahead[e]) * rank + j)
+                    part = _part(stack, np.int64(near[e]), j)
+                    store(panel, e * width + j, part if m == 0 else times(load(panel, e * width + j), part))
+            continue
+        for j in range(0, width, step):
+            here = min(step, rank - j)
+            if m == 0:
+                for e in range(count):
+                    store(panel, e * width + j, load_first(stack, np.int64(near[e]) * rank + j, here))
+            else:
+                for e in range(count):
+                    part = load_first(stack, np.int64(near[e]) * rank + j, here)
+                    store(panel, e * width + j, times(load(panel, e * width + j), part))
     if len(weights):
         for e in range(count):
             root = np.sqrt(weights[lo + e])
@@ -232,10 +245,12 @@ def _finish(calls, room, row, base, end, penalty, stiffness, eps, stack, energie
 def _panel_residual(room, count, row, stack):
     """``sum_e w_e (y_e - T_e)^2`` over the gathered entries, from residuals, not by subtraction."""
     step, width, square = lanes(stack), room.panel.shape[1], 0.0
+    for r in range(stack.shape[1]):
+        room.solved[r] = stack[row, r]
     for e in range(count):
         inside = splat(stack.dtype.type(0))
         for j in range(0, width, step):
-            inside = times_plus(load(room.panel, e * width + j), _part(stack, row, j), inside)
+            inside = times_plus(load(room.panel, e * width + j), load(room.solved, j), inside)
         gap = np.float64(room.targets[e] - total(inside))
         square += gap * gap
     return square
