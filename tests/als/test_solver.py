@@ -13,7 +13,7 @@ from rankless.als import solver
 from rankless.als.entries import Entries
 from rankless.als.normal import LINE
 from rankless.als.settle import settle
-from rankless.als.solver import Problem, State, balance, prune, sweep, whole_energy
+from rankless.als.solver import Problem, State, balance, gram_of_others, norms_of, prune, sweep, whole_energy
 from rankless.runtime import workers as workers_module
 from rankless.runtime.workers import Workers
 
@@ -71,6 +71,40 @@ def test_balancing_leaves_the_tensor_and_lowers_the_penalty(obs, rank, depth):
     sizes = [np.linalg.norm(dense([f[:, [r]] for f in before])) for r in range(rank)]
     factors = obs.order * (depth + 1)
     assert penalty_of(after, depth) == pytest.approx(0.5 * factors * np.sum(np.array(sizes) ** (2 / factors)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_norms_and_inner_products_are_those_of_numpy_in_double_precision(dtype):
+    rng = np.random.default_rng(0)
+    offsets = np.array([0, 4, 5, 12])
+    state = State(rng.standard_normal((12, 3)).astype(dtype), offsets)
+    factors, smooth = factors_of(state), (0.0, 2.0, 5.0)
+    expected = [
+        np.linalg.norm(f, axis=0) ** 2 + tau * np.sum(np.diff(f, axis=0) ** 2, axis=0) for f, tau in zip(factors, smooth, strict=True)
+    ]
+    np.testing.assert_allclose(state.norms(smooth), np.sqrt(expected), rtol=1e-14)
+    np.testing.assert_allclose(state.norms(), [np.linalg.norm(f, axis=0) for f in factors], rtol=1e-14)
+    np.testing.assert_allclose(norms_of(state.factor(2), 5.0), np.sqrt(expected[2]), rtol=1e-14)
+    grams = [f.T @ f for f in factors]
+    for mode in range(3):
+        others = np.prod([gram for m, gram in enumerate(grams) if m != mode], axis=0)
+        np.testing.assert_allclose(gram_of_others(state, mode), others, rtol=1e-13, atol=1e-13)
+    np.testing.assert_allclose(whole_energy(state), np.sum(dense(factors) ** 2), rtol=1e-12)
+
+
+def test_nothing_is_pruned_where_every_component_explains_more_than_it_costs_and_all_that_dies_goes_at_once():
+    """Against every prefix of the components in the order of what their removal costs, tried one by one."""
+    rng, problem, offsets = np.random.default_rng(1), Problem(0.0, 1.0), np.array([0, 3, 6])
+    for spread in (0.1, 1.0, 3.0):
+        for _ in range(20):
+            state = State(rng.standard_normal((6, 4)), offsets, gains=rng.exponential(spread, 4), energies=rng.exponential(spread, 4))
+            price = rng.exponential(1.0, 4)
+            by_cost = np.argsort(state.gains + 0.5 * state.energies - price)
+            firsts = [by_cost[:count] for count in range(5)]
+            rises = [state.gains[s].sum() + 0.5 * np.sqrt(state.energies[s]).sum() ** 2 - price[s].sum() for s in firsts]
+            kept = np.delete(state.stack, firsts[int(np.argmin(rises))], axis=1)
+            assert prune(state, problem, price) == 4 - kept.shape[1]
+            np.testing.assert_array_equal(state.stack, kept)
 
 
 def test_balancing_a_dead_component_kills_all_of_it():

@@ -14,7 +14,8 @@ one ``(words, n)`` array, packed as `modes` says, so one compilation serves ever
 only their own rows. The arithmetic is in `normal`, the vectors it is written in are in `vectors`.
 
 What most of the work is done in is compiled once for each dtype and called by its address (see `vectors.Apart`): `add_gram`,
-`factored` and `back` of `normal`, and `gather` here. A kernel gets their addresses as `calls`, and the arrays it works in as `room`.
+`factored` and `back` of `normal`, and `gather`, `finish` and `squared_residual` here. A kernel gets their addresses as `calls`,
+and the arrays it works in as `room`.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ from rankless.als.vectors import (
 PANEL = 64  # entries gathered at once: 64 x 32 doubles leave half of a 32 KiB cache to the rest
 
 AHEAD, LEAST_AHEAD = 2048, 12  # factor rows are asked for before they are used: so many bytes of them, and so many at least
+NEAR = 2**18  # bytes of all factors that stay in a cache, so that nothing is asked for in advance
 
 WAVE = 8 * PANEL  # entries that are taken of one long row's piece before the next one's: the factor rows they read stay in the cache
 
@@ -60,12 +62,14 @@ class Calls(NamedTuple):
     add_gram: int
     factored: int
     back: int
+    finish: int
+    squared_residual: int
 
 
 @cache
 def calls_for(dtype: np.dtype) -> Calls:
     """Addresses of what kernels of this dtype call: compiled on the first use."""
-    return Calls(*(function.address(dtype) for function in (gather, add_gram, factored, back)))
+    return Calls(*(each.address(dtype) for each in (gather, add_gram, factored, back, finish, squared_residual)))
 
 
 class Room(NamedTuple):
@@ -125,36 +129,39 @@ def in_room(kernel: Callable, stack: np.ndarray) -> Callable[..., None]:
     return call
 
 
-@inner
-def _part(stack, row, j):
-    """A vector of one row of the stack from column `j` on, zeros behind its end."""
-    rank = stack.shape[1]
-    if j + lanes(stack) <= rank:
-        return load(stack, row * rank + j)
-    return load_first(stack, row * rank + j, rank - j)
-
-
 def _gather(lo, hi, keys, places, stack, values, weights, panel, targets, near):
     """Entries lo..hi into the panel, ``sqrt(w_e) h_e``, and their targets, ``sqrt(w_e) y_e``."""
     step, width, rank, last = lanes(stack), panel.shape[1], stack.shape[1], keys.shape[1] - 1
     count, lead = hi - lo, min(max(AHEAD // (rank * stack.itemsize), LEAST_AHEAD), PANEL)
+    far = stack.size * stack.itemsize > NEAR
+    given = values[lo:hi]  # compiled loops over a slice from 0 on are made of vectors; those over ``lo + e`` are not
     for e in range(count):
-        targets[e] = values[lo + e]
+        targets[e] = given[e]
     for m in range(places.shape[0]):
-        words, shift, mask, base = keys[places[m, 0]], np.uint32(places[m, 1]), np.uint32(places[m, 2]), np.uint32(places[m, 3])
-        known = min(count + lead, last - lo + 1)
+        word, shift, mask, base = places[m, 0], np.uint32(places[m, 1]), np.uint32(places[m, 2]), np.uint32(places[m, 3])
+        known = min(count + lead, last - lo + 1) if far else count
+        words = keys[word, lo : lo + known]
         for e in range(known):
-            near[e] = ((words[lo + e] >> shift) & mask) + base
-        for e in range(known, count + lead):
-            near[e] = near[known - 1]
-        for e in range(count):
-            ahead, row = np.int64(near[e + lead]) * rank, np.int64(near[e])
-            for j in range(0, width, step):
-                prefetch(stack, ahead + j)
-                if m == 0:
-                    store(panel, e * width + j, _part(stack, row, j))
-                else:
-                    store(panel, e * width + j, times(load(panel, e * width + j), _part(stack, row, j)))
+            near[e] = ((words[e] >> shift) & mask) + base
+        if far:
+            for e in range(known, count + lead):
+                near[e] = near[known - 1]
+            ahead = near[lead:]
+            for e in range(count):
+                for j in range(0, width, step):
+                    prefetch(stack, np.int64(ahead[e]) * rank + j)
+                    part = load_first(stack, np.int64(near[e]) * rank + j, min(step, rank - j))
+                    store(panel, e * width + j, part if m == 0 else times(load(panel, e * width + j), part))
+            continue
+        for j in range(0, width, step):
+            here = min(step, rank - j)
+            if m == 0:
+                for e in range(count):
+                    store(panel, e * width + j, load_first(stack, np.int64(near[e]) * rank + j, here))
+            else:
+                for e in range(count):
+                    part = load_first(stack, np.int64(near[e]) * rank + j, here)
+                    store(panel, e * width + j, times(load(panel, e * width + j), part))
     if len(weights):
         for e in range(count):
             root = np.sqrt(weights[lo + e])
@@ -182,7 +189,6 @@ def _add_entries(calls, room, lo, hi, keys, places, stack, values, weights, gram
         _add_gram(calls.add_gram, room.panel, room.targets, end - start, stack.shape[1], gram, right)
 
 
-@inner
 def _finish(calls, room, row, base, end, penalty, stiffness, eps, stack, energies):
     """Solve one row's ridge regression and store it; `energies` gets ``gram_rr row_r^2``."""
     gram, scaled, right, roots, pulled = room.gram, room.scaled, room.right, room.root, room.pulled
@@ -228,28 +234,49 @@ def _finish(calls, room, row, base, end, penalty, stiffness, eps, stack, energie
         energies[r] = gram[r, r] * value * value
 
 
-@inner
-def _panel_residual(room, count, row, stack):
-    """``sum_e w_e (y_e - T_e)^2`` over the gathered entries, from residuals, not by subtraction."""
-    step, width, square = lanes(stack), room.panel.shape[1], 0.0
-    for e in range(count):
-        inside = splat(stack.dtype.type(0))
-        for j in range(0, width, step):
-            inside = times_plus(load(room.panel, e * width + j), _part(stack, row, j), inside)
-        gap = np.float64(room.targets[e] - total(inside))
-        square += gap * gap
-    return square
-
-
-@inner
 def _squared_residual(calls, room, square, lo, hi, row, keys, places, stack, values, weights, ready):
-    """`square` and the same over entries lo..hi, gathered a panel at a time where they are not `ready` in the panel."""
+    """`square` and ``sum_e w_e (y_e - T_e)^2`` over entries lo..hi, from residuals, not by subtraction.
+
+    They are gathered a panel at a time where they are not `ready` in the panel.
+    """
+    step, width = lanes(stack), room.panel.shape[1]
+    for r in range(stack.shape[1]):
+        room.solved[r] = stack[row, r]
     for start in range(lo, hi, PANEL):
-        end = min(start + PANEL, hi)
+        end, part = min(start + PANEL, hi), 0.0
         if not ready:
             _gathered(calls.gather, start, end, keys, places, stack, values, weights, room.panel, room.targets, room.near)
-        square += _panel_residual(room, end - start, row, stack)
+        for e in range(end - start):
+            inside = splat(stack.dtype.type(0))
+            for j in range(0, width, step):
+                inside = times_plus(load(room.panel, e * width + j), load(room.solved, j), inside)
+            gap = np.float64(room.targets[e] - total(inside))
+            part += gap * gap
+        square += part
     return square
+
+
+def _shared_types(number):
+    """Types of `calls` and `room`, of a mode's entries and the factors."""
+    calls, m, v = types.NamedUniTuple(types.int64, len(Calls._fields), Calls), matrix(number), vector(number)
+    room = types.NamedTuple([m, v, vector(types.uint32), *[m] * 3, *[v] * 5], Room)
+    entries = matrix(types.uint32, read=True), matrix(types.int64, read=True), m, vector(number, read=True), vector(number, read=True)
+    return calls, room, entries
+
+
+def _types_of_finish(number):
+    calls, room, _ = _shared_types(number)
+    return calls, room, types.intp, types.intp, types.intp, number, number, number, matrix(number), vector(number)
+
+
+def _types_of_residual(number):
+    calls, room, entries = _shared_types(number)
+    return calls, room, types.float64, types.intp, types.intp, types.intp, *entries, types.boolean
+
+
+finish = Apart(_finish, _types_of_finish, like=8)
+squared_residual = Apart(_squared_residual, _types_of_residual, types.float64, like=8)
+_finished, _residual = finish.call, squared_residual.call
 
 
 @jit
@@ -297,10 +324,13 @@ def update_rows(
                 for s in range(rank):
                     room.gram[r, s] = guard[r, s]
             _add_entries(calls, room, lo, hi, keys, places, stack, values, weights, room.gram, room.right)
-            _finish(calls, room, base + row, base, end, penalty, stiffness, eps, stack, energies[row] if measure else spare)
+            energy = energies[row] if measure else spare
+            _finished(calls.finish, calls, room, base + row, base, end, penalty, stiffness, eps, stack, energy)
         if measure:
             ready = update and hi - lo <= PANEL
-            losses[row] = _squared_residual(calls, room, 0.0, lo, hi, base + row, keys, places, stack, values, weights, ready)
+            losses[row] = _residual(
+                calls.squared_residual, calls, room, 0.0, lo, hi, base + row, keys, places, stack, values, weights, ready
+            )
 
 
 def _draw_rows(calls, room, first, last, starts, base, keys, places, stack, values, weights, prior, pull, tau, normals, losses):
@@ -331,7 +361,9 @@ def _draw_rows(calls, room, first, last, starts, base, keys, places, stack, valu
             stack[base + row, r] = room.solved[r]
         if len(losses):
             ready = hi - lo <= PANEL
-            losses[row] = _squared_residual(calls, room, 0.0, lo, hi, base + row, keys, places, stack, values, weights, ready)
+            losses[row] = _residual(
+                calls.squared_residual, calls, room, 0.0, lo, hi, base + row, keys, places, stack, values, weights, ready
+            )
 
 
 @jit
@@ -354,7 +386,9 @@ def residual_of_pieces(calls, room, which, spans, row_of, keys, places, stack, v
         for p in which:
             lo, hi = _in_wave(spans[p], wave)
             if lo < hi:
-                squares[p] = _squared_residual(calls, room, squares[p], lo, hi, row_of[p], keys, places, stack, values, weights, False)
+                squares[p] = _residual(
+                    calls.squared_residual, calls, room, squares[p], lo, hi, row_of[p], keys, places, stack, values, weights, False
+                )
 
 
 @inner
@@ -379,15 +413,13 @@ def finish_row(calls, room, row, base, end, gram, right, mobility_root, penalty,
         room.right[r], room.root[r] = right[r], mobility_root[r]
         for s in range(rank):
             room.gram[r, s] = gram[r, s]
-    _finish(calls, room, row, base, end, penalty, stiffness, eps, stack, energies)
+    _finished(calls.finish, calls, room, row, base, end, penalty, stiffness, eps, stack, energies)
 
 
 def _types_of_draw(number):
-    calls, m, v = types.NamedUniTuple(types.int64, len(Calls._fields), Calls), matrix(number), vector(number)
-    room = types.NamedTuple([m, v, vector(types.uint32), *[m] * 3, *[v] * 5], Room)
-    entries = matrix(types.uint32, read=True), matrix(types.int64, read=True), m, vector(number, read=True), vector(number, read=True)
+    calls, room, entries = _shared_types(number)
     whole = types.intp, types.intp, vector(types.int64, read=True), types.intp
-    return calls, room, *whole, *entries, m, v, types.float64, matrix(types.float64), vector(types.float64)
+    return calls, room, *whole, *entries, matrix(number), vector(number), types.float64, matrix(types.float64), vector(types.float64)
 
 
 draw_rows = Apart(_draw_rows, _types_of_draw, like=8, from_python=True)

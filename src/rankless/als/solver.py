@@ -30,6 +30,7 @@ from rankless.als.entries import Entries
 from rankless.als.modes import SortedMode
 from rankless.als.normal import LINE
 from rankless.als.rows import Terms
+from rankless.als.vectors import jit
 from rankless.depth import component_penalty, mobility
 from rankless.runtime.journal import Arrays
 from rankless.runtime.workers import Workers
@@ -75,7 +76,10 @@ class State:
 
     def norms(self, smooth: Sequence[float] = ()) -> np.ndarray:
         """Norms of all vectors, shape ``(N, R)``; roughness counts in `smooth` modes."""
-        return np.stack([norms_of(self.factor(m), tau) for m, tau in enumerate(smooth or (0.0,) * self.order)])
+        norms, stack = np.empty((self.order, self.rank)), np.ascontiguousarray(self.stack)
+        for m in range(self.order):
+            set_lengths(stack, self.offsets[m], self.offsets[m + 1], smooth[m] if smooth else 0.0, norms[m])
+        return norms
 
     def copy(self) -> State:
         return State(self.stack.copy(), self.offsets, self.loss, self.gains.copy(), self.energies.copy())
@@ -98,14 +102,32 @@ class State:
 
 
 def norms_of(factor: np.ndarray, tau: float = 0.0) -> np.ndarray:
-    """``sqrt(u' (I + tau L) u)`` of each column."""
-    plain = _lengths(factor)
-    return np.hypot(plain, np.sqrt(factor.dtype.type(tau)) * _lengths(np.diff(factor, axis=0))) if tau else plain
+    """``sqrt(u' (I + tau L) u)`` of each column, in double precision."""
+    norms = np.empty(factor.shape[1])
+    set_lengths(np.ascontiguousarray(factor), 0, len(factor), tau, norms)
+    return norms
 
 
-def _lengths(factor: np.ndarray) -> np.ndarray:
-    """Length of each column: what ``np.linalg.norm(factor, axis=0)`` gives, in half its time where columns are short."""
-    return np.sqrt(np.add.reduce(factor * factor, axis=0))
+def _set_lengths(stack, first, last, tau, norms):
+    """``norms[r] = sqrt(u' (I + tau L) u)`` with `u` rows first..last of column `r`; summed row by row in double precision."""
+    rank = stack.shape[1]
+    for r in range(rank):
+        norms[r] = 0.0
+    for i in range(first, last):
+        row = stack[i]
+        for r in range(rank):
+            norms[r] += np.float64(row[r]) * np.float64(row[r])
+    if tau > 0:
+        for i in range(first + 1, last):
+            row, before = stack[i], stack[i - 1]
+            for r in range(rank):
+                step = np.float64(row[r]) - np.float64(before[r])
+                norms[r] += tau * step * step
+    for r in range(rank):
+        norms[r] = np.sqrt(norms[r])
+
+
+set_lengths = jit(_set_lengths, fastmath=False)
 
 
 def sweep(entries: Entries, state: State, problem: Problem, workers: Workers) -> None:
@@ -130,10 +152,10 @@ def _on_lines(stack: np.ndarray) -> np.ndarray:
 def update_mode(entries: Entries, state: State, own: SortedMode, problem: Problem, workers: Workers, *, measure: bool) -> None:
     """Minimise the majoriser over one mode's rows."""
     rank, dtype, tau, factor = state.rank, entries.dtype, problem.tau(own.mode), state.factor(own.mode)
-    root = np.sqrt(mobility(norms_of(factor, tau), problem.depth)).astype(dtype)
+    root = np.sqrt(mobility(norms_of(factor, tau), problem.depth)).astype(dtype) if problem.depth else np.ones(rank, dtype)
     losses = np.zeros(own.rows if measure else 0)
     energies = np.zeros((own.rows if measure else 0, rank), dtype)
-    guard = dtype.type(problem.guard) * gram_of_others(state, own.mode) if problem.guard else np.zeros((rank, rank), dtype)
+    guard = (problem.guard * gram_of_others(state, own.mode)).astype(dtype) if problem.guard else np.zeros((rank, rank), dtype)
     step, pulls = (2, np.empty_like(factor)) if tau else (1, factor)
     penalty, stiffness, eps = dtype.type(problem.penalty), dtype.type(problem.penalty * tau), dtype.type(np.finfo(dtype).eps)
     terms = Terms(step, guard, root, penalty, stiffness, eps, measure)
@@ -145,9 +167,8 @@ def update_mode(entries: Entries, state: State, own: SortedMode, problem: Proble
         state.loss = _with_guard(state, losses, problem)
         state.energies = energies.sum(axis=0, dtype=np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
-            scaled = np.where(root > 0, _lengths(factor) / root, 0.0)
             # a minimised row leaves (residual, component) = penalty * |v|^2 in the kernel's coordinates ...
-            state.gains = problem.penalty * scaled.astype(np.float64) ** 2
+            state.gains = problem.penalty * np.where(root > 0, norms_of(factor) / root, 0.0) ** 2
             if tau:  # ... and as much as its neighbours, as they then were, pulled at it
                 degrees = np.minimum(np.arange(own.rows), 1) + np.minimum(np.arange(own.rows)[::-1], 1)
                 pulled = np.einsum("ir,ir->r", factor, degrees[:, None] * factor - pulls, dtype=np.float64)
@@ -175,32 +196,60 @@ def _with_guard(state: State, losses: np.ndarray, problem: Problem) -> float:
 
 
 def gram_of_others(state: State, mode: int | None) -> np.ndarray:
-    """``prod_{m != mode} U_m^T U_m``, entrywise: inner products of the components' other parts over all cells."""
-    gram = np.ones((state.rank, state.rank), state.stack.dtype)
-    for m in range(state.order):
-        if m != mode:
-            gram *= state.factor(m).T @ state.factor(m)
+    """``prod_{m != mode} U_m^T U_m``, entrywise: inner products of the components' other parts over all cells, in double precision."""
+    gram, part = np.empty((2, state.rank, state.rank))
+    set_gram(np.ascontiguousarray(state.stack), state.offsets, -1 if mode is None else mode, gram, part)
     return gram
+
+
+def _set_gram(stack, offsets, left_out, gram, part):
+    """`gram` as `gram_of_others` says, of all modes but `left_out`; `part` is room for one mode's."""
+    rank = stack.shape[1]
+    for r in range(rank):
+        for s in range(rank):
+            gram[r, s] = 1.0
+    for m in range(len(offsets) - 1):
+        if m == left_out:
+            continue
+        for r in range(rank):
+            for s in range(r, rank):
+                part[r, s] = 0.0
+        for i in range(offsets[m], offsets[m + 1]):
+            row = stack[i]
+            for r in range(rank):
+                number, into = np.float64(row[r]), part[r]
+                for s in range(r, rank):
+                    into[s] += number * np.float64(row[s])
+        for r in range(rank):
+            for s in range(r, rank):
+                gram[r, s] *= part[r, s]
+    for r in range(rank):
+        for s in range(r):
+            gram[r, s] = gram[s, r]
+
+
+set_gram = jit(_set_gram, fastmath=False)
 
 
 def whole_energy(state: State) -> float:
     """``|T|^2`` over all cells, seen or not."""
-    return float(gram_of_others(state, None).sum(dtype=np.float64))
+    return float(gram_of_others(state, None).sum())
 
 
 def balance(state: State, smooth: Sequence[float] = ()) -> None:
     """Spread each component's norm evenly over its modes: same tensor, least penalty."""
-    norms = state.norms(smooth).astype(np.float64)
+    norms = state.norms(smooth)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        target = np.exp(np.mean(np.log(norms), axis=0))
-        scales = np.where(norms > 0, target / norms, 0.0)
+        target = np.exp(np.add.reduce(np.log(norms)) / state.order)
+        scales = np.where(norms > 0, target / norms, 0.0).astype(state.stack.dtype)
     for mode in range(state.order):
-        state.factor(mode)[:] *= scales[mode].astype(state.stack.dtype)
+        factor = state.factor(mode)
+        factor *= scales[mode]
 
 
 def component_sizes(state: State, smooth: Sequence[float] = ()) -> np.ndarray:
     """Norm of each component over the whole tensor; roughness counts in `smooth` modes."""
-    return np.prod(state.norms(smooth).astype(np.float64), axis=0)
+    return np.multiply.reduce(state.norms(smooth))
 
 
 def largest(state: State, share: float) -> State:
@@ -232,6 +281,8 @@ def prune(state: State, problem: Problem, price: np.ndarray | None = None) -> in
     if price is None:
         price = prices(state, problem)
     cost = state.gains + 0.5 * state.energies
+    if (cost > price).all():  # and all the more together: |sum component|^2 is taken to be no less than the sum of their squares
+        return 0
     order = np.argsort(cost - price, kind="stable")
     rise = np.cumsum(state.gains[order]) + 0.5 * np.cumsum(np.sqrt(state.energies[order])) ** 2 - np.cumsum(price[order])
     count = int(np.argmin(rise)) + 1 if np.min(rise) <= 0 else 0
