@@ -35,7 +35,7 @@ def test_a_claim_that_fails_is_said_and_bars_do_not_break_the_table(tmp_path):
 
 
 def test_claims_of_earlier_runs_with_the_same_settings_are_kept(tmp_path):
-    claims = [Claim("a, \"b\"", "s", "t", "1", "2", False), Claim("c", "s", "t", "1", "1", True)]
+    claims = [Claim('a, "b"', "s", "t", "1", "2", False), Claim("c", "s", "t", "1", "1", True)]
     write_rows(tmp_path / "law-claims.csv", claims, quick=True)
     assert read_rows(tmp_path / "law-claims.csv", quick=True) == claims
     assert read_rows(tmp_path / "law-claims.csv", quick=False) == read_rows(tmp_path / "cp-claims.csv", quick=True) == []

@@ -12,7 +12,24 @@ from rankless.figures.outcome import Claim, Progress, read_rows, write_claims, w
 from rankless.runtime.progress import Callback, Tracker
 
 # cheap and basic ones first: a broken installation shows early
-NAMES = ("two_by_two", "law", "bound", "collapse", "cp", "matrix", "depth_and_rank", "runaway", "optimizer", "twin")
+NAMES = (
+    "two_by_two",
+    "law",
+    "bound",
+    "collapse",
+    "cp",
+    "matrix",
+    "depth_and_rank",
+    "runaway",
+    "optimizer",
+    "twin",
+    "gaussian",
+    "staircase",
+    "tubal",
+    "multirank",
+    "images",
+    "runaway_map",
+)
 
 
 def reproduce(
