@@ -15,7 +15,7 @@ import sys
 QUICK = ("speed",)
 COMPLETION = ("completion", "peers")  # both write the one page
 LONG = (*COMPLETION, "experts", "ordered", "planted", "race", "any_rank", "growth", "ratings", "losses", "scale")
-RELEASE = ("dynamics", "reproduce", "bare")  # what changes seldom, or takes a machine for itself
+RELEASE = ("dynamics", "reproduce", "mutations", "bare")  # what changes seldom, or takes a machine for itself
 PAGES = (*QUICK, *LONG, *RELEASE)
 COMMANDS = ("guard", "experts", "ordered", "cases")  # with options of their own
 

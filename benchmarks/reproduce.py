@@ -54,7 +54,7 @@ def run(fresh: bool = False) -> None:
     page.write(
         "reproduce",
         "The figures of deep factorization",
-        "Ten figures and a table of claims from one command in a fresh process. "
+        f"{len(NAMES)} figures and a table of claims from one command in a fresh process. "
         "What the full run wrote is in [reproduce](../reproduce/README.md).",
         page.table(["command", "seconds", "processor seconds", "claims that hold"], rows),
     )

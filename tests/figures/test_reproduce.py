@@ -7,14 +7,14 @@ import importlib
 import pytest
 
 from rankless.figures import NAMES, reproduce
-from rankless.figures.outcome import Claim, write_claims
+from rankless.figures.outcome import Claim, read_rows, write_claims, write_rows
 
 
 def test_one_figure_writes_picture_numbers_and_claims(tmp_path):
     said, told = [], []
     rows = reproduce(["two-by-two"], tmp_path, quick=True, tell=said.append, callback=told.append)
     written = {path.name for path in tmp_path.iterdir()}
-    assert written == {"two_by_two.png", "two_by_two.svg", "two_by_two-trajectories.csv", "claims.md"}
+    assert written == {"two_by_two.png", "two_by_two.svg", "two_by_two-trajectories.csv", "two_by_two-claims.csv", "claims.md"}
     assert all(claim.holds for claim in rows["two_by_two"])
     assert (tmp_path / "two_by_two-trajectories.csv").read_text().startswith("layers,t,loss,hidden,bound,")
     assert any("holds: " in line for line in said)
@@ -32,6 +32,16 @@ def test_a_claim_that_fails_is_said_and_bars_do_not_break_the_table(tmp_path):
     text = (tmp_path / "c.md").read_text()
     assert "1 of 2 hold, with the quick" in text
     assert "| law | a\\|b | s | t | 1 | 2 | **no** |" in text
+
+
+def test_claims_of_earlier_runs_with_the_same_settings_are_kept(tmp_path):
+    claims = [Claim('a, "b"', "s", "t", "1", "2", False), Claim("c", "s", "t", "1", "1", True)]
+    write_rows(tmp_path / "law-claims.csv", claims, quick=True)
+    assert read_rows(tmp_path / "law-claims.csv", quick=True) == claims
+    assert read_rows(tmp_path / "law-claims.csv", quick=False) == read_rows(tmp_path / "cp-claims.csv", quick=True) == []
+    reproduce(["two_by_two"], tmp_path, quick=True, tell=lambda line: None)
+    text = (tmp_path / "claims.md").read_text()
+    assert "4 of 5 hold" in text and text.index("| two_by_two |") < text.index("| law |")
 
 
 @pytest.mark.parametrize("name", NAMES)

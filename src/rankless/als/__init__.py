@@ -23,7 +23,8 @@ Inside, a few rooms: `kernels` updates rows (by the arithmetic of `normal`, in `
 sweeps and prunes, `settle` sweeps to rest, `annealing` brings components in, `gibbs` draws from the
 posterior. `entries` holds what was observed, sorted in `modes` by `sorting`; `rows` has a mode's rows updated,
 by `workers` that hand blocks of them to threads, or by a `cluster`. `losses`, `nonnegative` and `majorise` make the same
-sweeps serve counts, shares, gross errors and parts that only add.
+sweeps serve counts, shares, gross errors and parts that only add. `networks` does the same for Tucker and train (`solve_tucker`,
+`solve_train`): the twins of `dynamics.Tucker` and `dynamics.Train`.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from rankless.als import majorise
 from rankless.als.annealing import anneal, deepen, empty, with_random
 from rankless.als.entries import Chunks, Entries
 from rankless.als.losses import Bernoulli, Gaussian, Huber, Loss, Poisson, loss_of
+from rankless.als.networks import NetworkFit, solve_train, solve_tucker
 from rankless.als.solver import Problem, objective
 from rankless.depth import check_depth
 from rankless.runtime.progress import Callback, Ended, Tracker, shown
@@ -49,7 +51,19 @@ from rankless.tensors.observations import Observations
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["Bernoulli", "Chunks", "Entries", "Fit", "Gaussian", "Huber", "Poisson", "solve"]
+__all__ = [
+    "Bernoulli",
+    "Chunks",
+    "Entries",
+    "Fit",
+    "Gaussian",
+    "Huber",
+    "NetworkFit",
+    "Poisson",
+    "solve",
+    "solve_train",
+    "solve_tucker",
+]
 
 
 @dataclass(frozen=True, eq=False)

@@ -90,5 +90,19 @@ def write_claims(path: Path, rows: Mapping[str, list[Claim]], *, quick: bool) ->
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def write_rows(path: Path, claims: list[Claim], *, quick: bool) -> None:
+    """The claims of one figure as a CSV file, for `read_rows`."""
+    write_table(path, table([{**vars(claim), "quick": quick} for claim in claims]))
+
+
+def read_rows(path: Path, *, quick: bool) -> list[Claim]:
+    """The claims that `write_rows` wrote with these settings; none where there is no file, or one of the other settings."""
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    return [Claim(**{**row, "holds": row["holds"] == "True"}) for row in rows if row.pop("quick") == str(quick)]  # pyright: ignore[reportArgumentType]
+
+
 def _lists(columns: Table) -> list[list]:
     return [np.asarray(column).tolist() for column in columns.values()]

@@ -8,11 +8,28 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rankless.figures.outcome import Claim, Progress, write_claims, write_table
+from rankless.figures.outcome import Claim, Progress, read_rows, write_claims, write_rows, write_table
 from rankless.runtime.progress import Callback, Tracker
 
 # cheap and basic ones first: a broken installation shows early
-NAMES = ("two_by_two", "law", "bound", "collapse", "cp", "matrix", "depth_and_rank", "runaway", "optimizer", "twin")
+NAMES = (
+    "two_by_two",
+    "law",
+    "bound",
+    "collapse",
+    "cp",
+    "matrix",
+    "depth_and_rank",
+    "runaway",
+    "optimizer",
+    "twin",
+    "gaussian",
+    "staircase",
+    "tubal",
+    "multirank",
+    "images",
+    "runaway_map",
+)
 
 
 def reproduce(
@@ -25,7 +42,8 @@ def reproduce(
 ) -> dict[str, list[Claim]]:
     """Run the figures `names` (all where none is named) into the folder `out`; the claims of each.
 
-    Writes ``NAME.png``, ``NAME.svg``, ``NAME-TABLE.csv`` and ``claims.md``. `quick` takes smaller
+    Writes ``NAME.png``, ``NAME.svg``, ``NAME-TABLE.csv``, ``NAME-claims.csv`` and ``claims.md``, which has the rows of earlier calls
+    into the same folder too, made with the same settings: a long run can be done in several goes. `quick` takes smaller
     settings, minutes in all. What comes of each claim goes to `tell`, and how far it is to `callback`, as a
     `rankless.runtime.progress.Progress`. Raises ValueError for a name that is not known.
     """
@@ -41,7 +59,10 @@ def reproduce(
         began = time.perf_counter()
         head, done = f"[{at}/{len(chosen)}] {name}", (at - 1) / len(chosen)
         rows[name] = _one(name, folder, quick, lambda text, head=head, done=done: tracker.stage(f"{head}: {text}", done))
-        write_claims(folder / "claims.md", rows, quick=quick)  # after each figure: a run that is stopped keeps its rows
+        # after each figure: a run that is stopped keeps its rows
+        write_rows(folder / f"{name}-claims.csv", rows[name], quick=quick)
+        there = {other: read_rows(folder / f"{other}-claims.csv", quick=quick) for other in NAMES}
+        write_claims(folder / "claims.md", {other: claims for other, claims in there.items() if claims}, quick=quick)
         for claim in rows[name]:
             tell(f"{head}: {'holds' if claim.holds else 'DOES NOT HOLD'}: {claim.claim}: {claim.measured} (expected {claim.expected})")
         tell(f"{head}: done in {time.perf_counter() - began:.0f} s")
