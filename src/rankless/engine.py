@@ -19,11 +19,13 @@ from rankless.answer.stack import Part, Pool, blend, shared, total, whole
 from rankless.answer.tree import Grown, Onto, Predictor, Stack, Tools, leaves, left_by
 from rankless.experts import close_cells, draws
 from rankless.experts.bridge import bridged
+from rankless.experts.cold import cold
 from rankless.experts.components import Components
 from rankless.experts.factors import FactorsExpert
 from rankless.experts.neighbours import Neighbours
 from rankless.experts.nuclear import LowRankExpert
 from rankless.experts.periods import Folded, PeriodsExpert
+from rankless.experts.side import SideExpert
 from rankless.experts.slices import SlicesExpert
 from rankless.experts.task import Expert, Task
 from rankless.experts.timeline import TimelineExpert
@@ -178,6 +180,9 @@ def _found(search: Search, obs: Observations, train: Observations, holdout: floa
             leaf for leaf, _, _ in leaves(tree) if isinstance(leaf, Folded) or (isinstance(leaf, Components) and any(leaf.point.smooth))
         ]
         tree = bridged(tree, left, axes, best.frame.mode, knowing, Tools(search.workers, search.streams))
+    if limits.side:
+        left = obs if best.frame.offset is None else left_by(bare, obs)
+        tree = cold(tree, left, limits.side, best.frame.mode, Tools(search.workers, search.streams))
     search.tracker.stage("refitting on all entries")
     tree = _onto(best.frame.offset, tree).again(obs, Tools(search.workers, search.streams))
     return Found(tree, bare, best, errors, made.errors, alone, held, gaps, unasked, path=search.path)
@@ -218,10 +223,11 @@ def names_of_experts() -> tuple[str, ...]:
 
 def asked(limits: Limits) -> list[Expert]:
     """The experts that are asked beside components: those the user named or passed, or those of the effort."""
+    beside = [SideExpert(limits.side)] if limits.side else []
     if limits.experts is not None:
         known = dict(zip(names_of_experts(), EXPERTS, strict=True))
-        return [known[each] if isinstance(each, str) else each for each in limits.experts]
-    return [expert for expert in EXPERTS if limits.effort.experts is None or expert.name in limits.effort.experts]
+        return [*(known[each] if isinstance(each, str) else each for each in limits.experts), *beside]
+    return [*(expert for expert in EXPERTS if limits.effort.experts is None or expert.name in limits.effort.experts), *beside]
 
 
 def beside(

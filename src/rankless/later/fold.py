@@ -21,6 +21,7 @@ from scipy import linalg
 from rankless.als.solver import State, norms_of
 from rankless.answer.tree import Bridged, Grown, Onto, Placed, Predictor, Stack, Tools, left_by
 from rankless.depth import mobility
+from rankless.experts.cold import Cold, Rows
 from rankless.experts.components import Components, unseen_in
 from rankless.experts.draws import Draws
 from rankless.experts.neighbours import Correlation, Kriging, Neighbours
@@ -50,6 +51,8 @@ def fold(node: Predictor, obs: Observations, place: Placed, tools: Tools) -> Pre
         return Onto(base, fold(node.added, left_by(base, obs), place, tools))
     if isinstance(node, Bridged):
         tree = fold(node.tree, obs, place, tools)
+        if isinstance(node, Cold):
+            return node.over(tree, fold(node.bridge, obs, place, tools), obs)
         if _all_folded(node.bridge):
             return tree
         return Bridged.of(tree, fold(node.bridge, obs, place, tools), node.axis.again(obs), obs)
@@ -67,6 +70,9 @@ def fold(node: Predictor, obs: Observations, place: Placed, tools: Tools) -> Pre
         return _timeline(node, obs, place)
     if isinstance(node, Slices):
         return _slices(node, obs, place, tools)
+    if isinstance(node, Rows):
+        base = fold(node.base, obs, place, tools)
+        return Rows.of(node.known, node.term, base, obs) if isinstance(base, Components) else base
     if isinstance(node, LowRank):
         return LowRank(node.mode, np.zeros(0)).again(obs, tools)
     return node.again(obs, tools)

@@ -57,6 +57,7 @@ class Limits:
     experts: tuple[Any, ...] | None = None  # names of experts, or experts, that are asked beside components; None: those of the effort
     effort: Effort = DEFAULT
     smooth: Literal["auto"] | tuple[int, ...] = "auto"  # modes that are smooth; "auto": those seen to be, where gaps are missing
+    side: tuple[Any, ...] = ()  # what is known of slices, `kinds.side.Known` of each mode of which something is
 
     @property
     def free(self) -> bool:
