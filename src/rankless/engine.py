@@ -19,7 +19,7 @@ from rankless.answer.stack import Part, Pool, blend, shared, total, whole
 from rankless.answer.tree import Grown, Onto, Predictor, Stack, Tools, leaves, left_by
 from rankless.experts import close_cells, draws
 from rankless.experts.bridge import bridged
-from rankless.experts.cold import cold
+from rankless.experts.cold import Cold, cold, warm_of
 from rankless.experts.components import Components
 from rankless.experts.factors import FactorsExpert
 from rankless.experts.neighbours import Neighbours
@@ -79,7 +79,8 @@ class Found:
     @property
     def offset(self) -> MainEffects | None:
         """The main effects at the base of the tree; None where it has none."""
-        return self.tree.base if isinstance(self.tree, Onto) and isinstance(self.tree.base, MainEffects) else None
+        tree = warm_of(self.tree)
+        return tree.base if isinstance(tree, Onto) and isinstance(tree.base, MainEffects) else None
 
     @property
     def model(self) -> CPTensor:
@@ -180,11 +181,9 @@ def _found(search: Search, obs: Observations, train: Observations, holdout: floa
             leaf for leaf, _, _ in leaves(tree) if isinstance(leaf, Folded) or (isinstance(leaf, Components) and any(leaf.point.smooth))
         ]
         tree = bridged(tree, left, axes, best.frame.mode, knowing, Tools(search.workers, search.streams))
-    if limits.side:
-        left = obs if best.frame.offset is None else left_by(bare, obs)
-        tree = cold(tree, left, limits.side, best.frame.mode, Tools(search.workers, search.streams))
+    tree = cold(_onto(best.frame.offset, tree), obs, limits.side, best.frame.mode, Tools(search.workers, search.streams))
     search.tracker.stage("refitting on all entries")
-    tree = _onto(best.frame.offset, tree).again(obs, Tools(search.workers, search.streams))
+    tree = tree.again(obs, Tools(search.workers, search.streams))
     return Found(tree, bare, best, errors, made.errors, alone, held, gaps, unasked, path=search.path)
 
 
@@ -347,6 +346,8 @@ def draws_of(tree: Predictor) -> CPTensor | None:
 def known_in(tree: Predictor, mode: int, unseen: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """A mask of those `unseen` slices of `mode` that the tree fills with more than main effects, as `PROBED` random cells of each tell."""
     tree = tree.new if isinstance(tree, Grown) else tree
+    if isinstance(tree, Cold):
+        return unseen.copy() if mode == tree.axis.modes[0] else known_in(tree.tree, mode, unseen, shape)
     answer = tree.added if isinstance(tree, Onto) and isinstance(tree.base, MainEffects) else tree
     cells = np.stack([np.random.default_rng(0).integers(0, d, PROBED) for d in shape], axis=1)
     known = np.zeros(shape[mode], bool)

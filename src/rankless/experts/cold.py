@@ -5,7 +5,8 @@ Two ways, in the shares that fill best whole slices that were left out, each of 
 - kriging of the entries of other slices (`rankless.experts.side`);
 - components whose row is the one expected there, kriged from the rows of other slices in the same way, and kriging of what they leave.
 
-Where both together are no better than the main effects, these stay.
+Both lie on the main effects of all modes but the slices' own, for a slice that was left out has none: what it would be is part of what
+is kriged. Where both together are no better than these main effects, they stay.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from rankless.kinds.side import Known
 from rankless.tensors.axes import Axis
 from rankless.tensors.cp_tensor import CPTensor
 from rankless.tensors.observations import Observations, slice_means, slices_of
+from rankless.units.effects import MainEffects
 
 FOLDS = 4  # parts of the slices, each left out once
 LEAST = 0.01  # share below which a way is left out
@@ -44,25 +46,59 @@ class Slices(Axis):
 
 
 @dataclass(frozen=True, eq=False)
+class Others:
+    """Main effects of all modes but one."""
+
+    mode: int
+    effects: MainEffects
+
+    @classmethod
+    def of(cls, obs: Observations, mode: int) -> Others:
+        fitted = MainEffects.fit(obs)
+        own = tuple(np.zeros_like(effect) if m == mode else effect for m, effect in enumerate(fitted.effects))
+        return cls(mode, MainEffects(fitted.mean, own))
+
+    def at(self, indices: np.ndarray) -> np.ndarray:
+        return self.effects.at(indices)
+
+    def again(self, obs: Observations, tools: Tools) -> Others:
+        return Others.of(obs, self.mode)
+
+    def words(self, modes: Sequence[str]) -> str:
+        return f"main effects but those of {modes[self.mode]}"
+
+
+@dataclass(frozen=True, eq=False)
 class Rows:
-    """Components with rows for slices never seen: those expected of what is known of them, given the rows of the others."""
+    """Components with rows for slices never seen: those expected of what is known of them, given the rows of the others.
+
+    Attributes
+    ----------
+    base : the components; ``onto`` says whether they were fitted to what main effects leave, those of `known.mode` among them.
+    model : the components with these rows.
+    """
 
     known: Known
     term: Term
     base: Components
+    onto: bool
     model: CPTensor
 
     @classmethod
-    def of(cls, known: Known, term: Term, base: Components, obs: Observations) -> Rows:
+    def of(cls, known: Known, term: Term, base: Components, onto: bool, obs: Observations) -> Rows:
         features, places = known.rows(obs)
-        return cls(known, term, base, CPTensor(_expected(base, known.mode, features, distances_of(places), term)))
+        return cls(known, term, base, onto, CPTensor(_expected(base, known.mode, features, distances_of(places), term)))
+
+    def under(self, obs: Observations) -> Observations:
+        """What the components are fitted to."""
+        return left_by(MainEffects.fit(obs), obs) if self.onto else obs
 
     def at(self, indices: np.ndarray) -> np.ndarray:
         others = [np.zeros_like(mask) if mode == self.known.mode else mask for mode, mask in enumerate(self.base.unseen)]
         return silenced(self.model.at(indices) if self.model.rank else np.zeros(len(indices)), indices, others)
 
     def again(self, obs: Observations, tools: Tools) -> Rows:
-        return Rows.of(self.known, self.term, self.base.again(obs, tools), obs)
+        return Rows.of(self.known, self.term, self.base.again(self.under(obs), tools), self.onto, obs)
 
     def words(self, modes: Sequence[str]) -> str:
         return f"{self.base.words(modes)} with rows from {', '.join(self.known.names)}"
@@ -115,8 +151,13 @@ def widened(tree: Predictor, widths: np.ndarray, indices: np.ndarray, coverage: 
     return widths
 
 
+def warm_of(tree: Predictor) -> Predictor:
+    """What answers in slices of which something was seen."""
+    return warm_of(tree.tree) if isinstance(tree, Cold) else tree
+
+
 def cold(tree: Predictor, obs: Observations, side: Sequence[Known], mode: int | None, tools: Tools) -> Predictor:
-    """`tree`, and in slices never seen what is known of them, where that pays; `obs` is less the main effects.
+    """`tree`, a whole answer, and in slices never seen what is known of them, where that pays.
 
     Slices of `mode` have noise of their own. A table with rows of slices that `obs` does not have is asked, too: they may come later.
     """
@@ -127,22 +168,29 @@ def cold(tree: Predictor, obs: Observations, side: Sequence[Known], mode: int | 
         own = tools.own()
         tools.workers.tracker.stage(f"looking at {obs.modes[known.mode]} left out whole")
         leaf = next((leaf for leaf, _, _ in leaves(tree) if isinstance(leaf, Components) and leaf.model.rank), None)
-        if (found := _best(obs, known, own_mode(known, mode), seen, leaf, own)) is not None:
+        onto = any(isinstance(part, MainEffects) for part, _, _ in leaves(tree))
+        if (found := _best(obs, known, own_mode(known, mode), seen, leaf, onto, own)) is not None:
             bridge, sizes, errors = found
             tree = Cold(tree, bridge, Slices.of(obs, known.mode), seen, own_mode(known, mode), sizes, errors)
     return tree
 
 
 def _best(
-    obs: Observations, known: Known, mode: int | None, seen: np.ndarray, leaf: Components | None, tools: Tools
+    whole: Observations, known: Known, mode: int | None, seen: np.ndarray, leaf: Components | None, onto: bool, tools: Tools
 ) -> tuple[Predictor, np.ndarray, np.ndarray] | None:
-    """What fills slices that were left out, fitted to `obs`, the sizes of slices of `mode`, and the errors over these sizes.
+    """What fills slices that were left out, fitted to `whole`, the sizes of slices of `mode`, and the errors over these sizes.
 
     None where it is no better than to say 0.
     """
     parts = np.array_split(next(tools.streams).permutation(np.flatnonzero(seen)), FOLDS)
-    masks = [np.isin(obs.coords[known.mode], part) for part in parts]
-    folds = [(obs.subset(~mask), obs.subset(mask)) for mask in masks]
+    masks = [np.isin(whole.coords[known.mode], part) for part in parts]
+    folds = []
+    for mask in masks:
+        rest, held = whole.subset(~mask), whole.subset(mask)
+        others = Others.of(rest, known.mode)
+        folds.append((left_by(others, rest), left_by(others, held)))
+    others = Others.of(whole, known.mode)
+    obs = left_by(others, whole)
     sizes = np.maximum(np.sqrt(slice_means(obs.values**2, *slices_of(obs.coords, obs.shape, mode))), np.finfo(float).tiny)
     units = [sizes[slices_of(held.coords, held.shape, mode)[0]] for _, held in folds]
     ways: list[Predictor] = []
@@ -151,17 +199,17 @@ def _best(
         ways.append(Kriged(known, mode, terms, np.zeros(0)))
         columns.append(_said([ways[-1].again(rest, tools) for rest, _ in folds], folds, units))
     if leaf is not None:
-        bases = [leaf.again(rest, replace(tools, afresh=True)) for rest, _ in folds]
-        term = _term_of_rows(known, bases, folds, units)
-        rows = [Rows.of(known, term, base, rest) for base, (rest, _) in zip(bases, folds, strict=True)]
+        start = Rows(known, _term(*FORMS[0], NOISES[-1]), leaf, onto, leaf.model)
+        fresh = replace(tools, afresh=True)
+        rows = _with_terms([start.again(rest, fresh) for rest, _ in folds], folds, units)
         left = [(left_by(each, rest), left_by(each, held)) for each, (rest, held) in zip(rows, folds, strict=True)]
-        whole = Rows(known, term, leaf, leaf.model)
+        start = replace(start, term=rows[0].term)
         if terms := chosen(known, mode, left, tools):
             more = Kriged(known, mode, terms, np.zeros(0))
-            ways.append(Onto(whole, more))
+            ways.append(Onto(start, more))
             columns.append(_said(rows, folds, units) + _said([more.again(rest, tools) for rest, _ in left], folds, units))
         else:
-            ways.append(whole)
+            ways.append(start)
             columns.append(_said(rows, folds, units))
     if not ways:
         return None
@@ -172,7 +220,7 @@ def _best(
     if np.sum(errors**2) >= PAYS * np.sum(target**2):
         return None
     kept = [(way.again(obs, tools), np.array([share])) for way, share in zip(ways, shares, strict=True) if share > LEAST]
-    return Stack(tuple(way for way, _ in kept), tuple(share for _, share in kept)), sizes, errors
+    return Onto(others, Stack(tuple(way for way, _ in kept), tuple(share for _, share in kept))), sizes, errors
 
 
 def _said(each: Sequence[Predictor], folds: Pairs, units: Sequence[np.ndarray]) -> np.ndarray:
@@ -182,16 +230,18 @@ def _said(each: Sequence[Predictor], folds: Pairs, units: Sequence[np.ndarray]) 
     )
 
 
-def _term_of_rows(known: Known, bases: Sequence[Components], folds: Pairs, units: Sequence[np.ndarray]) -> Term:
-    """The numbers with which rows of slices left out are expected best."""
+def _with_terms(each: Sequence[Rows], folds: Pairs, units: Sequence[np.ndarray]) -> list[Rows]:
+    """`each` with the numbers by which rows of slices left out are expected best."""
     target = np.concatenate([held.values / unit for (_, held), unit in zip(folds, units, strict=True)])
 
+    def by(trial: Term) -> list[Rows]:
+        return [Rows.of(one.known, trial, one.base, one.onto, rest) for one, (rest, _) in zip(each, folds, strict=True)]
+
     def error(trial: Term) -> float:
-        each = [Rows.of(known, trial, base, rest) for base, (rest, _) in zip(bases, folds, strict=True)]
-        return float(np.sum((target - _said(each, folds, units)) ** 2))
+        return float(np.sum((target - _said(by(trial), folds, units)) ** 2))
 
     best = min((_term(*form, FIRST) for form in FORMS), key=error)
-    return min((replace(best, noises=np.array([noise])) for noise in NOISES), key=error)
+    return by(min((replace(best, noises=np.array([noise])) for noise in NOISES), key=error))
 
 
 def _term(ridge: float, space: float, length: float, noise: float) -> Term:

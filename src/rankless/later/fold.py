@@ -71,8 +71,7 @@ def fold(node: Predictor, obs: Observations, place: Placed, tools: Tools) -> Pre
     if isinstance(node, Slices):
         return _slices(node, obs, place, tools)
     if isinstance(node, Rows):
-        base = fold(node.base, obs, place, tools)
-        return Rows.of(node.known, node.term, base, obs) if isinstance(base, Components) else base
+        return Rows.of(node.known, node.term, _components(node.base, node.under(obs), place), node.onto, obs)
     if isinstance(node, LowRank):
         return LowRank(node.mode, np.zeros(0)).again(obs, tools)
     return node.again(obs, tools)
