@@ -138,3 +138,79 @@ def test_labels_with_dollars_are_no_formulas(ax):
     obs = Observations.from_array(np.ones((2, 3)), labels=[["$x_$", "a$^$"], None], modes=["$bad_$", "b"])
     plots.coverage(stand_in(obs, CPTensor([np.ones((2, 1)), np.ones((3, 1))])), 0, ax=ax)
     drawn(ax)
+
+
+# --- all components at once ---------------------------------------------------------------------------
+
+
+def planted(seed: int = 0) -> tuple[Any, CPTensor]:
+    """A stand-in whose best fit has three components over sites, years and hours, and these components."""
+    rng = np.random.default_rng(seed)
+    model = CPTensor([rng.normal(size=(3, 3)), np.cumsum(rng.normal(size=(30, 3)), axis=0), rng.normal(size=(8, 3)) * [3.0, 2.0, 1.0]])
+    obs = Observations.from_array(model.full(), labels=[["x", "y", "z"], np.arange(1990, 2020), None], modes=["site", "year", "hour"])
+    return stand_in(obs, model), model
+
+
+def shuffled(model: CPTensor) -> CPTensor:
+    """The same tensor, its components in another order, of other signs and scales."""
+    signs = np.array([[-1.0, 1.0, -2.0], [-1.0, 0.5, 1.0], [1.0, 2.0, -0.5]])
+    return CPTensor([factor[:, [2, 0, 1]] * sign for factor, sign in zip(model.factors, signs, strict=True)])
+
+
+def test_a_grid_has_a_row_a_component_and_a_column_a_mode():
+    done, model = planted()
+    figure = Figure(layout="constrained")
+    grid = plots.factors(done, figure=figure)
+    figure.canvas.draw()
+    assert grid.shape == (3, 3) and all(ax.figure is figure for ax in grid.ravel())
+    shown = Components.of(model)
+    np.testing.assert_allclose([bar.get_height() for bar in grid[1, 0].patches], shown.vectors[0][:, 1])
+    np.testing.assert_allclose(grid[2, 1].lines[0].get_ydata(), shown.vectors[1][:, 2])
+    assert [ax.get_xlabel() for ax in grid[-1]] == ["site", "year", "hour"] and not grid[0, 0].get_xlabel()
+    assert plots.factors(done, components=[2], figure=Figure()).shape == (1, 3)
+    with pytest.raises(ValueError, match="no component 3; the best fit has 3"):
+        plots.factors(done, components=[3], figure=Figure())
+
+
+def test_the_same_model_in_another_order_lies_over_the_first():
+    done, model = planted()
+    figure = Figure(layout="constrained")
+    grid = plots.comparison(done, {"again": shuffled(model), "less": CPTensor([f[:, 1:] for f in model.factors])}, figure=figure)
+    figure.canvas.draw()
+    for row in grid:
+        lines: Any = row[1].lines
+        np.testing.assert_allclose(lines[1].get_ydata(), lines[0].get_ydata(), atol=1e-9)
+    assert [("again: 1.00" in row[-1].get_title(loc="right")) for row in grid] == [True] * 3
+    lone = [row for row in grid if "less: none" in row[-1].get_title(loc="right")]
+    assert len(lone) == 1, "a model of two components has no partner for one of three"
+    assert np.isnan(lone[0][1].lines[2].get_ydata()).all()
+    with pytest.raises(ValueError, match="no model to compare with"):
+        plots.comparison(done, {}, figure=Figure())
+    with pytest.raises(ValueError, match="can't be matched"):
+        plots.comparison(done, {"other": CPTensor([np.ones((2, 1))] * 3)}, figure=Figure())
+
+
+def test_matched_components_lie_on_the_diagonal(ax):
+    done, model = planted()
+    plots.matches(done, shuffled(model), "year", ax=ax)
+    drawn(ax)
+    lines: Any = [line for line in ax.lines if str(line.get_label()).startswith("component")]
+    assert len(lines) == 3 and all("match 1.00" in line.get_label() for line in lines)
+    for line in lines:
+        np.testing.assert_allclose(line.get_ydata(), line.get_xdata(), atol=1e-9)
+
+
+def test_similarity_has_a_mark_for_every_component_and_comparison(ax):
+    from rankless.trust.assure import Assurance
+
+    class Rank:
+        def __init__(self, seeds, halves):
+            self.seeds, self.halves = np.array(seeds), np.array(halves)
+
+    ranks: Any = {1: Rank([[1.0], [0.99]], [[0.98]]), 2: Rank([[1.0, 0.4], [0.9, 0.2]], [[0.97, 0.1]])}
+    plots.similarity(Assurance(1, ranks, np.array([1.0, 0.5, 0.49]), "site"), ax=ax)
+    drawn(ax)
+    marks: Any = {line.get_label(): line for line in ax.lines}
+    np.testing.assert_allclose(marks["other starts"].get_ydata(), [1.0, 0.99, 1.0, 0.4, 0.9, 0.2])
+    np.testing.assert_allclose(marks["halves of site"].get_ydata(), [0.98, 0.97, 0.1])
+    np.testing.assert_allclose(ax.lines[1].get_ydata(), [0.99, 0.2])

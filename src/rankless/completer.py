@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -21,6 +21,7 @@ from rankless.experts.slices import Slices
 from rankless.holdout.scoring import Errors
 from rankless.holdout.split import streams_of
 from rankless.kinds.columns import columns_of, encoded, found_in
+from rankless.kinds.side import known_of, labels_of_side, with_labels
 from rankless.runtime.clock import check_time_limit
 from rankless.runtime.journal import Journal, digest, machine, opened
 from rankless.runtime.memory import check_fit
@@ -85,6 +86,10 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         may not hold the largest coordinate.
     duplicates : "error", or "mean" (an entry as heavy as those it is the mean of) or "last" where a coordinate may
         come twice, as in bootstrap samples.
+    side : what is known of slices beside their values, a table for each mode of which something is:
+        ``{"station": table}`` with latitude, longitude and height, or with ages and groups. A row a slice, or rows told by labels in
+        the table's index or in a column named like the mode. It is asked as an expert, and fills slices never observed, where that pays
+        on slices left out; labels that only the table has are such slices of a table `X`. See `rankless.kinds.side`.
     random_state : same seed, same numbers, on any number of threads.
     n_jobs : threads; None means all processors.
     verbose : whether to show how far the search is, on stderr: a bar in a terminal or a notebook, elsewhere a line a second.
@@ -140,6 +145,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         holdout: float = 0.1,
         shape: Sequence[int] | None = None,
         duplicates: Duplicates = "error",
+        side: Mapping[str | int, Any] | None = None,
         random_state=None,
         n_jobs: int | None = None,
         verbose: bool = False,
@@ -161,6 +167,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self.holdout = holdout
         self.shape = shape
         self.duplicates = duplicates
+        self.side = side
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
@@ -371,7 +378,11 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         seed = _seed(self.random_state)
         if journal is None:
             return seed
-        settings = {name: repr(value) for name, value in self.get_params().items() if name not in ("n_jobs", "verbose", "random_state")}
+        settings = {
+            name: repr(value) for name, value in self.get_params().items() if name not in ("n_jobs", "verbose", "random_state", "side")
+        }
+        if known := known_of(self.side, obs):
+            settings["side"] = digest(*(part for each in known for part in (each.features, each.places)))
         facts = {
             "data": f"{obs.size} entries of shape {obs.shape}, digest {digest(obs.coords, obs.values, obs.weights)}",
             **settings,
@@ -406,7 +417,8 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
             if self.shape is not None:
                 raise ValueError(f"shape={self.shape!r} is for coordinates, and these are labels; leave it out")
             validate_data(self, X, skip_check_array=True)
-            coords, self.labels_ = encoded(columns, self._mode_names())
+            coords, self.labels_ = encoded(columns, names := self._mode_names())
+            self.labels_ = [with_labels(own, labels_of_side(self.side, names[m], m)) for m, own in enumerate(self.labels_)]
         y = column_or_1d(y, warn=True)
         if len(coords) != len(y):
             raise ValueError(f"{len(coords)} rows of indices but {len(y)} values; pass one value a row")
@@ -524,9 +536,10 @@ def _warn_unseen(obs: Observations, estimator: TensorCompleter) -> None:
 def unseen_texts(obs: Observations, estimator: TensorCompleter) -> list[str]:
     """A line for each mode with slices never observed, on what they are filled from."""
     known = [(estimator.unseen_, "main effects"), (estimator.between_, "their neighbours")]
+    told = {each.mode for each in known_of(estimator.side, obs)}
     there = [obs.cells_of(mode) > 0 for mode in range(obs.order)]  # a slice without a cell is not filled
     return [
-        _unseen_text(obs, mode, mask & there[mode], source)
+        _unseen_text(obs, mode, mask & there[mode], "what is known of them" if masks is estimator.between_ and mode in told else source)
         for masks, source in known
         for mode, mask in enumerate(masks)
         if (mask & there[mode]).any()

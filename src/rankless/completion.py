@@ -16,6 +16,7 @@ from rankless.completer import TensorCompleter, unseen_texts
 from rankless.kinds import Given, Roles, in_like_units, understand
 from rankless.kinds.cells import cells_of
 from rankless.kinds.given import in_dtype
+from rankless.kinds.side import in_order
 from rankless.runtime.journal import Journal
 from rankless.runtime.memory import check_fits
 from rankless.runtime.progress import Callback, Tracker, shown
@@ -503,6 +504,9 @@ def complete(
 
 def completion_of(estimator: TensorCompleter, given: Given, callback: Callback | None = None) -> Completion:
     """The completion that fitting `estimator` to ``.given.fitted`` makes true; slices in unlike units are standardised for it."""
+    side = given.side if estimator.side is None and estimator.of_squares else estimator.side
+    if side is not None:
+        estimator.set_params(side=in_order(side, given.observations.modes, given.places))
     return Completion(estimator, in_like_units(given) if estimator.of_squares else given, callback)
 
 

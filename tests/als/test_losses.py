@@ -248,3 +248,16 @@ def test_what_does_not_fit_is_said_with_its_mend(options, message):
 def test_values_that_overflow_are_named():
     with pytest.raises(FloatingPointError, match=r"the loss of the values overflows; scale the values"):
         als.solve(Observations.from_array(np.array([[1e200, 1.0], [2.0, 3.0]])), nonnegative=True)
+
+
+@pytest.mark.parametrize("order", [2, 3, 4])
+def test_what_components_say_at_entries_is_the_model_there(order):
+    from rankless.als import said
+
+    rng = np.random.default_rng(order)
+    shape = (7, 5, 4, 3)[:order]
+    state = State(rng.normal(size=(sum(shape), 6)), np.concatenate([[0], np.cumsum(shape)]))
+    coords = np.stack([rng.integers(0, d, 50) for d in shape]).astype(np.int32)
+    np.testing.assert_allclose(said.at(state, coords), state.model().full()[tuple(coords)], rtol=1e-12, atol=1e-13)
+    empty = State(np.zeros((sum(shape), 0)), state.offsets)
+    assert not said.at(empty, coords).any()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from rankless.engine.sides import Side
 from rankless.experts.task import Expert, Task
 from rankless.holdout.judge import Judge
 from rankless.holdout.split import held_out
+from rankless.runtime.pack import pack, unpack
 from rankless.runtime.workers import Workers
 from rankless.search.walk import Limits, Search
 from rankless.tensors.axes import Axes
@@ -93,6 +94,23 @@ def test_fitted_again_to_the_same_entries_it_says_the_same(expert, tools):
     offered = next(iter(expert.offers(task, tools))) if draws_anew else best_of(expert, task, tools)
     again = offered.again(task.train, tools).at(task.held.indices)
     np.testing.assert_allclose(again, offered.at(task.held.indices), atol=SETTLED.get(expert.name, 1e-9))
+
+
+@pytest.mark.parametrize("expert", [expert for expert in EXPERTS if expert.name != "periods"], ids=lambda expert: expert.name)
+def test_it_can_be_written_to_a_file_and_read(expert, tools):
+    task = task_of(planted(expert))
+    offered = next(iter(expert.offers(task, tools)))
+    read = unpack(pack(offered), {type(part) for part in parts_of(offered)})
+    np.testing.assert_array_equal(read.at(task.held.indices), offered.at(task.held.indices))
+
+
+def parts_of(value: Any) -> Iterator[Any]:
+    """Every dataclass in `value`."""
+    if is_dataclass(value):
+        yield value
+        value = [getattr(value, field.name) for field in fields(value) if field.init]
+    for part in value if isinstance(value, (list, tuple)) else value.values() if isinstance(value, dict) else ():
+        yield from parts_of(part)
 
 
 @everyone

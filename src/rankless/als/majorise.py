@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from rankless.als import said
 from rankless.als.entries import MEND, Entries
 from rankless.als.losses import Loss
 from rankless.als.nonnegative import update_mode as update_nonnegative
@@ -73,7 +74,7 @@ class Target(Entries):
 
     def measure(self, state: State, problem: Problem) -> np.ndarray:
         """Leave the loss in `state`; returns what its components say at the entries."""
-        fitted = state.model().at(self.obs.indices) if state.rank else np.zeros(self.size)
+        fitted = said.at(state, self.obs.coords)
         state.loss = self.value(fitted) + (0.5 * problem.guard * whole_energy(state) if problem.guard else 0.0)
         return fitted
 

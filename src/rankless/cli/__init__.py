@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rankless.cli import later
+from rankless.cli import side as tables_of
 from rankless.cli.interrupted import checkpoint, how_to_go_on, not_written, say, so_far
 from rankless.cli.shown import facts, print_scores, print_slices
 from rankless.figures.command import reproduce
@@ -146,6 +147,7 @@ def complete(
     loss: Loss = "gaussian",
     nonnegative: Nonnegative = False,
     duplicates: Duplicates = "error",
+    side: tables_of.Side = None,
     coverage: later.Coverage = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a fit of the same INPUT and options that was cut short.")] = False,
     checkpoint_every: Annotated[float, typer.Option(help="Seconds between writes of the file --resume goes on from.")] = 10.0,
@@ -177,7 +179,7 @@ def complete(
             | {"--report": report is not None, "--resume": resume, "--nonnegative": nonnegative}
             | {"--loss": loss != "gaussian", "--duplicates": duplicates != "error", "--absent": absent is not None}
             | {"--missing": missing is not None, "--where": where is not None, "--encoding": encoding is not None}
-            | {"--keep": keep is not None}
+            | {"--keep": keep is not None, "--side": bool(side)}
         )
         places = {"cells": cells, "model": model, "dask": dask, "quiet": quiet, "coverage": coverage}
         chunks.fill(source, output, **places, modes=_names(modes), value=value, index_base=index_base, random_state=seed, **known)
@@ -208,6 +210,7 @@ def complete(
     }
     how = {"missing": _marks(missing), "where": where, "encoding": encoding}
     given = _load(source, modes, value, duplicates=duplicates, index_base=index_base, absent=absent, **how)
+    options["side"] = tables_of.read(side, given.observations.modes)
     io.check_size(output, given.observations)
     from rankless.completer import TensorCompleter
     from rankless.completion import alarms_of, completion_of

@@ -22,11 +22,13 @@ from rankless.engine.found import Found, bare_of
 from rankless.engine.sides import Across, Side, blended, draws_beside, stacked
 from rankless.experts import close_cells
 from rankless.experts.bridge import bridged
+from rankless.experts.cold import cold
 from rankless.experts.components import Components
 from rankless.experts.factors import FactorsExpert
 from rankless.experts.linked import Linked
 from rankless.experts.nuclear import LowRankExpert
 from rankless.experts.periods import Folded, PeriodsExpert
+from rankless.experts.side import SideExpert
 from rankless.experts.slices import SlicesExpert
 from rankless.experts.task import Expert, Task
 from rankless.experts.timeline import TimelineExpert
@@ -132,8 +134,9 @@ def _found(search: Search, obs: Observations, train: Observations, holdout: floa
             leaf for leaf, _, _ in leaves(tree) if isinstance(leaf, Folded) or (isinstance(leaf, Components) and any(leaf.point.smooth))
         ]
         tree = bridged(tree, left, axes, best.frame.mode, knowing, Tools(search.workers, search.streams))
+    tree = cold(_onto(best.frame.offset, tree), obs, limits.side, best.frame.mode, Tools(search.workers, search.streams))
     search.tracker.stage("refitting on all entries")
-    tree = _onto(best.frame.offset, tree).again(obs, Tools(search.workers, search.streams))
+    tree = tree.again(obs, Tools(search.workers, search.streams))
     return Found(tree, bare, best, errors, made.errors, alone, held, gaps, unasked, path=search.path)
 
 
@@ -169,10 +172,11 @@ def names_of_experts() -> tuple[str, ...]:
 
 def asked(limits: Limits) -> list[Expert]:
     """The experts that are asked beside components: those the user named or passed, or those of the effort."""
+    beside = [SideExpert(limits.side)] if limits.side else []
     if limits.experts is not None:
         known = dict(zip(names_of_experts(), EXPERTS, strict=True))
-        return [known[each] if isinstance(each, str) else each for each in limits.experts]
-    return [expert for expert in EXPERTS if limits.effort.experts is None or expert.name in limits.effort.experts]
+        return [*(known[each] if isinstance(each, str) else each for each in limits.experts), *beside]
+    return [*(expert for expert in EXPERTS if limits.effort.experts is None or expert.name in limits.effort.experts), *beside]
 
 
 def beside(

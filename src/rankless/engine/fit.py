@@ -11,6 +11,7 @@ import numpy as np
 from rankless.answer.intervals import Calibration
 from rankless.engine import search
 from rankless.engine.found import Found
+from rankless.experts.cold import widened
 from rankless.holdout.scoring import Errors, Point
 from rankless.runtime.workers import Workers
 from rankless.search.level_noise import amounts, asked_for, earns
@@ -105,7 +106,8 @@ class Fit:
         """Half widths at `indices`, where the tree says `said`, in the units of the data or of their transform."""
         if self.found.loss is not None:
             return calibration.half_widths(indices, self.transform.inverse(said), unseen, coverage)
-        return np.ldexp(calibration.half_widths(indices, np.ldexp(said, -self.exponent), unseen, coverage), self.exponent)
+        widths = calibration.half_widths(indices, np.ldexp(said, -self.exponent), unseen, coverage)
+        return np.ldexp(widened(self.found.tree, widths, indices, coverage), self.exponent)
 
     def ends(self, said: np.ndarray, widths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Ends of intervals, in the units of the data, where the tree says `said`."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from rankless.answer.stack import shared, total
 from rankless.answer.tree import Grown, Onto, Predictor, Tools, leaves
+from rankless.experts.cold import Cold, warm_of
 from rankless.experts.components import Components
 from rankless.experts.draws import Draws
 from rankless.experts.linked import Linked
@@ -46,7 +47,8 @@ class Found:
     @property
     def offset(self) -> MainEffects | None:
         """The main effects at the base of the tree; None where it has none."""
-        return self.tree.base if isinstance(self.tree, Onto) and isinstance(self.tree.base, MainEffects) else None
+        tree = warm_of(self.tree)
+        return tree.base if isinstance(tree, Onto) and isinstance(tree.base, MainEffects) else None
 
     @property
     def model(self) -> CPTensor:
@@ -103,6 +105,8 @@ def draws_of(tree: Predictor) -> CPTensor | None:
 def known_in(tree: Predictor, mode: int, unseen: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """A mask of those `unseen` slices of `mode` that the tree fills with more than main effects, as `PROBED` random cells of each tell."""
     tree = tree.new if isinstance(tree, Grown) else tree
+    if isinstance(tree, Cold):
+        return unseen.copy() if mode == tree.axis.modes[0] else known_in(tree.tree, mode, unseen, shape)
     answer = tree.added if isinstance(tree, Onto) and isinstance(tree.base, MainEffects) else tree
     cells = np.stack([np.random.default_rng(0).integers(0, d, PROBED) for d in shape], axis=1)
     known = np.zeros(shape[mode], bool)

@@ -84,6 +84,23 @@ def _steps(axis: Axis) -> np.ndarray | None:
     return steps
 
 
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """Factors ``(T, r)`` of a table, and of each series its loadings ``(S, r)`` and level: what a file can hold."""
+
+    table: Table
+    factors: np.ndarray
+    loadings: np.ndarray
+    levels: np.ndarray
+
+    def at(self, coords: np.ndarray) -> np.ndarray:
+        """Values of cells in the units of the data; NaN in series of which nothing was seen."""
+        table = self.table
+        at, series, known = table.places(coords)
+        said = self.levels[series] + np.einsum("nr,nr->n", self.factors[at], self.loadings[series])
+        return np.where(known, table.centres[series] + table.scales[series] * said, np.nan)
+
+
 class Model:
     """Factors, loadings and how the factors go on; a sweep is one step of expectation maximisation."""
 
@@ -119,17 +136,9 @@ class Model:
         self.step, self.drive = back @ self.step @ root, _symmetric(back @ self.drive @ back.T)
         self.first = np.eye(len(root))
 
-    def at(self, coords: np.ndarray) -> np.ndarray:
-        """Values of cells in the units of the data; NaN in series of which nothing was seen."""
-        table = self.table
-        at, series, known = table.places(coords)
-        said = self.levels[series] + np.einsum("nr,nr->n", self.factors[at], self.loadings[series])
-        return np.where(known, table.centres[series] + table.scales[series] * said, np.nan)
-
-    def settle(self) -> Model:
-        """The factors given all else, for `at`."""
-        self.factors = self._smoothed()[0]
-        return self
+    def settle(self) -> Settled:
+        """The factors given all else."""
+        return Settled(self.table, self._smoothed()[0], self.loadings, self.levels)
 
     def _smoothed(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         table = self.table
@@ -173,7 +182,7 @@ class Factors:
     axis: Axis
     count: int
     sweeps: int
-    model: Model | None = None
+    model: Settled | None = None
 
     def at(self, indices: np.ndarray) -> np.ndarray:
         if self.model is None:

@@ -70,6 +70,20 @@ def read(
         raise ValueError(f"{path}: {problem}") from None
 
 
+def side(path: str | os.PathLike, mode: str) -> pd.DataFrame:
+    """A table of what is known of the slices of `mode`, whose labels stand in a column of that name; raises ValueError for any other."""
+    if is_parquet(path):
+        _need_pyarrow(path)
+        table = pd.read_parquet(path)
+    elif Path(path).suffix == ".csv":
+        table = pd.read_csv(path, dtype={mode: str})
+    else:
+        raise ValueError(f"{path} is no .csv and no .parquet; write what is known of {mode} as one of them")
+    if mode not in table.columns:
+        raise ValueError(f"{path} has no column {mode!r} to tell its rows by; it has {', '.join(map(str, table.columns))}")
+    return table
+
+
 def save(path: str | os.PathLike, done: Completion, *, coverage: float | None = None) -> None:
     """Write all cells, observed and filled, with a column that says which were observed, and the ends of intervals where asked for."""
     write(path, done.table(coverage))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -43,12 +43,14 @@ class Given(abc.ABC):
     units : where variables with units of their own are fitted together.
     places : for each mode the slice of the observations in which each slice of the data lies, or None where they are the
         same; none at all where all are.
+    side : what the data say of their slices themselves, a table for each mode: where they lie on the globe.
     notes, alarms : sentences on what was done to the data on their way in; alarms are warned of.
     """
 
     observations: Observations
     units: Standard | None = field(default=None, kw_only=True)
     places: tuple[np.ndarray | None, ...] = field(default=(), kw_only=True)
+    side: Mapping[str | int, Any] | None = field(default=None, kw_only=True)
     notes: tuple[str, ...] = field(default=(), kw_only=True)
     alarms: tuple[str, ...] = field(default=(), kw_only=True)
 

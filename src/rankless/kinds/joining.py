@@ -148,7 +148,11 @@ def _understood(given: Given, more: Any, duplicates: Duplicates, missing: Marks)
         return understand(more, Roles(duplicates=duplicates, missing=missing))
     if hasattr(more, "columns") or hasattr(more, "column_names"):
         *modes, value = getattr(given, "roles", (*obs.modes, obs.value_name))
-        return understand(more, Roles(modes=modes, value=value, duplicates=duplicates, missing=missing))
+        roles = Roles(modes=modes, value=value, duplicates=duplicates, missing=missing)
+        if type(more).__module__.partition(".")[0] == "pandas" and value in more.columns and len(more) and more[value].isna().all():
+            named: Any = understand(more.assign(**{value: 0.0}), roles)  # a station that has sent nothing is a station still
+            return replace(named, observations=named.observations.subset(np.zeros(named.observations.size, bool)), template=more)
+        return understand(more, roles)
     if hasattr(more, "dims"):
         return understand(more, Roles(missing=missing))
     if isinstance(more, np.ndarray) and more.dtype.kind == "f" and more.ndim == obs.order and np.isnan(more).all():

@@ -12,6 +12,7 @@ from rankless.kinds import packing
 from rankless.kinds.arrays import COMPUTED
 from rankless.kinds.given import Filled, Given, Roles, in_dtype
 from rankless.kinds.nowhere import of_dims, within
+from rankless.kinds.side import is_on_globe
 from rankless.kinds.standard import Standard
 from rankless.runtime.memory import check_fits
 from rankless.tensors import spelling
@@ -56,6 +57,7 @@ class Fields:
     names: tuple[Hashable, ...]
     places: tuple[np.ndarray | None, ...]
     alarms: tuple[str, ...]
+    side: dict[str | int, Any] | None = None
 
     @property
     def units(self) -> Standard | None:
@@ -64,7 +66,7 @@ class Fields:
 
     @property
     def known(self) -> dict[str, Any]:
-        return {"units": self.units, "places": self.places, "alarms": self.alarms}
+        return {"units": self.units, "places": self.places, "alarms": self.alarms, "side": self.side}
 
 
 def from_dataarray(data: xr.DataArray, roles: Roles) -> LabelledArray:
@@ -156,7 +158,18 @@ def fields_of(data: xr.Dataset, names: Sequence[Hashable], missing: Marks = ()) 
         labels = [*labels, np.array([str(name) for name in seen])]
         obs = Observations.from_array(np.stack(numbers, axis=-1), modes=[*dims, mode], labels=labels)
         places = (*places, None) if places else ()
-    return Fields(obs, tuple(seen), places, tuple(alarms))
+    return Fields(obs, tuple(seen), places, tuple(alarms), _on_the_globe(first))
+
+
+def _on_the_globe(data: xr.DataArray) -> dict[str | int, Any] | None:
+    """Of each dim that has a latitude and a longitude for every slice, these and its other coordinates of numbers, in the data's order."""
+    found: dict[str | int, Any] = {}
+    for dim in data.dims:
+        columns = {str(name): np.asarray(coord.values) for name, coord in data.coords.items() if coord.dims == (dim,) and name != dim}
+        columns = {name: values for name, values in columns.items() if values.dtype.kind in "iuf"}
+        if is_on_globe(columns) and all(np.nanstd(values) > 0 for values in columns.values() if np.isfinite(values).any()):
+            found[str(dim)] = columns | ({str(dim): data.coords[dim].values} if dim in data.coords else {})
+    return found or None
 
 
 def _order_of(data: xr.DataArray, dim: Hashable) -> np.ndarray | None:

@@ -21,6 +21,7 @@ from scipy import linalg
 from rankless.als.solver import State, norms_of
 from rankless.answer.tree import Bridged, Grown, Onto, Placed, Predictor, Stack, Tools, left_by
 from rankless.depth import mobility
+from rankless.experts.cold import Cold, Rows
 from rankless.experts.components import Components, unseen_in
 from rankless.experts.draws import Draws
 from rankless.experts.linked import Linked
@@ -52,6 +53,8 @@ def fold(node: Predictor, obs: Observations, place: Placed, tools: Tools) -> Pre
         return Onto(base, fold(node.added, left_by(base, obs), place, tools))
     if isinstance(node, Bridged):
         tree = fold(node.tree, obs, place, tools)
+        if isinstance(node, Cold):
+            return node.over(tree, fold(node.bridge, obs, place, tools), obs)
         if _all_folded(node.bridge):
             return tree
         return Bridged.of(tree, fold(node.bridge, obs, place, tools), node.axis.again(obs), obs)
@@ -71,6 +74,8 @@ def fold(node: Predictor, obs: Observations, place: Placed, tools: Tools) -> Pre
         return _timeline(node, obs, place)
     if isinstance(node, Slices):
         return _slices(node, obs, place, tools)
+    if isinstance(node, Rows):
+        return Rows.of(node.known, node.term, _components(node.base, node.under(obs), place), node.onto, obs)
     if isinstance(node, LowRank):
         return LowRank(node.mode, np.zeros(0)).again(obs, tools)
     return node.again(obs, tools)

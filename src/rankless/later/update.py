@@ -17,6 +17,7 @@ import numpy as np
 from rankless.answer.tree import Bridged, Grown, Onto, Placed, Predictor, Stack, Tools, left_by
 from rankless.completer import TensorCompleter
 from rankless.engine.found import Found, bare_of
+from rankless.experts.cold import Cold, Rows
 from rankless.experts.components import Components
 from rankless.experts.draws import Draws
 from rankless.experts.linked import Linked
@@ -82,6 +83,8 @@ def warm(node: Predictor, obs: Observations, fresh: np.ndarray, tools: Tools, sw
         return Onto(base, warm(node.added, left_by(base, obs), fresh, tools, sweeps))
     if isinstance(node, Bridged):
         bridge = warm(node.bridge, obs, fresh, tools, sweeps)
+        if isinstance(node, Cold):
+            return node.over(warm(node.tree, obs, fresh, tools, sweeps), bridge, obs)
         return Bridged.of(warm(node.tree, obs, fresh, tools, sweeps), bridge, node.axis.again(obs), obs)
     if isinstance(node, Stack):
         return replace(node, members=tuple(warm(member, obs, fresh, tools, sweeps) for member in node.members))
@@ -89,6 +92,8 @@ def warm(node: Predictor, obs: Observations, fresh: np.ndarray, tools: Tools, sw
         return _from_here(node, sweeps).again(obs, tools)
     if isinstance(node, Linked):
         return _for_sweeps(node, obs, tools, sweeps)
+    if isinstance(node, Rows):
+        return replace(node, base=_from_here(node.base, sweeps)).again(obs, tools)
     if isinstance(node, Draws):
         return _redrawn(node, obs, fresh, tools)
     return node.again(obs, tools)
@@ -130,6 +135,8 @@ def _started(found: Found, sweeps: int | None) -> Found:
             return replace(node, tree=of(node.tree), bridge=of(node.bridge))
         if isinstance(node, Stack):
             return replace(node, members=tuple(map(of, node.members)))
+        if isinstance(node, Rows):
+            return replace(node, base=_from_here(node.base, sweeps))
         return _from_here(node, sweeps) if isinstance(node, Components) else node
 
     return replace(found, tree=of(found.tree))

@@ -5,7 +5,7 @@
     rankless.plots.spectrum(done, ax=right)
 
 Each draws into `ax`, or where none is given into the current axes, and returns it, so that size, font and
-labels stay the caller's.
+labels stay the caller's. `factors` and `comparison`, a row a component and a column a mode, draw into a `figure`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rankless.plots.drawing import COLORS, GREY, MARKERS, draw, name_axis, places_of, ready
+from rankless.plots.grids import comparison, factors, matches, similarity
 from rankless.views import Done
 from rankless.views.axes import Axis, axis_of, longest
 from rankless.views.axes import axes_of as _axes_of
@@ -29,18 +31,28 @@ from rankless.views.slices import fibre as _fibre
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's palette, told apart with any colour vision
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-_GREY = "#8C8C8C"
-_MARKERS = "os^Dv"
+__all__ = [
+    "comparison",
+    "coverage",
+    "errors",
+    "factor",
+    "factors",
+    "filled",
+    "hidden",
+    "matches",
+    "pattern",
+    "search_path",
+    "similarity",
+    "spectrum",
+]
+
 _BLOCK_TICKS = 4  # labels on each side of a pattern
-_MOST_TICKS = 30  # slices of a mode of names that are all labelled
 
 
 def coverage(done: Done, mode: str | int, *, ax: Axes | None = None) -> Axes:
     """Share of the cells observed in each slice of `mode`."""
-    ax, axis = _ready(ax), _axis(done, mode)
-    _draw(ax, axis, slice_shares(done.observations, axis.mode), line=False, label=None, color=_COLORS[0])
+    ax, axis = ready(ax), _axis(done, mode)
+    draw(ax, axis, slice_shares(done.observations, axis.mode), line=False, label=None, color=COLORS[0])
     ax.set_ylim(0, 1)
     ax.set_ylabel("share observed")
     return ax
@@ -48,7 +60,7 @@ def coverage(done: Done, mode: str | int, *, ax: Axes | None = None) -> Axes:
 
 def pattern(done: Done, down: str | int | None = None, along: str | int | None = None, *, ax: Axes | None = None) -> Axes:
     """Where the gaps lie: share observed over two modes, by default the longest and the longest of the others."""
-    ax, axes = _ready(ax), _axes_of(done.observations)
+    ax, axes = ready(ax), _axes_of(done.observations)
     right = longest(axes) if along is None else _axis(done, along)
     others = [axis for axis in axes if axis.mode != right.mode]
     below = max(others, key=lambda axis: axis.size) if down is None else _axis(done, down)
@@ -68,11 +80,11 @@ def spectrum(done: Done, *, ax: Axes | None = None) -> Axes:
     """Norms of the components of every fit, largest first; their number is the rank that was found."""
     from matplotlib.ticker import MaxNLocator
 
-    ax = _ready(ax)
+    ax = ready(ax)
     for number, fit in enumerate(done.fits):
         norms = sizes(fit)
         label = f"{'best fit' if number == 0 else f'fit {number + 1}'}, rank {len(norms)}"
-        style: Any = {"color": _COLORS[number % len(_COLORS)], "marker": _MARKERS[number % len(_MARKERS)], "markersize": 3}
+        style: Any = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)], "markersize": 3}
         ax.plot(np.arange(1, len(norms) + 1), norms, label=label, **style)
     ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
     ax.set_xlabel("components, largest first")
@@ -84,16 +96,16 @@ def spectrum(done: Done, *, ax: Axes | None = None) -> Axes:
 
 def search_path(done: Done, *, ax: Axes | None = None) -> Axes:
     """Held-out error, or deviance, of every fit of the search against its penalty, a marker a depth; dashed is the penalty chosen."""
-    ax = _ready(ax)
+    ax = ready(ax)
     path: Any = done.path
     if path.empty:
         raise ValueError("constant data were filled without a search; there is no path to draw")
     score = score_of(done)
     for number, (depth, rows) in enumerate(path.groupby("depth")):
-        style: Any = {"color": _COLORS[number % len(_COLORS)], "marker": _MARKERS[number % len(_MARKERS)], "linestyle": "none"}
+        style: Any = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)], "linestyle": "none"}
         ax.plot(rows["penalty"], rows[score.column], markersize=4, label=f"depth {depth:g}", **style)
-    ax.axhline(score.level, color=_GREY, linestyle=":", linewidth=1)
-    ax.axvline(done.penalty, color=_GREY, linestyle="--", linewidth=1)
+    ax.axhline(score.level, color=GREY, linestyle=":", linewidth=1)
+    ax.axvline(done.penalty, color=GREY, linestyle="--", linewidth=1)
     low = float(path[score.column].min())
     ax.set_ylim(low - 0.05 * score.level, max(1.15 * score.level, 1.05 * low))  # what failed lies above
     ax.set_xscale("log")
@@ -105,7 +117,7 @@ def search_path(done: Done, *, ax: Axes | None = None) -> Axes:
 
 def factor(done: Done, mode: str | int, *, components: Sequence[int] | None = None, ax: Axes | None = None) -> Axes:
     """Vectors of `components` in `mode`, all unless some are named, at root mean square 1; the largest of the best fit is 0."""
-    ax, axis = _ready(ax), _axis(done, mode)
+    ax, axis = ready(ax), _axis(done, mode)
     shown = Components.of(done.best)
     components = range(max(shown.count, 1)) if components is None else components
     absent = [r for r in components if not 0 <= r < shown.count]
@@ -115,8 +127,8 @@ def factor(done: Done, mode: str | int, *, components: Sequence[int] | None = No
     line = axis.runs and is_smooth(vectors, shown.sizes)
     for place, r in enumerate(components):
         label = f"component {r} ({shown.shares[r]:.0%})"
-        _draw(ax, axis, vectors[:, r], line=line, label=label, color=_COLORS[place % len(_COLORS)], beside=(place, len(components)))
-    ax.axhline(0, color=_GREY, linewidth=0.5)
+        draw(ax, axis, vectors[:, r], line=line, label=label, color=COLORS[place % len(COLORS)], beside=(place, len(components)))
+    ax.axhline(0, color=GREY, linewidth=0.5)
     ax.set_ylabel("loading")
     ax.legend(frameon=False)
     return ax
@@ -128,15 +140,15 @@ def filled(done: Done, where: Mapping[str, object] | None = None, *, ax: Axes | 
     `where` is a slice of every mode but one, by label or number: ``{"airport": "LGA", "hour": 12}``;
     by default one with gaps, along the longest mode.
     """
-    ax, shown = _ready(ax), _fibre(done, choose(done, count=1)[0] if where is None else where)
-    x, gaps = _places(shown.axis)[shown.places], np.isnan(shown.observed)
+    ax, shown = ready(ax), _fibre(done, choose(done, count=1)[0] if where is None else where)
+    x, gaps = places_of(shown.axis)[shown.places], np.isnan(shown.observed)
     if shown.lower is not None and shown.upper is not None:
-        ax.fill_between(x, shown.lower, shown.upper, color=_COLORS[1], alpha=0.2, linewidth=0, label=f"{COVERAGE:.0%} interval")
+        ax.fill_between(x, shown.lower, shown.upper, color=COLORS[1], alpha=0.2, linewidth=0, label=f"{COVERAGE:.0%} interval")
     if shown.axis.runs:
-        ax.plot(x, shown.filled, color=_COLORS[1], linewidth=0.8, label="fit")
-    ax.plot(x[~gaps], shown.observed[~gaps], "o", color=_GREY, markersize=3, label="observed")
-    ax.plot(x[gaps], shown.filled[gaps], "o", color=_COLORS[1], markersize=4, label="filled in")
-    _name(ax, shown.axis)
+        ax.plot(x, shown.filled, color=COLORS[1], linewidth=0.8, label="fit")
+    ax.plot(x[~gaps], shown.observed[~gaps], "o", color=GREY, markersize=3, label="observed")
+    ax.plot(x[gaps], shown.filled[gaps], "o", color=COLORS[1], markersize=4, label="filled in")
+    name_axis(ax, shown.axis)
     ax.set_ylabel(done.observations.value_name, parse_math=False)
     ax.set_title(shown.title, parse_math=False)
     ax.legend(frameon=False)
@@ -145,10 +157,10 @@ def filled(done: Done, where: Mapping[str, object] | None = None, *, ax: Axes | 
 
 def hidden(done: Done, *, most: int = 5000, ax: Axes | None = None) -> Axes:
     """Truth against prediction of entries that no choice has seen, at most `most` of them."""
-    ax = _ready(ax)
+    ax = ready(ax)
     truth, said = _held(done).sample(most)
-    ax.plot(truth, said, ".", color=_COLORS[0], markersize=3, alpha=0.5, markeredgewidth=0, rasterized=True)
-    ax.axline((float(np.mean(truth)), float(np.mean(truth))), slope=1.0, color=_GREY, linestyle="--", linewidth=1)
+    ax.plot(truth, said, ".", color=COLORS[0], markersize=3, alpha=0.5, markeredgewidth=0, rasterized=True)
+    ax.axline((float(np.mean(truth)), float(np.mean(truth))), slope=1.0, color=GREY, linestyle="--", linewidth=1)
     ax.set_xlabel("observed")
     ax.set_ylabel("predicted")
     return ax
@@ -156,10 +168,10 @@ def hidden(done: Done, *, most: int = 5000, ax: Axes | None = None) -> Axes:
 
 def errors(done: Done, mode: str | int, *, ax: Axes | None = None) -> Axes:
     """Root mean square error of each slice of `mode` on entries that no choice has seen; grey is that of the slice's own mean."""
-    ax, axis = _ready(ax), _axis(done, mode)
+    ax, axis = ready(ax), _axis(done, mode)
     error, own, _ = _held(done).by_slice(axis.mode)
-    _draw(ax, axis, error, line=False, label="error", color=_COLORS[0])
-    ax.plot(_places(axis), own, "D", color=_GREY, markersize=3, fillstyle="none", label="of the slice's own mean")
+    draw(ax, axis, error, line=False, label="error", color=COLORS[0])
+    ax.plot(places_of(axis), own, "D", color=GREY, markersize=3, fillstyle="none", label="of the slice's own mean")
     ax.set_ylim(0, 1.2 * float(np.nanmax([error, own])))  # room for the legend
     ax.set_ylabel("error when hidden")
     ax.legend(frameon=False, loc="upper left", ncols=2)
@@ -167,14 +179,6 @@ def errors(done: Done, mode: str | int, *, ax: Axes | None = None) -> Axes:
 
 
 # --- helpers --------------------------------------------------------------------------------------
-
-
-def _ready(ax: Axes | None) -> Axes:
-    if ax is not None:
-        return ax
-    import matplotlib.pyplot as plt
-
-    return plt.gca()
 
 
 def _axis(done: Done, mode: str | int) -> Axis:
@@ -186,37 +190,3 @@ def _held(done: Done) -> HeldOut:
     if held is None:
         raise ValueError("no entry can be spared to be hidden: the data are constant or too few; observe more")
     return held
-
-
-def _places(axis: Axis) -> np.ndarray:
-    return axis.values if axis.runs else np.arange(axis.size)
-
-
-def _draw(ax: Axes, axis: Axis, values: np.ndarray, *, line: bool, label: str | None, color: str, beside: tuple[int, int] = (0, 1)) -> None:
-    """A curve or points where the mode runs, both where it is short, else bars; `beside` says which of several, and of how many."""
-    if axis.runs:
-        style = "o-" if axis.marked else "-" if line else "."
-        ax.plot(_places(axis), values, style, color=color, label=label, linewidth=1.2, markersize=3)
-    else:
-        place, count = beside
-        ax.bar(np.arange(axis.size) + (place - (count - 1) / 2) * 0.8 / count, values, 0.8 / count, color=color, label=label)
-    _name(ax, axis)
-
-
-def _name(ax: Axes, axis: Axis) -> None:
-    # a label is text, also where it has dollar signs
-    ax.set_xlabel(axis.name, parse_math=False)
-    if axis.kind == "time":
-        from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-
-        locator = AutoDateLocator()
-        ax.xaxis.set_major_locator(locator)
-        ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-    if axis.kind == "ordered" and axis.whole:
-        from matplotlib.ticker import MaxNLocator, ScalarFormatter
-
-        ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))  # no half years
-        ax.xaxis.set_major_formatter(ScalarFormatter(useOffset=False))
-    if not axis.runs and axis.size <= _MOST_TICKS:
-        names = [axis.label(i) for i in range(axis.size)]
-        ax.set_xticks(np.arange(axis.size), names, rotation=90 if max(map(len, names)) > 8 else 0, parse_math=False)

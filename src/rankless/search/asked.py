@@ -13,6 +13,7 @@ from rankless.als import signs_of
 from rankless.als.losses import loss_of
 from rankless.answer.stack import MOST_FITS
 from rankless.depth import check_depth
+from rankless.kinds.side import known_of
 from rankless.search.effort import effort_of
 from rankless.search.walk import Limits
 from rankless.tensors.observations import Observations
@@ -37,6 +38,7 @@ class Options(Protocol):
     loss: Any
     nonnegative: Any
     holdout: Any
+    side: Any
 
 
 def limits_of(options: Options, obs: Observations, others: Sequence[str]) -> Limits:
@@ -69,7 +71,8 @@ def limits_of(options: Options, obs: Observations, others: Sequence[str]) -> Lim
             raise ValueError(f"smooth={options.smooth!r} is not known; pass 'auto', None, or a list of modes: smooth=[{options.smooth!r}]")
         given["smooth"] = tuple(dict.fromkeys(obs.mode_index(mode) for mode in options.smooth))
     positive = signs_in(options, obs)
-    return Limits(noise=options.noise, loss=loss_of(options.loss, positive), nonnegative=positive, **given)
+    known = known_of(options.side, obs)
+    return Limits(noise=options.noise, side=known, loss=loss_of(options.loss, positive), nonnegative=positive, **given)
 
 
 def _experts_of(options: Options, others: Sequence[str]) -> dict[str, Any]:
@@ -118,6 +121,8 @@ def signs_in(options: Options, obs: Observations) -> tuple[bool, ...]:
         value = getattr(options, name)
         if not (value is None or is_auto(value)):
             raise ValueError(f"{name}={value!r} is for squares and not for {what}; leave it out")
+    if options.side is not None:
+        raise ValueError(f"side= is for squares and not for {what}; leave it out")
     if any(positive) and options.loss == "bernoulli":
         raise ValueError("loss='bernoulli' makes up log odds, which are of both signs; pass nonnegative=False")
     if any(positive) and options.effects is True:
