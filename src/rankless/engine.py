@@ -23,6 +23,7 @@ from rankless.experts.components import Components
 from rankless.experts.factors import FactorsExpert
 from rankless.experts.neighbours import Neighbours
 from rankless.experts.nuclear import LowRankExpert
+from rankless.experts.pairs import amended
 from rankless.experts.periods import Folded, PeriodsExpert
 from rankless.experts.slices import SlicesExpert
 from rankless.experts.task import Expert, Task
@@ -178,6 +179,7 @@ def _found(search: Search, obs: Observations, train: Observations, holdout: floa
             leaf for leaf, _, _ in leaves(tree) if isinstance(leaf, Folded) or (isinstance(leaf, Components) and any(leaf.point.smooth))
         ]
         tree = bridged(tree, left, axes, best.frame.mode, knowing, Tools(search.workers, search.streams))
+        tree = amended(tree, obs, effects=best.frame.offset is not None, tools=Tools(search.workers, search.streams))
     search.tracker.stage("refitting on all entries")
     tree = _onto(best.frame.offset, tree).again(obs, Tools(search.workers, search.streams))
     return Found(tree, bare, best, errors, made.errors, alone, held, gaps, unasked, path=search.path)
