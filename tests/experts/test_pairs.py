@@ -50,14 +50,14 @@ def test_without_leaning_a_pair_is_the_mean_of_the_others():
     seen, _ = air()
     obs = Observations.from_array(seen)
     cells = np.stack([np.full(HOURS, 4), np.arange(HOURS), np.full(HOURS, 1)], axis=1)
-    found = Typical.of(obs, (1,), lean=0.0)
+    found = Typical.of(obs, (1,), 0, lean=0.0)
     np.testing.assert_allclose(found.at(cells), np.nanmean(seen[:, :, 1], axis=0), rtol=1e-12)
     assert np.isnan(found.at(np.array([[4, 0, 0], [3, 0, 1]]))).all(), "of pairs that were seen it says nothing"
 
 
 def test_leaning_is_the_ridge_regression_on_what_the_station_does_measure():
     seen, whole = air()
-    found = Typical.of(Observations.from_array(seen), (1,))
+    found = Typical.of(Observations.from_array(seen), (1,), 0)
     cells = np.stack([np.full(HOURS, 4), np.arange(HOURS), np.full(HOURS, 1)], axis=1)
     apart = np.nan_to_num(seen - np.nanmean(seen, axis=0))
     known = ~np.isnan(seen[:, :, 1])
@@ -66,7 +66,9 @@ def test_leaning_is_the_ridge_regression_on_what_the_station_does_measure():
     more = np.sqrt(ridge) * np.eye(2)  # ridge regression as least squares with two rows more
     slopes = np.linalg.lstsq(np.vstack([columns, more]), np.append(target, [0, 0]), rcond=None)[0]
     np.testing.assert_allclose(found.at(cells), np.nanmean(seen[:, :, 1], axis=0) + apart[4][:, [0, 2]] @ slopes, rtol=1e-9)
-    error = [np.sqrt(np.mean((Typical.of(Observations.from_array(seen), (1,), lean).at(cells) - whole[4, :, 1]) ** 2)) for lean in (0, 1)]
+    error = [
+        np.sqrt(np.mean((Typical.of(Observations.from_array(seen), (1,), 0, lean).at(cells) - whole[4, :, 1]) ** 2)) for lean in (0, 1)
+    ]
     assert error[1] < error[0], "a station that is high is high in what it never measured"
 
 
@@ -88,6 +90,32 @@ def test_what_is_anything_is_amended_and_what_is_right_stays(effects):
         assert np.sqrt(np.mean((said - whole[tuple(cells.T)])[never] ** 2)) < 1.0
         sure = type("Sure", (Wild,), {"at": lambda self, i: whole[tuple(i.T)], "again": lambda self, obs, tools: self})(whole, obs)
         assert amended(sure, obs, effects=False, tools=tools) is sure
+
+
+def test_the_mode_whose_slices_are_alike_is_found():
+    """Three airports and seven variables: temperature at one is like that at the others, and not like its own pressure."""
+    rng = np.random.default_rng(0)
+    waves = rng.normal(size=(80, 7)).cumsum(axis=0)
+    whole = waves + 0.1 * rng.normal(size=(3, 80, 7))
+    seen = np.where(rng.random(whole.shape) < 0.05, np.nan, whole)
+    seen[0, :, 2] = np.nan
+    obs = Observations.from_array(seen)
+
+    class Nothing(Wild):
+        def __init__(self):
+            pass
+
+        def at(self, indices):
+            return np.zeros(len(indices))
+
+        def again(self, obs, tools):
+            return self
+
+    with Workers(1) as workers:
+        found = amended(Nothing(), obs, effects=False, tools=Tools(workers, iter(np.random.default_rng(0).spawn(4))))
+    assert isinstance(found, Amended) and isinstance(found.other, Typical) and found.other.like == 0
+    cells = np.stack([np.zeros(80, int), np.arange(80), np.full(80, 2)], axis=1)
+    assert np.sqrt(np.mean((found.at(cells) - whole[0, :, 2]) ** 2)) < 0.3
 
 
 def test_without_such_pairs_nothing_is_asked():

@@ -35,7 +35,7 @@ class Typical:
     Attributes
     ----------
     whole : modes along which every cell of such a pair is missing.
-    like : the mode over whose slices means are taken, the longest of the others.
+    like : the mode over whose slices means are taken: one of the others.
     lean : the share in which deviations of the pair's own slice of `like` count.
     sizes : of the modes `whole`.
     row : shape of the other modes: which row of `values` a pair has, -1 where it was seen.
@@ -50,17 +50,16 @@ class Typical:
     values: np.ndarray
 
     @classmethod
-    def of(cls, obs: Observations, whole: tuple[int, ...], lean: float = 1.0) -> Typical:
+    def of(cls, obs: Observations, whole: tuple[int, ...], like: int, lean: float = 1.0) -> Typical:
         """Fitted to `obs`.
 
         >>> array = np.add.outer(np.arange(4.0), 10.0 * np.arange(5))[:, None] + np.zeros((4, 2, 5))
         >>> array[3, 1] = np.nan
-        >>> said = Typical.of(Observations.from_array(array), (2,))
+        >>> said = Typical.of(Observations.from_array(array), (2,), 0)
         >>> np.round(said.at(np.array([[3, 1, 2], [3, 0, 2]])), 1)  # 21 at the other three; the fourth is above them where it was seen
         array([22.1,  nan])
         """
         rest = [mode for mode in range(obs.order) if mode not in whole]
-        like = max(rest, key=lambda mode: obs.shape[mode])
         others = [mode for mode in rest if mode != like]
         array = np.transpose(obs.to_array(), [like, *others, *whole])
         sizes = tuple(obs.shape[mode] for mode in whole)
@@ -91,7 +90,7 @@ class Typical:
         return said
 
     def again(self, obs: Observations, tools: Tools) -> Typical:
-        return Typical.of(obs, self.whole, self.lean)
+        return Typical.of(obs, self.whole, self.like, self.lean)
 
     def words(self, modes: Sequence[str]) -> str:
         beside = f" and {self.lean:.2g} of how far its own cells lie from them" if self.lean else ""
@@ -117,19 +116,22 @@ def amended(tree: Predictor, obs: Observations, *, effects: bool, tools: Tools) 
         base = MainEffects.fit(rest)
         rest, held = left_by(base, rest), left_by(base, held)
     whole = kinds.kinds[number].whole
-    plain, leaning = (Typical.of(rest, whole, lean).at(held.indices) for lean in (0.0, 1.0))
     own = tree.again(rest, tools).at(held.indices)
-    usable = ~np.isnan(plain) & ~np.isnan(own)
-    if not usable.any():
-        return tree
-    y, plain, leaning, own = held.values[usable], plain[usable], leaning[usable], own[usable]
-    share, lean = nnls(np.stack([own - plain, leaning - plain], axis=1), y - plain)[0]
-    share = float(min(share, 1.0))
-    lean = float(min(lean / max(1 - share, 1e-9), 1.0))  # it counts in what is typical, which has the rest of the share
-    left = y - share * own - (1 - share) * (plain + lean * (leaning - plain))
-    if np.sqrt(np.mean(left**2)) >= EARNED * np.sqrt(np.mean((y - own) ** 2)):
-        return tree
-    return Amended(tree, Typical.of(obs, whole, lean), share)
+    best, least = tree, 1.0  # what of the squared error is left
+    for like in (mode for mode in range(obs.order) if mode not in whole):
+        plain, leaning = (Typical.of(rest, whole, like, lean).at(held.indices) for lean in (0.0, 1.0))
+        usable = ~np.isnan(plain) & ~np.isnan(own)
+        if not usable.any():
+            continue
+        y, mine, plain, more = held.values[usable], own[usable], plain[usable], (leaning - plain)[usable]
+        share, lean = nnls(np.stack([mine - plain, more], axis=1), y - plain)[0]
+        share = float(min(share, 1.0))
+        lean = float(min(lean / max(1 - share, 1e-9), 1.0))  # it counts in what is typical, which has the rest of the share
+        left = y - share * mine - (1 - share) * (plain + lean * more)
+        before = float(np.sum((y - mine) ** 2))
+        if share < 1 and np.sum(left**2) < min(least, EARNED**2) * before:
+            best, least = Amended(tree, Typical.of(obs, whole, like, lean), share), float(np.sum(left**2)) / before
+    return best
 
 
 def _slopes(apart: np.ndarray, known: np.ndarray, other: int) -> np.ndarray:
