@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import math
+import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,7 @@ from campaign.store import Cell, median, numbers
 from benchmarks import (
     any_rank,
     bare,
+    cases,
     completion,
     dynamics,
     entries,
@@ -32,6 +34,7 @@ from benchmarks import (
     speed,
 )
 from benchmarks.__main__ import LONG, PAGES, QUICK
+from benchmarks.measures.cases import CASES, COVERAGE
 from benchmarks.measures.dynamics import ALS, PAPER, SAME
 from benchmarks.measures.peers import RANKS
 from benchmarks.measures.planted import SETTINGS, SLACK
@@ -171,6 +174,25 @@ def recommender(**how: bool) -> Iterator[Figure]:
         yield at_most(what, 1.0, ratings.over(cells, given, methods), found, enough=not short, digits=4)
 
 
+def people(**how: bool) -> Iterator[Figure]:
+    """Coverage by kind of missing cell, and the error that was said, on the sets that are measured where none is named."""
+    store = cases.store(**how)
+    current = store.current()
+    for name in (name for name in CASES if name in cases.QUICK):
+        own = [cell for cell in current if cell["set"] == name]
+        for kind in sorted({cell["kind"] for cell in store.cells() if cell["set"] == name} - {"all"}):
+            found = [cell for cell in own if cell["kind"] == kind]
+            inside = statistics.mean(numbers(found, "inside")) if found else math.nan
+            bound = f"{COVERAGE - cases.POINTS:.2f} to {COVERAGE + cases.POINTS:.2f}"
+            holds = abs(inside - COVERAGE) <= cases.POINTS if len(found) >= len(cases.SEEDS) else None
+            text = f"{inside:.3f} ({len(found)} sets)" if found else "not measured"
+            yield Figure(f"inside intervals at {COVERAGE:g}: {name}, {kind}", bound, text, holds, found)
+        found = [cell for cell in own if cell["kind"] == "all"]
+        ratio = cases.said_over(found) if found else math.nan
+        what = f"{name}: the error said over the true one, less 1"
+        yield at_most(what, cases.SAID, abs(ratio - 1), found, enough=len(found) >= len(cases.SEEDS))
+
+
 def speeds(**how: bool) -> Iterator[Figure]:
     cells = speed.of_kernel(**how)
     for rank, bound in KERNEL.items():
@@ -262,6 +284,7 @@ GROUPS: dict[str, Callable[..., Iterator[Figure]]] = {
     "Rank must not matter, nothing chosen": rank_free,
     "Error as the allowed components grow": grown,
     "Ratings, nothing chosen": recommender,
+    "Data as people have it": people,
     "Speed": speeds,
     "Memory": memory,
     "Entries by the million": many,

@@ -12,7 +12,7 @@ import pytest
 from scipy.io import savemat
 
 from filled import filled_by, labels_of, sums
-from rankless import CPTensor, TensorCompleter, io, match, read
+from rankless import CPTensor, TensorCompleter, als, factorize, io, match, read
 from rankless.io.chunks import scan
 from rankless.kinds import Roles, understand
 from rankless.runtime.progress import Progress, _Left
@@ -211,9 +211,16 @@ def test_sample_weights_say_what_is_allowed(weight):
 
 
 @pytest.mark.parametrize("seed", ["a", -1, 1.5, True, [0.5]])
-def test_what_is_no_seed_is_refused(seed):
+@pytest.mark.parametrize("door", ["completer", "factorize", "als.solve"])
+def test_what_is_no_seed_is_refused(door, seed):
+    array = np.outer(np.arange(1.0, 9.0), np.arange(1.0, 8.0))
     with pytest.raises(ValueError, match=r"random_state=.* is no seed; pass a whole number from 0 on, None, or a NumPy generator"):
-        TensorCompleter(random_state=seed).fit(np.outer(np.arange(1.0, 9.0), np.arange(1.0, 8.0)))
+        if door == "completer":
+            TensorCompleter(random_state=seed).fit(array)
+        elif door == "factorize":
+            factorize(array, random_state=seed)
+        else:
+            als.solve(Observations.from_array(array), depth=0.0, penalty=1.0, random_state=seed)
 
 
 def test_cells_are_named_by_labels():

@@ -26,6 +26,7 @@ from rankless.runtime.clock import check_time_limit
 from rankless.runtime.journal import Journal, digest, machine, opened
 from rankless.runtime.memory import check_fit
 from rankless.runtime.progress import Callback, Tracker, log, shown
+from rankless.runtime.seeds import check_seed
 from rankless.runtime.workers import Workers
 from rankless.search.asked import limits_of
 from rankless.tensors.canonical import Duplicates, check_indices
@@ -503,11 +504,7 @@ def _check_sample_weight(weights: np.ndarray) -> None:
 
 def _seed(random_state) -> Any:
     """What `numpy.random.default_rng` takes, and gives the same numbers each time; what has a state is drawn from once."""
-    whole = isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool) and random_state >= 0
-    several = isinstance(random_state, (list, tuple, np.ndarray)) and np.asarray(random_state).dtype.kind in "iu"
-    known = (np.random.RandomState, np.random.Generator, np.random.BitGenerator, np.random.SeedSequence)
-    if not (random_state is None or whole or several or isinstance(random_state, known)):
-        raise ValueError(f"random_state={random_state!r} is no seed; pass a whole number from 0 on, None, or a NumPy generator")
+    check_seed(random_state)
     if random_state is None:
         return np.random.SeedSequence().entropy
     if isinstance(random_state, np.random.RandomState):

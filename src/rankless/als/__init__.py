@@ -44,6 +44,7 @@ from rankless.als.networks import NetworkFit, solve_train, solve_tucker
 from rankless.als.solver import Problem, objective
 from rankless.depth import check_depth
 from rankless.runtime.progress import Callback, Ended, Tracker, shown
+from rankless.runtime.seeds import check_seed
 from rankless.runtime.workers import Workers
 from rankless.tensors.cp_tensor import CPTensor
 from rankless.tensors.observations import Observations
@@ -132,6 +133,7 @@ def solve(
     problem = Problem(check_depth(depth), _positive("penalty", penalty), _not_negative("guard", guard), tol, max_sweeps, smooth=order)
     if not (isinstance(max_rank, (int, np.integer)) and max_rank >= 1):
         raise ValueError(f"max_rank={max_rank!r} is not a number of components; pass max_rank=40 or another integer >= 1")
+    check_seed(random_state)
     rng = np.random.default_rng(random_state)
     positive = signs_of(nonnegative, obs.order)
     chosen = loss_of(loss, positive)

@@ -36,6 +36,7 @@ from rankless.units.link import Units
 
 LEAST_SHARE, SHARE, MOST_SHARE = 0.05, 0.1, 0.3  # of the entries that calibrate at a time, at least, of few, of few that come as gaps
 TURNS = 4  # parts of the least share that a fit is made again without; where these are too few entries, parts are larger
+PAIRS, MORE = 20, 2  # pairs never seen that are to calibrate, and refits more that may be made for it
 FEWEST, MOST = 500, 10_000  # calibration entries that are aimed at, and what they are at most
 
 
@@ -172,7 +173,19 @@ def left_out(
             yield from ((part, False) for part in turns(obs, stream, enough))
         elif kinds is None:
             yield spared(obs, stream, gaps), True
-        if kinds is not None and (mask := kinds.mask(obs, stream, single=gaps is not None)).any():
+        if kinds is None or not (mask := kinds.mask(obs, stream, single=gaps is not None)).any():
+            return
+        yield mask, True
+        never = [number for number in range(1, len(kinds.kinds)) if kinds.never_seen(number) and kinds.counts[number]]
+        used = np.zeros(obs.size, bool)
+        for _ in range(MORE if never else 0):  # a pair is one number, and those left out at a time are few
+            found = kinds.of_left_out(obs.subset(mask), obs.subset(~mask))
+            used[np.flatnonzero(mask)[np.isin(found, never)]] = True
+            if all(kinds.gaps_left_out(number, obs.coords[:, used]) >= PAIRS for number in never):
+                return
+            mask = kinds.mask(obs, stream, single=False, of=never, but=used)
+            if not mask.any():
+                return
             yield mask, True
 
     return kinds, parts()

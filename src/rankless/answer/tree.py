@@ -3,6 +3,7 @@
     Stack   y(i) = sum_m share_m[slice of i] member_m(i)
     Onto    y(i) = base(i) + added(i),          `added` fitted to the observed values less `base`
     Bridged      y(i) = tree(i), and at times of which nothing at all was seen bridge(i)
+    Amended   y(i) = tree(i), and where other(i) knows something share tree(i) + (1 - share) other(i)
     Grown   y(i) = old(i) in slices that were there, new(i) in slices that came later
 
 A predictor says values at coordinates, NaN where it knows nothing, and can be fitted again to other entries with the same choices.
@@ -144,6 +145,27 @@ class Bridged:
 
 
 @dataclass(frozen=True, eq=False)
+class Amended:
+    """A predictor and another one that knows something of a few cells: there it answers, but for `share`, which stays the first's."""
+
+    tree: Predictor
+    other: Predictor
+    share: float
+
+    def at(self, indices: np.ndarray) -> np.ndarray:
+        values, said = self.tree.at(indices), self.other.at(indices)
+        both = self.share * np.where(np.isnan(values), said, values) + (1 - self.share) * said
+        return np.where(np.isnan(said), values, both)
+
+    def again(self, obs: Observations, tools: Tools) -> Amended:
+        return replace(self, tree=self.tree.again(obs, tools), other=self.other.again(obs, tools))
+
+    def words(self, modes: Sequence[str]) -> str:
+        kept = f", but for a share of {self.share:.2g}" if self.share else ""
+        return f"{self.tree.words(modes)}, and of pairs never seen{kept} {self.other.words(modes)}"
+
+
+@dataclass(frozen=True, eq=False)
 class Placed:
     """An array that has grown along `mode`: slice `i` was slice ``was[i]`` before, or is new where that is -1."""
 
@@ -225,6 +247,9 @@ def leaves(node: Predictor, mode: int | None = None, share: np.ndarray | None = 
     elif isinstance(node, Bridged):
         yield from leaves(node.tree, mode, share)
         yield from leaves(node.bridge, mode, share)
+    elif isinstance(node, Amended):
+        yield from leaves(node.tree, mode, share)
+        yield from leaves(node.other, mode, share)
     elif isinstance(node, Grown):
         yield from leaves(node.new, mode, share)
     else:

@@ -27,6 +27,7 @@ from rankless.experts.components import Components
 from rankless.experts.factors import FactorsExpert
 from rankless.experts.linked import Linked
 from rankless.experts.nuclear import LowRankExpert
+from rankless.experts.pairs import amended
 from rankless.experts.periods import Folded, PeriodsExpert
 from rankless.experts.side import SideExpert
 from rankless.experts.slices import SlicesExpert
@@ -134,6 +135,7 @@ def _found(search: Search, obs: Observations, train: Observations, holdout: floa
             leaf for leaf, _, _ in leaves(tree) if isinstance(leaf, Folded) or (isinstance(leaf, Components) and any(leaf.point.smooth))
         ]
         tree = bridged(tree, left, axes, best.frame.mode, knowing, Tools(search.workers, search.streams))
+        tree = amended(tree, obs, effects=best.frame.offset is not None, tools=Tools(search.workers, search.streams))
     tree = cold(_onto(best.frame.offset, tree), obs, limits.side, best.frame.mode, Tools(search.workers, search.streams))
     search.tracker.stage("refitting on all entries")
     tree = tree.again(obs, Tools(search.workers, search.streams))

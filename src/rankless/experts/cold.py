@@ -18,7 +18,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from rankless.answer.intervals import quantile
-from rankless.answer.tree import Bridged, Grown, Onto, Predictor, Stack, Tools, leaves, left_by
+from rankless.answer.tree import Amended, Bridged, Grown, Onto, Predictor, Stack, Tools, leaves, left_by
 from rankless.experts.components import Components, silenced
 from rankless.experts.side import FIRST, FORMS, NOISES, PAYS, WORK, Kriged, Term, chosen, distances_of, kernel_of, own_mode, work_of
 from rankless.kinds.side import Known
@@ -142,6 +142,8 @@ def widened(tree: Predictor, widths: np.ndarray, indices: np.ndarray, coverage: 
         return widened(tree.new, widths, indices, coverage)
     if isinstance(tree, Onto):
         return widened(tree.added, widths, indices, coverage)
+    if isinstance(tree, Amended):
+        return widened(tree.tree, widths, indices, coverage)
     if not isinstance(tree, Bridged):
         return widths
     widths = widened(tree.tree, widths, indices, coverage)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -18,6 +17,7 @@ from rankless.answer.stack import total
 from rankless.answer.tree import Tools
 from rankless.experts.components import silenced, unseen_in
 from rankless.holdout.scoring import Point, unit_noise
+from rankless.runtime.progress import log
 from rankless.search.effort import Effort
 from rankless.search.walk import COARSE, HOPELESS, Search, problem_at
 from rankless.tensors.cp_tensor import CPTensor
@@ -151,10 +151,10 @@ def _kept_of(chains: int, rank: int) -> int:
 
 
 def _finite(means: list[CPTensor]) -> list[CPTensor]:
-    """The means that are finite, with a warning where some are not."""
+    """The means that are finite; the log says where some are not: others answer then, and nobody has to do anything."""
     finite = [mean for mean in means if all(np.isfinite(factor).all() for factor in mean.factors)]
     if len(finite) < len(means):
-        warnings.warn("draws from the posterior overflowed and were left out", RuntimeWarning, stacklevel=2)
+        log.info("draws from the posterior overflowed and were left out")
     return finite
 
 

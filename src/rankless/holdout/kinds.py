@@ -13,7 +13,7 @@ few slices of a mode are seldom alike: what ozone costs at a station without ozo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -29,6 +29,7 @@ LEAST = 0.01  # share of the missing cells, beyond chance, from which fibres or 
 SURE = 4.0  # standard errors of that share
 CHANCE = 0.02  # share of cells missing at random that lie in runs of the length from which a run is one, at most
 ENOUGH, FEW = 100, 3  # gaps of a kind that are to be left out, and the number that may take more than `SHARE`
+LITTLE = 0.02  # share of the entries up to which more gaps are left out than that: it costs the refit next to nothing
 SHARE, MOST = 0.08, 0.25  # of the entries that are left out of a kind, and of all kinds together, at most
 LONE = 0.05  # share of the entries left out one by one
 OF_SLICE = 0.35  # of the entries of a slice that may be left out, at most
@@ -130,57 +131,74 @@ class Kinds:
         if not kind.whole:
             return "single cells"
         others = " x ".join(modes[mode] for mode in range(len(modes)) if mode not in kind.whole)
-        longest = int(np.argmax(self.missing.shape))
-        return f"{others} never seen" if longest in kind.whole else f"whole fibres along {' and '.join(modes[m] for m in kind.whole)}"
+        never = self.never_seen(self.kinds.index(kind))
+        return f"{others} never seen" if never else f"whole fibres along {' and '.join(modes[m] for m in kind.whole)}"
+
+    def never_seen(self, number: int) -> bool:
+        """Whether cells of a kind are those of slices never seen together: missing along the longest mode, as a whole."""
+        return int(np.argmax(self.missing.shape)) in self.kinds[number].whole
 
     # --- entries left out ---------------------------------------------------------------------------
 
-    def mask(self, obs: Observations, rng: np.random.Generator, *, single: bool = True) -> np.ndarray:
-        """Which entries to leave out so that there are some of every kind; none by itself where not `single`."""
+    def mask(
+        self,
+        obs: Observations,
+        rng: np.random.Generator,
+        *,
+        single: bool = True,
+        of: Sequence[int] | None = None,
+        but: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Which entries to leave out so that there are some of every kind, or of the kinds `of`, `but` for some entries.
+
+        None by itself where not `single`.
+        """
         out = np.zeros(obs.shape, bool)
         seen = obs.observed()
-        room = MOST * obs.size
-        for number in reversed(range(1, len(self.kinds))):  # those that lie farthest from what was seen first
+        if but is not None:
+            seen[tuple(obs.coords[:, but])] = False
+        room, taken = MOST * obs.size, 0
+        for number in reversed(range(1, len(self.kinds)) if of is None else of):  # those that lie farthest from what was seen first
             pattern = self.of_cells == number
             pattern &= self.missing
-            for piece in self._moved(self.kinds[number], pattern, seen, rng):
-                here = piece & seen & ~out
-                if (out & seen).sum() + here.sum() > room:
+            for cells in self._moved(self.kinds[number], pattern, seen, rng):
+                here = tuple(axis[~out[cells]] for axis in cells)
+                if taken + len(here[0]) > room:
                     break
-                out |= here
+                out[here] = True
+                taken += len(here[0])
         mask = out[tuple(obs.coords)]
         if single and self.counts[0]:
             lone = np.flatnonzero(~mask)
             mask[rng.permutation(lone)[: round(LONE * obs.size)]] = True
         return kept_slices(obs, mask)
 
-    def _moved(self, kind: Kind, pattern: np.ndarray, seen: np.ndarray, rng: np.random.Generator):
-        """Where else the pattern of a kind could lie: masks of cells, until there are enough gaps."""
+    def _moved(self, kind: Kind, pattern: np.ndarray, seen: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, ...]]:
+        """Where else the pattern of a kind could lie: the observed cells of a gap, and of another one, until there are enough gaps."""
         rest = [mode for mode in range(pattern.ndim) if mode not in kind.whole]
         if kind.whole and len(rest) > 1 and set(rest) <= set(self.smooth):
             entries = seen.sum(axis=kind.whole)
             hidden = of_picture(np.asarray(pattern.any(axis=kind.whole)), entries, SHARE, rng)
-            yield np.broadcast_to(np.expand_dims(hidden, kind.whole), pattern.shape)
+            yield np.nonzero(np.broadcast_to(np.expand_dims(hidden, kind.whole), pattern.shape) & seen)
             return
-        entries, gaps, most = 0, 0, SHARE * seen.sum()
+        entries, gaps, little, most = 0, 0, LITTLE * seen.sum(), SHARE * seen.sum()
         slices = [seen.sum(axis=tuple(m for m in range(seen.ndim) if m != mode)) for mode in range(seen.ndim)]
         taken = [np.zeros(len(each), np.int64) for each in slices]
         for _ in range(MOVES):
-            moved = self._once(pattern, kind, rest, rng) & seen
-            numbers = self._gaps(kind, np.stack(np.nonzero(moved)))
-            for gap in rng.permutation(np.unique(numbers)):
-                cells = tuple(axis[numbers == gap] for axis in np.nonzero(moved))
-                size = len(cells[0])
+            coords = np.stack(np.nonzero(self._once(pattern, kind, rest, rng) & seen))
+            numbers = self._gaps(kind, coords)
+            order = np.argsort(numbers, kind="stable")
+            own = np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1) if len(order) else []
+            for gap in rng.permutation(len(own)):
+                cells, size = coords[:, own[gap]], len(own[gap])
                 each = [np.bincount(c, minlength=len(s)) for c, s in zip(cells, slices, strict=True)]
                 if any((taken[m] + each[m] > OF_SLICE * slices[m])[each[m] > 0].any() for m in rest):
                     continue
-                if gaps >= ENOUGH or (entries + size > most and gaps >= FEW):
+                if (gaps >= ENOUGH and entries >= little) or (entries + size > most and gaps >= FEW):
                     return
-                piece = np.zeros(pattern.shape, bool)
-                piece[cells] = True
                 entries, gaps = entries + size, gaps + 1
                 taken = [t + e for t, e in zip(taken, each, strict=True)]
-                yield piece
+                yield tuple(cells)
 
     def _once(self, pattern: np.ndarray, kind: Kind, rest: Sequence[int], rng: np.random.Generator) -> np.ndarray:
         """The pattern moved once: along ordered axes by a stretch, to other slices of the other modes."""
@@ -203,6 +221,10 @@ class Kinds:
     def _gaps(self, kind: Kind, coords: np.ndarray) -> np.ndarray:
         """The number of the gap in which each cell lies: cells on end along the axis, and of whole fibres, are one."""
         return gaps_of(kind, self.axis, coords, self.missing.shape)
+
+    def gaps_left_out(self, number: int, coords: np.ndarray) -> int:
+        """How many gaps of a kind some cells make up."""
+        return len(np.unique(self._gaps(self.kinds[number], coords)))
 
     def gaps(self, numbers: np.ndarray, coords: np.ndarray) -> np.ndarray:
         """The number of the gap in which each of some cells lies, whose kinds are `numbers`; single cells are gaps of one."""

@@ -19,7 +19,7 @@ import numpy as np
 from scipy import linalg
 
 from rankless.als.solver import State, norms_of
-from rankless.answer.tree import Bridged, Grown, Onto, Placed, Predictor, Stack, Tools, left_by
+from rankless.answer.tree import Amended, Bridged, Grown, Onto, Placed, Predictor, Stack, Tools, left_by
 from rankless.depth import mobility
 from rankless.experts.cold import Cold, Rows
 from rankless.experts.components import Components, unseen_in
@@ -51,6 +51,8 @@ def fold(node: Predictor, obs: Observations, place: Placed, tools: Tools) -> Pre
     if isinstance(node, Onto):
         base = fold(node.base, obs, place, tools)
         return Onto(base, fold(node.added, left_by(base, obs), place, tools))
+    if isinstance(node, Amended):
+        return replace(node, tree=fold(node.tree, obs, place, tools), other=node.other.again(obs, tools))
     if isinstance(node, Bridged):
         tree = fold(node.tree, obs, place, tools)
         if isinstance(node, Cold):

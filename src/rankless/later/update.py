@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from rankless.answer.tree import Bridged, Grown, Onto, Placed, Predictor, Stack, Tools, left_by
+from rankless.answer.tree import Amended, Bridged, Grown, Onto, Placed, Predictor, Stack, Tools, left_by
 from rankless.completer import TensorCompleter
 from rankless.engine.found import Found, bare_of
 from rankless.experts.cold import Cold, Rows
@@ -81,6 +81,8 @@ def warm(node: Predictor, obs: Observations, fresh: np.ndarray, tools: Tools, sw
     if isinstance(node, Onto):
         base = warm(node.base, obs, fresh, tools, sweeps)
         return Onto(base, warm(node.added, left_by(base, obs), fresh, tools, sweeps))
+    if isinstance(node, Amended):
+        return replace(node, tree=warm(node.tree, obs, fresh, tools, sweeps), other=node.other.again(obs, tools))
     if isinstance(node, Bridged):
         bridge = warm(node.bridge, obs, fresh, tools, sweeps)
         if isinstance(node, Cold):
@@ -131,6 +133,8 @@ def _started(found: Found, sweeps: int | None) -> Found:
             return of(node.new)
         if isinstance(node, Onto):
             return Onto(of(node.base), of(node.added))
+        if isinstance(node, Amended):
+            return replace(node, tree=of(node.tree))
         if isinstance(node, Bridged):
             return replace(node, tree=of(node.tree), bridge=of(node.bridge))
         if isinstance(node, Stack):

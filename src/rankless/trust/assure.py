@@ -19,6 +19,7 @@ import numpy as np
 
 from rankless import als
 from rankless.kinds import Roles, understand
+from rankless.runtime.seeds import check_seed
 from rankless.tensors.cp_tensor import CPTensor
 from rankless.tensors.observations import Marks, Observations
 from rankless.trust.diagnostics import components as of_components
@@ -247,6 +248,7 @@ def assured(
     for name, number, least in (("max_rank", max_rank, 1), ("seeds", seeds, 2), ("halves", halves, 1)):
         if not (isinstance(number, (int, np.integer)) and number >= least):
             raise ValueError(f"{name}={number!r} is not a whole number from {least} on")
+    check_seed(random_state)
     if not np.ptp(obs.values):
         raise ValueError("the data are constant: there are no components to look for")
     mode = None if half == "cells" else obs.mode_index(half)
