@@ -207,7 +207,8 @@ def run(fresh: bool = False) -> None:
     page.write(
         "mutations",
         "What notices a formula that is 2 % off",
-        "Each row changes one place in a copy of the package by 2 % and runs, in fresh processes, the figures that use the formula, with the quick settings, and the tests "
+        "Each row changes one place in a copy of the package by 2 % and runs, in fresh processes, the figures that "
+        "use the formula, with the quick settings, and the tests "
         f"{', '.join(f'`{name}`' for name in TESTS)}. "
         "It lists what fails then and not in the package as it is"
         + (f" (where {'; '.join(always)} fail)" if always else ", where all of them hold and pass")
