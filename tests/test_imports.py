@@ -48,7 +48,7 @@ HOMES = {
     "jax": ["dynamics/", "figures/"],
     "equinox": ["dynamics/"],
     "optax": ["dynamics/", "figures/"],
-    "sklearn": ["completer.py", "answer/difficulty.py"],
+    "sklearn": ["completer.py", "answer/difficulty.py", "figures/"],
     "pandas": [
         "dynamics/sweep.py",
         "tensors/observations.py",

@@ -6,6 +6,8 @@ labels of real images are fitted better than the same labels shuffled, and foret
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import optax
 from matplotlib.figure import Figure
@@ -27,7 +29,7 @@ def images() -> tuple[np.ndarray, np.ndarray]:
     """Images of two digits as 16 pixels of `LEVELS` levels, each once, and their labels as -1 and 1."""
     from sklearn.datasets import load_digits
 
-    data = load_digits()
+    data: Any = load_digits()
     chosen = np.isin(data.target, DIGITS)
     pixels = data.images[chosen].reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(-1, 16)
     levels = np.minimum((pixels / 16 * LEVELS).astype(int), LEVELS - 1)

@@ -133,7 +133,6 @@ def draw(tables: dict[str, Table]) -> Figure:
         axes.set(xlabel="training error, falling with time", title=f"start {scale:g}")
         plain_ticks(axes.xaxis)
     row[0].set_ylabel("norm of a local component")
-    row[0].legend(title="node", title_fontsize=7)
     for at, scale in enumerate(scales):
         part = where(columns, scale=scale)
         row[-1].loglog(part["train_rmse"], part["error"], color=COLORS[at + 3], label=f"start {scale:g}")
@@ -142,4 +141,5 @@ def draw(tables: dict[str, Table]) -> Figure:
     for axis in (row[-1].xaxis, row[-1].yaxis):
         plain_ticks(axis)
     row[-1].legend()
+    figure.legend(*row[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, title="node", title_fontsize=7)
     return figure
