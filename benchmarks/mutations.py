@@ -187,11 +187,18 @@ def noticed(cell: Cell, untouched: Mapping[str, str], what: str) -> list[str]:
 
 
 def run(fresh: bool = False) -> None:
-    cells = store(fresh=fresh)
-    found = {m: cells.measure({"mutation": m.name}, lambda m=m: outcome(m)) for m in MUTATIONS}
+    cells, found = store(fresh=fresh), {}
+    for m in MUTATIONS:
+        found[m] = cells.measure({"mutation": m.name}, lambda m=m: outcome(m))
+        if len(found) > 1:
+            write(found)  # a run that is cut short leaves a page of what it measured
+
+
+def write(found: Mapping[Mutation, Cell]) -> None:
+    """The page, a row for each change measured."""
     untouched = found[MUTATIONS[0]]
     rows, caught = [], 0
-    for mutation in MUTATIONS[1:]:
+    for mutation in list(found)[1:]:
         claims, tests = (noticed(found[mutation], untouched, what) for what in ("claims", "tests"))
         caught += bool(claims or tests)
         rows.append(
@@ -207,11 +214,12 @@ def run(fresh: bool = False) -> None:
     page.write(
         "mutations",
         "What notices a formula that is 2 % off",
-        "Each row changes one place in a copy of the package by 2 % and runs, in fresh processes, the figures that use the formula, with the quick settings, and the tests "
+        "Each row changes one place in a copy of the package by 2 % and runs, in fresh processes, the figures that "
+        "use the formula, with the quick settings, and the tests "
         f"{', '.join(f'`{name}`' for name in TESTS)}. "
         "It lists what fails then and not in the package as it is"
         + (f" (where {'; '.join(always)} fail)" if always else ", where all of them hold and pass")
         + ". Parametrised tests are named once, and tests are run to the third failure.",
-        f"{caught} of {len(rows)} changes are noticed.",
+        f"{caught} of {len(rows)} changes are noticed; {len(MUTATIONS) - 1} are on the list.",
         page.table(["changed", "how", "figures run", "claims that do not hold", "tests that fail"], rows),
     )

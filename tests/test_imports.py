@@ -47,7 +47,7 @@ HOMES = {
     "jax": ["dynamics/", "figures/"],
     "equinox": ["dynamics/"],
     "optax": ["dynamics/", "figures/"],
-    "sklearn": ["completer.py", "answer/difficulty.py", "figures/images.py"],
+    "sklearn": ["completer.py", "answer/difficulty.py", "figures/"],
     "pandas": [
         "dynamics/sweep.py",
         "tensors/observations.py",

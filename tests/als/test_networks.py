@@ -60,7 +60,7 @@ def test_the_objective_is_that_of_the_flow_and_the_flow_rests_there(solver):
 
     _, obs = planted((6, 5, 4), (2, 2, 2), share=0.8)
     fit = SOLVERS[solver](obs, layers=2.0, penalty=0.3, tol=1e-13, max_sweeps=2000)
-    here = (dyn.Tucker if solver == "tucker" else dyn.Train)(*fit.arrays, layers=2.0)
+    here = (dyn.Tucker if solver == "tucker" else dyn.Train)(*fit.arrays, layers=2.0)  # pyright: ignore[reportArgumentType]
     decayed, bare = dyn.Problem(obs, decay=0.3), dyn.Problem(obs)
     np.testing.assert_allclose(decayed.objective(here), fit.objective[-1], rtol=1e-10)
     speeds = [np.sqrt(sum(np.sum(np.asarray(v) ** 2) for v in jax.tree.leaves(p.velocity(here)))) for p in (decayed, bare)]

@@ -41,7 +41,7 @@ def test_the_tubal_truth_has_its_rank_at_every_frequency():
 
 def test_maps_measure_the_truth():
     truth, problem, _ = tubal.task("matrix sensing", 1, 0)
-    said = np.tensordot(np.asarray(problem.observed.maps), truth, axes=2)
+    said = np.tensordot(problem.observed.maps, truth, axes=2)  # pyright: ignore[reportAttributeAccessIssue]
     np.testing.assert_allclose(said, problem.observed.values, rtol=1e-12)
 
 

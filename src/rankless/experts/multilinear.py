@@ -58,7 +58,7 @@ class MultilinearExpert:
         if task.train.order < 3:
             return np.inf  # of a matrix they are what components are
         unknowns = np.prod([float(min(d, 8)) for d in task.train.shape])  # of the core, which is solved for as a whole
-        work = len(LAYERS) * len(PENALTIES) * SWEEPS * task.train.size * unknowns**2
+        work = float(len(LAYERS) * len(PENALTIES) * SWEEPS * task.train.size * unknowns**2)
         return work if unknowns <= UNKNOWNS and work <= WORK else np.inf
 
     def offers(self, task: Task, tools: Tools) -> Iterator[Multilinear]:

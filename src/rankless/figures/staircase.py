@@ -13,12 +13,15 @@ from rankless import dynamics as dyn
 from rankless.dynamics import laws
 from rankless.figures.look import COLORS, panels, plain_ticks
 from rankless.figures.outcome import Claim, Outcome, Progress, Table, listed, where
+from rankless.figures.paths import until
 from rankless.tensors.observations import Observations
 
 SHAPE, WIDTH, RANK, SHARE, SEED = (6, 6, 6, 6), 5, 2, 0.4, 0
 SCALES = {False: (1.0, 0.5, 0.25), True: (1.0, 0.3)}  # largest singular value of every matrix at the start
 STOP_RMSE = 0.02
 RECORDS = 200
+# components of a small start rise at the end of a long wait, and one upon another
+CROWDED = np.concatenate([1 - np.geomspace(1, 1e-6, RECORDS), [1.0]])
 LIVE = 0.03  # share of a node's largest local component above which one counts
 LATEST = 1e4
 
@@ -46,9 +49,10 @@ def one(scale: float, whole: np.ndarray, seen: np.ndarray) -> tuple[Table, float
     obs = Observations.from_array(np.where(seen, whole, np.nan))
     problem = dyn.Problem(obs)
     start = dyn.Hierarchical.balanced(SHAPE, rank=WIDTH, scale=scale, key=SEED)
-    flow = dyn.GradientFlow(rtol=1e-6, stop_loss=0.5 * obs.size * STOP_RMSE**2, max_steps=30_000)
+    flow = dyn.GradientFlow(rtol=1e-6, max_steps=30_000)
     probes = {"norms": local_norms, "error": dyn.probes.TensorError(whole), "loss": dyn.probes.loss, "law": sides}
-    path = dyn.solve(problem, start, flow, ts=np.geomspace(1e-5 * LATEST, LATEST, RECORDS), probes=probes)
+    stop = 0.5 * obs.size * STOP_RMSE**2
+    path = until(problem, start, flow, loss=stop, latest=LATEST, times=lambda end: end * CROWDED, probes=probes)
     left, right = path.probes["law"]
     norms, n = path.probes["norms"], len(path.ts)
     columns = {"scale": np.full(n, scale), "t": path.ts, "error": path.probes["error"]}
@@ -119,15 +123,16 @@ def draw(tables: dict[str, Table]) -> Figure:
         for node in (1, 2, 3):
             for r in range(WIDTH):
                 axes.semilogx(
-                    part["t"],
+                    part["train_rmse"],
                     part[f"node{node}_{r + 1}"],
                     color=COLORS[node - 1],
                     linewidth=1.0,
                     label="_" if r else ("left", "right", "root")[node - 1],
                 )
-        axes.set(xlabel="time", title=f"start {scale:g}")
+        axes.invert_xaxis()
+        axes.set(xlabel="training error, falling with time", title=f"start {scale:g}")
+        plain_ticks(axes.xaxis)
     row[0].set_ylabel("norm of a local component")
-    row[0].legend(title="node", title_fontsize=7)
     for at, scale in enumerate(scales):
         part = where(columns, scale=scale)
         row[-1].loglog(part["train_rmse"], part["error"], color=COLORS[at + 3], label=f"start {scale:g}")
@@ -136,4 +141,5 @@ def draw(tables: dict[str, Table]) -> Figure:
     for axis in (row[-1].xaxis, row[-1].yaxis):
         plain_ticks(axis)
     row[-1].legend()
+    figure.legend(*row[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, title="node", title_fontsize=7)
     return figure

@@ -28,7 +28,7 @@ def unit(tensor: np.ndarray) -> np.ndarray:
     return tensor / np.sqrt(np.mean(tensor**2))
 
 
-def task(kind: str, layers: int, seed: int) -> tuple[np.ndarray, dyn.Problem, object]:
+def task(kind: str, layers: int, seed: int) -> tuple[np.ndarray, dyn.Problem, dyn.AbstractFactorization]:
     """The truth, what is measured of it, and the start with `layers` factors."""
     rng = np.random.default_rng(seed)
     if kind == "tubal completion":
@@ -51,7 +51,7 @@ def task(kind: str, layers: int, seed: int) -> tuple[np.ndarray, dyn.Problem, ob
 def one(kind: str, layers: int, seed: int) -> dict:
     truth, problem, start = task(kind, layers, seed)
     flow = dyn.GradientFlow(rtol=1e-5, stop_loss=0.5 * problem.size * STOP_RMSE**2, max_steps=20_000)
-    run = dyn.solve(problem, start, flow, ts=[1e4], probes={"error": dyn.probes.TensorError(truth), "rank": dyn.probes.effective_rank})  # pyright: ignore[reportArgumentType]
+    run = dyn.solve(problem, start, flow, ts=[1e4], probes={"error": dyn.probes.TensorError(truth), "rank": dyn.probes.effective_rank})
     row = {"task": kind, "layers": layers, "seed": seed, "reached": run.status == "reached stop_loss"}
     return row | {"error": float(run.probes["error"][-1]), "effective_rank": float(run.probes["rank"][-1])}
 
