@@ -151,7 +151,7 @@ def test_what_would_not_fit_in_memory_is_refused_but_asked_cells_are_answered():
     obs = Observations.from_indices(indices, values, shape=(100_000,) * 3)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # most slices have no entry
-        done = complete(obs, random_state=0, depth=0.0, penalty=1.0)
+        done = complete(obs, random_state=0, depth=0.0, penalty=1.0, effort="fast")
     assert np.isfinite(done.predict(indices)).all()
     for whole in (done.array, done.table):
         with pytest.raises(ValueError, match=r"shape \(100000, 100000, 100000\) takes .* PiB and this machine has .*predict\(indices\)"):

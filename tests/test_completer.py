@@ -17,6 +17,7 @@ from planted import hidden_error, planted
 from rankless import completion
 from rankless.completer import TensorCompleter
 from rankless.completion import Completion, complete
+from rankless.engine import found
 from rankless.tensors.cp_tensor import CPTensor
 from rankless.tensors.observations import Observations
 
@@ -310,6 +311,23 @@ def waves(*, noise: float = 0.05) -> np.ndarray:
     slow = np.stack([np.sin(days / 9), np.cos(days / 14), 1 + days / 60], axis=1)
     whole = np.einsum("ar,br,cr->abc", rng.normal(size=(14, 3)), slow, rng.normal(size=(10, 3)))
     return whole / whole.std() + noise * rng.normal(size=whole.shape)
+
+
+def test_slices_never_seen_are_looked_at_together_as_they_are_one_by_one(monkeypatch):
+    class EveryThird:
+        """Fills cells of every third slice of the second mode, but for those in odd rows of it."""
+
+        def at(self, indices: np.ndarray) -> np.ndarray:
+            asked.append(len(indices))
+            return np.where((indices[:, 1] % 3 == 0) & (indices[:, 0] % 2 == 0), 1.0, np.nan)
+
+    tree: Any = EveryThird()
+    asked, unseen = [], np.arange(100) % 5 < 3
+    expected = unseen & (np.arange(100) % 3 == 0)
+    monkeypatch.setattr(found, "PROBED_AT_ONCE", 16)
+    np.testing.assert_array_equal(found.known_in(tree, 1, unseen, (8, 100)), expected)
+    assert asked == [16 * found.PROBED] * 3 + [12 * found.PROBED]
+    assert not found.known_in(tree, 1, np.zeros(100, bool), (8, 100)).any()
 
 
 def test_days_never_seen_lie_between_their_neighbours_where_days_are_smooth():

@@ -24,6 +24,7 @@ from rankless.units.link import Units
 from rankless.units.transform import Transform
 
 PROBED = 20  # cells of a slice that are looked at to tell whether the tree fills it
+PROBED_AT_ONCE = 1000  # slices that are looked at together
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,9 +111,12 @@ def known_in(tree: Predictor, mode: int, unseen: np.ndarray, shape: Sequence[int
     answer = tree.added if isinstance(tree, Onto) and isinstance(tree.base, MainEffects) else tree
     cells = np.stack([np.random.default_rng(0).integers(0, d, PROBED) for d in shape], axis=1)
     known = np.zeros(shape[mode], bool)
-    for number in np.flatnonzero(unseen):
-        cells[:, mode] = number
-        known[number] = not np.isnan(answer.at(cells)).all()
+    which = np.flatnonzero(unseen)
+    for start in range(0, len(which), PROBED_AT_ONCE):
+        some = which[start : start + PROBED_AT_ONCE]
+        asked = np.tile(cells, (len(some), 1))
+        asked[:, mode] = np.repeat(some, PROBED)
+        known[some] = ~np.isnan(answer.at(asked)).reshape(len(some), PROBED).all(axis=1)
     return known
 
 
