@@ -67,6 +67,7 @@ def test_parameters_have_the_names_and_defaults_of_the_contract():
         "holdout": 0.1,
         "shape": None,
         "duplicates": "error",
+        "side": None,
         "random_state": None,
         "n_jobs": None,
         "verbose": False,

@@ -212,8 +212,9 @@ class Completion:
         """A completion of old and new `entries`, with the choices of this one, started from where it stands.
 
         `entries` are of the kind that `complete` took: cells that were missing, corrections of cells that were there, whole new
-        slices, such as today's. ``effort="fast"`` folds new slices in and makes a few sweeps (`sweeps`, if you say how many) over all
-        entries, in a small part of the time of a fit; ``"default"`` makes the last refit of a fit again; ``"best"`` searches anew.
+        slices, such as today's. ``effort="fast"`` folds new slices in and makes a few sweeps over all entries, where these fill
+        new entries that were held out better (always, if you say how many: `sweeps`), in a small part of the time of a fit;
+        ``"default"`` makes the last refit of a fit again; ``"best"`` searches anew.
         The held-out error stays that of the last search; intervals are calibrated anew when they are asked for.
         """
         from rankless.kinds.joining import join

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,20 @@ def test_efforts(planted):
     assert len(best.path) and best.observations.shape == seen.shape
     with pytest.raises(ValueError, match="effort='slow' is not known"):
         done.update(seen[20:], "slow", along=0)  # pyright: ignore[reportArgumentType]
+
+
+def test_sweeps_that_spoil_new_entries_are_not_kept(planted, monkeypatch):
+    done, seen, truth = planted
+    folded, again = error(done.extend(seen[20:], along=0), seen, truth), Components.again
+
+    def spoiled(self, obs, tools):
+        made = again(self, obs, tools)
+        return replace(made, model=made.model.times(0, np.full(25, 3.0)))
+
+    monkeypatch.setattr(Components, "again", spoiled)
+    kept, swept = done.update(seen[20:], along=0), done.update(seen[20:], along=0, sweeps=5)
+    assert error(swept, seen, truth) > 2 * folded, "sweeps that are asked for by number are made"
+    assert error(kept, seen, truth) < 1.1 * folded
 
 
 def test_a_day_on_which_nothing_was_seen_is_a_day(planted):

@@ -21,6 +21,7 @@ from rankless.experts.cold import Cold, Rows
 from rankless.experts.components import Components
 from rankless.experts.draws import Draws
 from rankless.experts.linked import Linked
+from rankless.holdout.gaps import kept_slices
 from rankless.holdout.split import STREAMS
 from rankless.kinds.joining import Joined
 from rankless.later.extend import grown
@@ -32,6 +33,7 @@ from rankless.tensors.observations import Observations
 
 Effort = Literal["fast", "default"]
 SWEEPS = 5  # of a fast update
+HELD, ENOUGH = 0.2, 20  # share of the new entries that tells whether sweeps pay, and how many these have to be
 TOUCHED = 0.5  # share of a mode's slices with new entries, above which draws keep their rows there: they are not drawn again
 
 
@@ -48,6 +50,7 @@ def updated(
         raise ValueError(f"sweeps={sweeps!r} is no number of sweeps; pass 1 or more")
     if before._answer is None:
         raise ValueError("the data were constant, and there is nothing to go on from; fit all of it: rankless.complete(...)")
+    judged = sweeps is None
     sweeps = SWEEPS if sweeps is None and effort == "fast" else sweeps
     fitted = joined.given.fitted
     est = copy.copy(before)
@@ -64,7 +67,7 @@ def updated(
             fit = grown(fit, part, place, tools)
         obs = fit.in_its_units(fitted)
         if effort == "fast":
-            tree = warm(fit.found.tree, obs, joined.fresh, tools, sweeps)
+            tree = warm(fit.found.tree, obs, joined.fresh, tools, sweeps, judged=judged)
             found = replace(fit.found, tree=tree, bare=bare_of(tree, obs))
         else:
             found = _started(fit.found, sweeps).again(obs, np.random.default_rng(before._seed), workers)
@@ -74,23 +77,30 @@ def updated(
     return est
 
 
-def warm(node: Predictor, obs: Observations, fresh: np.ndarray, tools: Tools, sweeps: int | None = SWEEPS) -> Predictor:
-    """`node` fitted again to `obs`, less what lies under it, from where it stands; `fresh` is a mask of the new entries."""
+def warm(
+    node: Predictor, obs: Observations, fresh: np.ndarray, tools: Tools, sweeps: int | None = SWEEPS, *, judged: bool = False
+) -> Predictor:
+    """`node` fitted again to `obs`, less what lies under it, from where it stands; `fresh` is a mask of the new entries.
+
+    With `judged` components are swept only where that fills new entries that were held out better than rows folded in.
+    """
     if isinstance(node, Grown):
-        return warm(node.new, obs, fresh, tools, sweeps)
+        return warm(node.new, obs, fresh, tools, sweeps, judged=judged)
     if isinstance(node, Onto):
-        base = warm(node.base, obs, fresh, tools, sweeps)
-        return Onto(base, warm(node.added, left_by(base, obs), fresh, tools, sweeps))
+        base = warm(node.base, obs, fresh, tools, sweeps, judged=judged)
+        return Onto(base, warm(node.added, left_by(base, obs), fresh, tools, sweeps, judged=judged))
     if isinstance(node, Amended):
-        return replace(node, tree=warm(node.tree, obs, fresh, tools, sweeps), other=node.other.again(obs, tools))
+        return replace(node, tree=warm(node.tree, obs, fresh, tools, sweeps, judged=judged), other=node.other.again(obs, tools))
     if isinstance(node, Bridged):
-        bridge = warm(node.bridge, obs, fresh, tools, sweeps)
+        bridge = warm(node.bridge, obs, fresh, tools, sweeps, judged=judged)
         if isinstance(node, Cold):
-            return node.over(warm(node.tree, obs, fresh, tools, sweeps), bridge, obs)
-        return Bridged.of(warm(node.tree, obs, fresh, tools, sweeps), bridge, node.axis.again(obs), obs)
+            return node.over(warm(node.tree, obs, fresh, tools, sweeps, judged=judged), bridge, obs)
+        return Bridged.of(warm(node.tree, obs, fresh, tools, sweeps, judged=judged), bridge, node.axis.again(obs), obs)
     if isinstance(node, Stack):
-        return replace(node, members=tuple(warm(member, obs, fresh, tools, sweeps) for member in node.members))
+        return replace(node, members=tuple(warm(member, obs, fresh, tools, sweeps, judged=judged) for member in node.members))
     if isinstance(node, Components):
+        if judged and not _sweeps_pay(node, obs, fresh, tools, sweeps):
+            return _redrawn(node, obs, fresh, tools)
         return _from_here(node, sweeps).again(obs, tools)
     if isinstance(node, Linked):
         return _for_sweeps(node, obs, tools, sweeps)
@@ -99,6 +109,38 @@ def warm(node: Predictor, obs: Observations, fresh: np.ndarray, tools: Tools, sw
     if isinstance(node, Draws):
         return _redrawn(node, obs, fresh, tools)
     return node.again(obs, tools)
+
+
+def _sweeps_pay(node: Components, obs: Observations, fresh: np.ndarray, tools: Tools, sweeps: int | None) -> bool:
+    """Whether sweeps over all rows fill a part of the new entries, which was held out, better than rows of their slices alone.
+
+    Sweeps know more entries, but they also drive components further into these than the search did, whose penalty goes with
+    components that have stopped early. Where too few entries are new, or they lie in most slices of every mode, sweeps are made.
+    """
+    place = _touched(obs, fresh)
+    mask = np.zeros(obs.size, bool)
+    new = np.flatnonzero(fresh)
+    mask[np.random.default_rng(0).permutation(new)[: int(HELD * len(new))]] = True
+    mask = kept_slices(obs, mask)
+    if place is None or mask.sum() < ENOUGH:
+        return True
+    rest, held = obs.subset(~mask), obs.subset(mask)
+    folded = fold(node, rest, place, tools)
+    assert isinstance(folded, Components)
+    swept = _from_here(folded, sweeps).again(rest, tools)
+    before, after = (np.sum((held.values - np.nan_to_num(each.at(held.indices))) ** 2) for each in (folded, swept))
+    return bool(after < before)
+
+
+def _touched(obs: Observations, fresh: np.ndarray) -> Placed | None:
+    """The slices with new entries, as new ones, of the first mode of which they are the smaller part."""
+    for mode in range(obs.order):
+        touched = np.unique(obs.coords[mode][fresh])
+        if 0 < len(touched) <= TOUCHED * obs.shape[mode]:
+            was = np.arange(obs.shape[mode])
+            was[touched] = -1
+            return Placed(mode, was)
+    return None
 
 
 def _from_here(node: Components, sweeps: int | None) -> Components:
