@@ -217,7 +217,7 @@ def test_other_losses_have_a_page_too(name, tmp_path):
     assert path["layout"]["yaxis"]["title"]["text"] == (f"held-out {loss} deviance" if loss else "held-out error")
     if loss:
         assert path["layout"]["shapes"][0]["y0"] == done.estimator.blank_deviance_  # pyright: ignore[reportAttributeAccessIssue]
-    assert "None" not in json.dumps(path["data"][0]["text"]) and path["data"][0]["text"][0].startswith("rank ")
+    assert "None" not in json.dumps(path["data"][0]["text"]) and path["data"][0]["text"][0].startswith("grow, rank ")
 
 
 @pytest.mark.parametrize("name", LOSSES)
