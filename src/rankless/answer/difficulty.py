@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from rankless.tensors.canonical import COUNTABLE, beside, numbers_of
 from rankless.tensors.observations import Observations
-from rankless.units.link import variance
+from rankless.units.link import Units, variance
 
 TREES, LEAVES, LEAST = 60, 16, 20  # trees; leaves of each, and entries in each leaf, at least
 FEW = 200  # errors below which they are taken to be the same everywhere
@@ -64,7 +64,16 @@ class ByMean:
 
     def at(self, cells: np.ndarray, said: np.ndarray, seen: Observations) -> np.ndarray:
         """Sizes, up to a factor, at cells where the mean is `said`."""
-        return np.sqrt(variance(self.loss, said))
+        return self.around(said)
+
+    def around(self, means: np.ndarray) -> np.ndarray:
+        """Sizes, up to a factor, around these means: wherever they lie."""
+        return np.sqrt(variance(self.loss, means))
+
+    @classmethod
+    def of(cls, loss: Units | None) -> ByMean | None:
+        """That of `loss`; None for squares, and where the loss does not say how values vary."""
+        return cls(loss.loss.name) if loss is not None and loss.varies else None
 
 
 def features(cells: np.ndarray, said: np.ndarray, seen: Observations) -> np.ndarray:

@@ -76,9 +76,8 @@ class Calibration:
     def of(cls, found: Answer, obs: Observations, *, seed: np.random.Generator, workers: Workers) -> Calibration:
         """Calibrate `found`, the answer for `obs`."""
         held, errors = found.errors.entries, found.errors.residual
-        if found.loss is not None and found.loss.varies:
-            difficulty = ByMean(found.loss.loss.name)
-        else:
+        difficulty = ByMean.of(found.loss)
+        if difficulty is None:
             difficulty = Difficulty.of(held.coords, held.values - errors, errors, obs.subset(~_among(obs, held)))
         first, calibrating = None, np.zeros(obs.size, dtype=bool)
         wrong, sizes = np.zeros(obs.size), np.zeros(obs.size)

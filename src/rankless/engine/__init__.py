@@ -86,9 +86,10 @@ def search(
 
 def _so_far(search: Search, obs: Observations, *, finished: bool) -> Found:
     """The best fit so far, refitted on `obs` where there is time for that."""
-    best, bare = search.least[0], MainEffects.fit(obs)
+    best = search.least[0]
     if not search.limits.squares:
         return _linked(search, best, obs, 0.0, None, finished=finished)
+    bare = MainEffects.fit(obs)
     parts = [Part(best, np.ones(1))]
     tree = _onto(best.frame.offset, stacked(search, parts, exact=False))
     if finished:

@@ -34,7 +34,6 @@ from rankless.runtime.workers import Workers
 from rankless.tensors.canonical import lexicographic
 from rankless.tensors.observations import Observations, slice_means, slices_of
 from rankless.units.effects import MainEffects
-from rankless.units.link import variance
 
 
 class Extended(TensorCompleter):
@@ -168,7 +167,7 @@ class Folded:
         found, obs = before.found, before.near_one
         noisy = None if found.best.frame.mode == place.mode else found.best.frame.mode
         sizes = usual_errors(found, noisy)
-        by_mean = ByMean(found.loss.loss.name) if found.loss is not None and found.loss.varies else None
+        by_mean = ByMean.of(found.loss)
         entries = after.near_one.counts(place.mode)
         wanted = stations(entries[place.new])
         errors: list[list[np.ndarray]] = [[] for _ in wanted]
@@ -188,7 +187,7 @@ class Folded:
                 cells = obs.subset(asked)
                 slices, _ = slices_of(cells.coords, obs.shape, noisy)
                 said = folded.expected(cells.indices)
-                expected = sizes[slices] if by_mean is None else by_mean.at(cells.coords, said, rest)
+                expected = sizes[slices] if by_mean is None else by_mean.around(said)
                 errors[number].append((cells.values - said) / expected)
             if min(sum(map(len, part)) for part in errors) >= ENOUGH:
                 break
@@ -198,7 +197,7 @@ class Folded:
     def half_widths(self, indices: np.ndarray, said: np.ndarray, place: Placed, coverage: float) -> np.ndarray:
         widths = self.by_count.width(self.entries[indices[:, place.mode]], coverage)
         if self.by_mean is not None:
-            return widths * np.sqrt(variance(self.by_mean.loss, said))
+            return widths * self.by_mean.around(said)
         slices, _ = slices_of(indices.T, tuple(np.max(indices, axis=0, initial=0) + 1), self.noisy)
         return widths * self.sizes[slices]
 

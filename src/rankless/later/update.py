@@ -9,6 +9,7 @@ their mode. Timelines and neighbours are given all entries; regressions of slice
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
 
@@ -117,7 +118,7 @@ def _sweeps_pay(node: Components, obs: Observations, fresh: np.ndarray, tools: T
     Sweeps know more entries, but they also drive components further into these than the search did, whose penalty goes with
     components that have stopped early. Where too few entries are new, or they lie in most slices of every mode, sweeps are made.
     """
-    place = _touched(obs, fresh)
+    place = next(_touched(obs, fresh), None)
     mask = np.zeros(obs.size, bool)
     new = np.flatnonzero(fresh)
     mask[np.random.default_rng(0).permutation(new)[: int(HELD * len(new))]] = True
@@ -132,15 +133,14 @@ def _sweeps_pay(node: Components, obs: Observations, fresh: np.ndarray, tools: T
     return bool(after < before)
 
 
-def _touched(obs: Observations, fresh: np.ndarray) -> Placed | None:
-    """The slices with new entries, as new ones, of the first mode of which they are the smaller part."""
+def _touched(obs: Observations, fresh: np.ndarray) -> Iterator[Placed]:
+    """Of each mode the slices with new entries, as new ones, where they are the smaller part of it."""
     for mode in range(obs.order):
         touched = np.unique(obs.coords[mode][fresh])
         if 0 < len(touched) <= TOUCHED * obs.shape[mode]:
             was = np.arange(obs.shape[mode])
             was[touched] = -1
-            return Placed(mode, was)
-    return None
+            yield Placed(mode, was)
 
 
 def _from_here(node: Components, sweeps: int | None) -> Components:
@@ -158,12 +158,9 @@ def _for_sweeps(node: Linked, obs: Observations, tools: Tools, sweeps: int | Non
 
 
 def _redrawn(node: Predictor, obs: Observations, fresh: np.ndarray, tools: Tools) -> Predictor:
-    for mode in range(obs.order):
-        touched = np.unique(obs.coords[mode][fresh])
-        if 0 < len(touched) <= TOUCHED * obs.shape[mode]:
-            was = np.arange(obs.shape[mode])
-            was[touched] = -1
-            node = fold(node, obs, Placed(mode, was), tools)
+    """`node` with the rows of slices that have new entries solved anew."""
+    for place in _touched(obs, fresh):
+        node = fold(node, obs, place, tools)
     return node
 
 
