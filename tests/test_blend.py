@@ -12,6 +12,9 @@ from rankless.als.annealing import empty, with_random
 from rankless.als.entries import Entries
 from rankless.als.solver import Problem, State
 from rankless.answer.stack import KEPT, Part, Pool, blend, in_shares, total, whole
+from rankless.engine.sides import with_draws
+from rankless.holdout.gaps import Gaps
+from rankless.holdout.judge import Judge
 from rankless.holdout.scoring import Point, score_residual, scored
 from rankless.tensors.observations import Observations
 from rankless.units.frame import Frame
@@ -119,6 +122,18 @@ def test_each_slice_takes_the_fit_that_predicts_it():
     assert last[3] < 0.3 < 0.7 < first[3]
     blended = whole(parts, HELD)
     assert blended.rmse < 0.2 * min(p.rmse for p in points)
+
+
+def test_over_gaps_draws_have_the_share_that_fills_these():
+    """Components err like draws on cells, and far more where a row of cells is missing."""
+    fits, drawn = [fit(noise(1)), fit(noise(2))], fit(noise(3, 0.1))
+    gaps = Gaps(whole=(2,), run=None, length=1)
+    judge = Judge(fits[0].residual, HELD, gaps, None)
+    parts, shares = with_draws(HELD, [Part(each, np.full(1, 0.5)) for each in fits], [drawn], judge)
+    assert shares is not None and shares[0, 0] < 0.1 and shares[1, 0] > 0.9
+    np.testing.assert_allclose([part.shares[0] for part in parts], [shares[0, 0] / 2, shares[0, 0] / 2, shares[1, 0]])
+    assert whole(parts, HELD).rmse <= drawn.rmse
+    assert with_draws(HELD, parts, [], judge) == (parts, None)
 
 
 def test_the_sum_is_the_sum_of_the_parts_in_their_shares():

@@ -112,7 +112,8 @@ def _found(search: Search, obs: Observations, train: Observations, holdout: floa
     else:
         if limits.smooth and limits.smooth != "auto":
             best = smoothed(search, best)
-        parts = blended(search, best, draws_beside(search, best, exact))
+        drawn = draws_beside(search, best, exact)
+        parts = blended(search, best, drawn) if across is None else across.shared(blended(search, best, []), drawn)
         thin = limits.local and limits.penalties is None and gaps is None and not exact and limits.effort.races > 0
         if thin and not search.late("fewer components beside close cells"):
             parts = close_cells.thinned(search, parts)
@@ -123,10 +124,11 @@ def _found(search: Search, obs: Observations, train: Observations, holdout: floa
     if limits.local:
         search.tracker.stage("looking at close cells")
         neighbours, point = close_cells.neighbours_of(search, parts)
-        if neighbours is not None:
-            together = judged is made
+        if neighbours is not None and judged is made:
             made = made.with_neighbours(neighbours)
-            judged = replace(made, residual=point.residual) if together else judged.with_neighbours(neighbours)
+            judged = replace(made, residual=point.residual)
+        elif neighbours is not None and (trial := judged.with_neighbours(neighbours)).fills_better(judged, gaps, best.frame.mode):
+            made, judged = made.with_neighbours(neighbours), trial
     tree, errors, unasked = made.answer, judged.errors, []
     if (experts := asked(limits)) and not exact:
         axes = Axes.of(obs)

@@ -13,6 +13,7 @@ from rankless.experts import draws
 from rankless.experts.components import Components
 from rankless.experts.neighbours import Neighbours
 from rankless.holdout.gaps import Gaps
+from rankless.holdout.judge import Judge
 from rankless.holdout.scoring import Errors, Point, frame_after, score_residual
 from rankless.holdout.split import STREAMS
 from rankless.search import race
@@ -50,6 +51,11 @@ class Side:
         answer = Onto(base, neighbours.given(self.train, left_by(base, self.train).values))
         return replace(self, answer=answer, residual=self.held.values - answer.at(self.held.indices))
 
+    def fills_better(self, other: Side, gaps: Gaps | None, mode: int | None) -> bool:
+        """Whether this answer errs less than that of `other` on the entries that both hold out as `gaps`."""
+        judge = Judge(other.residual, self.held, gaps, mode)
+        return judge.score(self.residual) < judge.score(other.residual)
+
 
 @dataclass(eq=False)
 class Across:
@@ -58,6 +64,7 @@ class Across:
     search: Search
     plain: list[Part]  # fits with the choices of the search on single cells
     smooth: list[Part] | None  # fits smooth along some modes, where they err clearly less or the user asked for them
+    shares: np.ndarray | None  # of the components of `plain` and of draws beside them, shape ``(2, slices)``; None where nothing was drawn
 
     @classmethod
     def of(cls, single: Search, best: Point, gaps: Gaps, obs: Observations, share: float, rng: np.random.Generator) -> Across | None:
@@ -77,17 +84,39 @@ class Across:
         free = race.pruned(search, search.walk("grow", frame, window(penalty, 3)))
         like = search.moved(free, frame, best.depth, penalty)
         drawn = draws_beside(search, like, exact=False)
-        plain = blended(search, like, drawn)
+        judge = Judge(like.residual, over, gaps, frame.mode)
+        plain, shares = with_draws(over, blended(search, like, []), drawn, judge)
         auto = search.limits.smooth == "auto"
         # where whole runs are missing, entries held out do not tell what smoothness is worth: on parking data an error of .108 became .36
         smoother = free if auto and gaps.run is not None else smoothed(search, free)
         if not any(smoother.smooth):
-            return cls(search, plain, None)
-        smooth = blended(search, smoother, [] if _between(rest, smoother) else drawn)
+            return cls(search, plain, None, shares)
+        smooth, _ = with_draws(over, blended(search, smoother, []), [] if _between(rest, smoother) else drawn, judge)
         points = [whole(parts, over) for parts in (plain, smooth)]
         scores = [score_residual(frame, point.residual, over) for point in points]
         pays = scores[1] < EARNED * scores[0] and points[1].rmse < points[0].rmse
-        return cls(search, plain, smooth if pays or not auto else None)
+        return cls(search, plain, smooth if pays or not auto else None, shares)
+
+    def shared(self, parts: list[Part], drawn: list[Point]) -> list[Part]:
+        """The components of `parts`, fitted to other entries, beside `drawn`, in the shares that fill gaps best.
+
+        Single cells cannot tell these: of parking data draws err as components do on cells, and a quarter less where days are missing.
+        """
+        return parts if self.shares is None or not drawn else _in_shares(parts, drawn[0], self.shares)
+
+
+def with_draws(held: Observations, parts: list[Part], drawn: list[Point], judge: Judge) -> tuple[list[Part], np.ndarray | None]:
+    """`parts` beside `drawn` in the shares that fill the gaps of `judge` in `held` best, and these shares."""
+    if not drawn:
+        return parts, None
+    target = held.values - parts[0].point.frame.offset_at(held.coords)
+    said = np.stack([target - whole(parts, held).residual, target - drawn[0].residual], axis=1)
+    shares = judge.shares(target, said)
+    return _in_shares(parts, drawn[0], shares), shares
+
+
+def _in_shares(parts: list[Part], drawn: Point, shares: np.ndarray) -> list[Part]:
+    return [*(Part(part.point, part.shares * shares[0]) for part in parts), Part(drawn, shares[1])]
 
 
 def stacked(search: Search, parts: Sequence[Part], *, exact: bool) -> Stack:
