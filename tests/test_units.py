@@ -63,6 +63,29 @@ def test_like_units_are_left_alone():
     assert Standard.where_unlike(Observations.from_array(counts)) is None
 
 
+@pytest.mark.parametrize("size", [2, 5, 30])
+def test_a_ladder_of_units_is_seen_and_sizes_of_one_unit_are_not(size):
+    """Dollars by the billion, people by the million, percents: no two of them lie a hundredfold apart."""
+    rng = np.random.default_rng(size)
+    for _ in range(20):
+        table = rng.normal(size=(60, 2)) @ rng.normal(size=(2, 12)) + 0.3 * rng.normal(size=(60, 12))
+        found = Standard.where_unlike(Observations.from_array(table * 4.0 ** np.arange(12)))
+        assert found is not None and found.mode == 1
+        assert Standard.where_unlike(Observations.from_array(table * (1 + size * rng.random(12)))) is None
+
+
+def test_a_few_entries_tell_that_units_are_unlike():
+    """Of sixteen years every other one is known: the columns of a table of national accounts, a dozen to half a million."""
+    rng, units = np.random.default_rng(0), np.array([10.0, 1e5, 1e3, 700.0, 7e3, 5.0])
+    trend = np.linspace(-1.5, 1.5, 16)[:, None] + 0.2 * rng.normal(size=(16, 6))
+    truth = (trend + 4) * units
+    seen = np.where(rng.random(truth.shape) < 0.5, truth, np.nan)
+    done = complete(seen, random_state=0)
+    assert done.given.units is not None and done.given.units.mode == 1
+    error = ((done.filled - truth) / units)[np.isnan(seen)]
+    assert np.sqrt(np.mean(error**2)) < 0.7, "the mean of a column errs .95"
+
+
 def test_another_loss_and_signs_keep_their_values():
     _, seen = measured(np.array([1.0, 1.0, 1e4, 1e4]), np.array([9.0, 9.0, 9e4, 9e4]))
     assert complete(np.abs(seen), nonnegative=True, depth=0, penalty=1.0, random_state=0).given.units is None

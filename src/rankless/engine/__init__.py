@@ -18,6 +18,7 @@ import numpy as np
 
 from rankless.answer.stack import Part
 from rankless.answer.tree import Onto, Predictor, Stack, Tools, leaves, left_by
+from rankless.engine import folds
 from rankless.engine.found import Found, bare_of
 from rankless.engine.sides import Across, Side, blended, draws_beside, stacked
 from rankless.experts import close_cells
@@ -204,20 +205,44 @@ def beside(
             continue
         tools.workers.tracker.stage(f"asking {expert.name}")
         offers += [(predictor, task.at_held(predictor)) for predictor in expert.offers(task, tools)]
-    chosen: list[Predictor] = []
-    columns, shares, residual = [task.said], np.ones((1, 1)), side.residual
-    while offers:
-        trials = [task.judge.joint(task.held.values, np.stack([*columns, said], axis=1)) for _, said in offers]
+    if not offers:
+        return answer, side.errors, unasked
+    quick = side.search.limits.effort.races == 0
+    held, columns, judge = _judged(task, answer, offers, None if quick else tools)
+    chosen: list[int] = []
+    shares, residual = np.ones((1, 1)), held.values - columns[0]
+    while len(chosen) < len(offers):
+        others = [n for n in range(len(offers)) if n not in chosen]
+        trials = [judge.joint(held.values, np.stack([columns[0], *(columns[n + 1] for n in [*chosen, other])], axis=1)) for other in others]
         at = min(range(len(trials)), key=lambda n: trials[n][0])
-        if not task.judge.pays(residual, trials[at][2]):
+        if not judge.pays(residual, trials[at][2]):
             break
         _, shares, residual = trials[at]
-        predictor, said = offers.pop(at)
-        chosen.append(predictor)
-        columns.append(said)
+        chosen.append(others[at])
     if not chosen:
         return answer, side.errors, unasked
-    return Stack((answer, *chosen), tuple(shares), mode), Errors(side.search.held, residual), unasked
+    members = [offers[n][0] for n in chosen]
+    return Stack((answer, *members), tuple(shares), mode), Errors(side.search.held, residual[: task.held.size]), unasked
+
+
+def _judged(
+    task: Task, answer: Predictor, offers: Sequence[tuple[Predictor, np.ndarray]], tools: Tools | None
+) -> tuple[Observations, list[np.ndarray], Judge]:
+    """Entries held out, what `answer` and each of `offers` say there, and their judge; with `tools` others too, where they are few."""
+    parts = [(task.held, task.said, [said for _, said in offers])]
+    if tools is not None:
+        obs = folds.joined([task.train, task.held])
+        order = np.lexsort(obs.coords[::-1])
+        obs, own = obs.subset(order), replace(tools.own(), afresh=True, gaps=task.gaps is not None)
+        masks = folds.more(task.judge.gaps, obs, order >= task.train.size, task.gaps, next(own.streams))
+        parts += folds.said(answer, [predictor for predictor, _ in offers], obs, masks, own)
+    if len(parts) == 1:
+        return task.held, [task.said, *(said for _, said in offers)], task.judge
+    held = folds.joined([over for over, _, _ in parts])
+    columns = [np.concatenate([first for _, first, _ in parts])]
+    columns += [np.concatenate([others[n] for _, _, others in parts]) for n in range(len(offers))]
+    fold = np.repeat(np.arange(len(parts)), [over.size for over, _, _ in parts])
+    return held, columns, Judge(held.values - columns[0], held, task.gaps, task.mode, fold)
 
 
 def _onto(offset: MainEffects | None, answer: Predictor) -> Predictor:

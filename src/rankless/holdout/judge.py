@@ -27,21 +27,28 @@ class Judge:
         score^2 = geometric mean over slices of  mean over the slice's gaps of  rho(root mean square error in the gap)
 
     with ``rho(e) = e^2`` up to `c`, and ``2 c e - c^2`` beyond; `c` is `BEND` times the mean error that `residual`
-    leaves in the slice's gaps.
+    leaves in the slice's gaps. `fold` is the number of the hold-out in which each entry was: gaps end with it.
     """
 
-    def __init__(self, residual: np.ndarray, held: Observations, gaps: Gaps | None, mode: int | None):
+    def __init__(self, residual: np.ndarray, held: Observations, gaps: Gaps | None, mode: int | None, fold: np.ndarray | None = None):
         self._weights = root_weights(held)
         self._slices, self.count = slices_of(held.coords, held.shape, mode)
         if gaps is None:
             self._gap = np.arange(held.size)
         else:
-            self._gap = np.unique(self._slices + self.count * gaps.numbers(held.coords, held.shape), return_inverse=True)[1].ravel()
+            numbers = self._slices + self.count * gaps.numbers(held.coords, held.shape)
+            numbers = np.stack([numbers, np.zeros(held.size, np.int64) if fold is None else fold])
+            self._gap = np.unique(numbers, axis=1, return_inverse=True)[1].ravel()
         self._sizes = np.bincount(self._gap)  # entries of each gap
         self._slice = np.zeros(len(self._sizes), int)
         self._slice[self._gap] = self._slices
         self._bend = (LONE_BEND if gaps is None else BEND) * self._means(self._errors(residual))[self._slice]
         self._bend[self._bend == 0] = np.finfo(float).tiny
+
+    @property
+    def gaps(self) -> int:
+        """How many gaps there are, lone cells counted."""
+        return len(self._sizes)
 
     def score(self, residual: np.ndarray) -> float:
         means = self._means(self._rho(residual))

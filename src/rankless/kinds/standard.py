@@ -1,7 +1,8 @@
 """Units of variables set equal: each slice of a mode less its mean, over its standard deviation.
 
-The variables of a Dataset have units of their own. So have slices of any mode that differ in spread or level a hundredfold: an income
-beside an age. Fitted together as they are, the large ones decide everything, and the small ones are filled with next to nothing.
+The variables of a Dataset have units of their own. So have slices of any mode that differ in spread or level a hundredfold, an income
+beside an age, or of which the upper quarter spreads thirty times as far as the lower one: billions of dollars, millions of people,
+percents. Fitted together as they are, the large ones decide everything, and the small ones are filled with next to nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import numpy as np
 from rankless.tensors.observations import Observations
 
 UNLIKE = 100.0  # between the spreads of two heaps of slices, or their levels in these, that no sampling makes
-FEWEST = 10  # entries of a slice that tell its spread
+LADDER = 30.0  # between the quartiles of all spreads, where there is no gap between two heaps: one component of normal numbers makes 4
+FEWEST = 5  # entries of a slice that tell its spread
+RUNGS = 6  # slices from which quartiles tell something
 MOST = 1000  # slices of a mode that may be variables; more are cases
 
 
@@ -69,8 +72,9 @@ def _slices(obs: Observations, mode: int) -> list[np.ndarray]:
 def _unlike(obs: Observations, mode: int) -> float:
     """How far slices fall apart: the largest ratio of neighbours among their spreads, or gap between their levels, in typical spreads.
 
-    A gap, and not the range: one component alone makes slices of every size, but hardly two heaps of them. Levels and spreads are medians,
-    which a wild value does not move. Constant slices tell nothing.
+    A gap, and not the range: one component alone makes slices of every size, but hardly two heaps of them, nor half of them `LADDER` times
+    as large as the other half; then the ratio of quartiles counts as that much more than `UNLIKE`. Levels and spreads are medians, which a
+    wild value does not move. Constant slices tell nothing.
     """
     levels, spreads = [], []
     for group in _slices(obs, mode):
@@ -84,4 +88,6 @@ def _unlike(obs: Observations, mode: int) -> float:
     if len(spreads) < 2:
         return 0.0
     spreads = np.sort(spreads)
-    return float(max(np.max(spreads[1:] / spreads[:-1]), np.max(np.diff(np.sort(levels))) / np.median(spreads)))
+    low, high = np.quantile(spreads, [0.25, 0.75]) if len(spreads) >= RUNGS else (1.0, 1.0)
+    ladder = UNLIKE / LADDER * high / low
+    return float(max(ladder, np.max(spreads[1:] / spreads[:-1]), np.max(np.diff(np.sort(levels))) / np.median(spreads)))
