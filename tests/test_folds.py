@@ -35,8 +35,8 @@ class Mean:
 
 
 def test_entries_one_by_one_are_held_out_once_and_leave_no_slice_bare():
-    masks = folds.more(60, SEEN, HELD, None, np.random.default_rng(1))
-    assert len(masks) == folds.MOST - 1
+    masks = folds.more(3, SEEN, HELD, None, np.random.default_rng(1))
+    assert len(masks) == 3
     for mask in masks:
         assert 50 <= mask.sum() <= 60 and not (mask & HELD).any()
         assert all((SEEN.subset(~mask).counts(mode) > 0).all() for mode in range(3))
@@ -44,21 +44,20 @@ def test_entries_one_by_one_are_held_out_once_and_leave_no_slice_bare():
 
 
 def test_gaps_are_held_out_as_gaps():
-    masks = folds.more(20, SEEN, HELD, Gaps((2,), None, 1), np.random.default_rng(1))
-    assert len(masks) == folds.MOST - 1
+    masks = folds.more(3, SEEN, HELD, Gaps((2,), None, 1), np.random.default_rng(1))
+    assert len(masks) == 3
     for mask in masks:
         fibres = SEEN.coords[:2, mask]
         assert all(mask[(SEEN.coords[:2] == fibre[:, None]).all(axis=0)].all() for fibre in fibres.T), "all of a fibre, or nothing"
 
 
 def test_enough_entries_need_no_more_and_many_are_too_dear():
-    assert folds.more(folds.ENOUGH, SEEN, HELD, None, np.random.default_rng(1)) == []
-    many = Observations.from_array(RNG.normal(size=(folds.FEW + 1, 2)))
-    assert folds.more(60, many, np.zeros(many.size, bool), None, np.random.default_rng(1)) == []
+    assert folds.wanted(60, 500) == folds.MOST - 1 and folds.wanted(folds.ENOUGH // 2, 2000) == 1
+    assert folds.wanted(folds.ENOUGH, 2000) == 0 and folds.wanted(60, folds.FEW + 1) == 0
 
 
 def test_what_is_said_was_fitted_to_the_others():
-    masks = folds.more(60, SEEN, HELD, None, np.random.default_rng(1))
+    masks = folds.more(3, SEEN, HELD, None, np.random.default_rng(1))
     tools = Tools(Workers(1), iter(()))
     for mask, (over, first, (other,)) in zip(masks, folds.said(Mean(), [Mean()], SEEN, masks, tools), strict=True):
         np.testing.assert_array_equal(over.coords, SEEN.coords[:, mask])

@@ -190,7 +190,7 @@ def test_the_engine_takes_what_pays_in_its_share_and_names_whom_it_did_not_ask()
     obs = Observations.from_array(truth)
     train, held = held_out(obs, 0.3, rng)
     with Workers(1) as workers:
-        search = Search(train, held, Limits(), iter(()), workers)
+        search = Search(train, held, Limits(), streams(), workers)
         first = Said(truth + noise[0])
         side = Side(search, train, held, first, held.values - first.at(held.indices))
         good = truth + 0.5 * noise[1]

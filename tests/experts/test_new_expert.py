@@ -46,9 +46,9 @@ def test_lines_are_numpys_in_any_order_of_the_entries(page):
 
 def test_beside_all_the_others_it_is_asked_and_what_pays_is_fitted_again(page, tools):  # noqa: F811
     task = checks.task_of(checks.smooth())
-    nothing = page["MainEffects"].constant(0.0, task.train.shape)
+    nothing = checks.Said(np.zeros(task.train.shape))
     with Workers(1) as workers:
-        search = Search(task.train, task.held, Limits(), iter(()), workers)
+        search = Search(task.train, task.held, Limits(), checks.streams(), workers)
         side = engine.Side(search, task.train, task.held, nothing, task.residual)
         alone = engine.beside(nothing, side, None, None, task.axes, experts=[page["LinesExpert"]()])[0]
         every = engine.beside(nothing, side, None, None, task.axes, experts=[*engine.EXPERTS, page["LinesExpert"]()])[1]

@@ -207,8 +207,8 @@ def beside(
         offers += [(predictor, task.at_held(predictor)) for predictor in expert.offers(task, tools)]
     if not offers:
         return answer, side.errors, unasked
-    quick = side.search.limits.effort.races == 0
-    held, columns, judge = _judged(task, answer, offers, None if quick else tools)
+    several = 0 if side.search.limits.effort.races == 0 else folds.wanted(task.judge.gaps, task.train.size + task.held.size)
+    held, columns, judge = _judged(task, answer, offers, several, tools)
     chosen: list[int] = []
     shares, residual = np.ones((1, 1)), held.values - columns[0]
     while len(chosen) < len(offers):
@@ -226,18 +226,17 @@ def beside(
 
 
 def _judged(
-    task: Task, answer: Predictor, offers: Sequence[tuple[Predictor, np.ndarray]], tools: Tools | None
+    task: Task, answer: Predictor, offers: Sequence[tuple[Predictor, np.ndarray]], several: int, tools: Tools
 ) -> tuple[Observations, list[np.ndarray], Judge]:
-    """Entries held out, what `answer` and each of `offers` say there, and their judge; with `tools` others too, where they are few."""
-    parts = [(task.held, task.said, [said for _, said in offers])]
-    if tools is not None:
-        obs = folds.joined([task.train, task.held])
-        order = np.lexsort(obs.coords[::-1])
-        obs, own = obs.subset(order), replace(tools.own(), afresh=True, gaps=task.gaps is not None)
-        masks = folds.more(task.judge.gaps, obs, order >= task.train.size, task.gaps, next(own.streams))
-        parts += folds.said(answer, [predictor for predictor, _ in offers], obs, masks, own)
-    if len(parts) == 1:
+    """Entries held out, once and `several` times more, what `answer` and each of `offers` say there, and their judge."""
+    if not several:
         return task.held, [task.said, *(said for _, said in offers)], task.judge
+    obs = folds.joined([task.train, task.held])
+    order = np.lexsort(obs.coords[::-1])
+    obs, own = obs.subset(order), replace(tools.own(), afresh=True, gaps=task.gaps is not None)
+    masks = folds.more(several, obs, order >= task.train.size, task.gaps, next(own.streams))
+    parts = [(task.held, task.said, [said for _, said in offers])]
+    parts += folds.said(answer, [predictor for predictor, _ in offers], obs, masks, own)
     held = folds.joined([over for over, _, _ in parts])
     columns = [np.concatenate([first for _, first, _ in parts])]
     columns += [np.concatenate([others[n] for _, _, others in parts]) for n in range(len(offers))]

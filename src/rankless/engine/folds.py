@@ -20,14 +20,16 @@ MOST = 4  # hold-outs, at most
 FEW = 5000  # entries up to which all is fitted again for it: of 30,000, three fits more cost half a search and gained nothing
 
 
-def more(count: int, obs: Observations, held: np.ndarray, gaps: Gaps | None, rng: np.random.Generator) -> list[np.ndarray]:
-    """Masks of entries of `obs` to hold out besides those of the mask `held`, which makes `count` gaps, until there are `ENOUGH`.
+def wanted(count: int, size: int) -> int:
+    """How many hold-outs more, where one of `size` entries makes `count` gaps."""
+    return min(MOST, -(-ENOUGH // max(count, 1))) - 1 if size <= FEW else 0
+
+
+def more(wanted: int, obs: Observations, held: np.ndarray, gaps: Gaps | None, rng: np.random.Generator) -> list[np.ndarray]:
+    """Masks of entries of `obs` to hold out besides those of the mask `held`, as many as these.
 
     Entries one by one are held out once; gaps lie where chance puts them, and may overlap.
     """
-    wanted = min(MOST, -(-ENOUGH // max(count, 1))) - 1
-    if wanted < 1 or obs.size > FEW:
-        return []
     if gaps is not None:
         masks = [gaps.mask(obs, float(held.mean()), rng) for _ in range(wanted)]
     else:
