@@ -97,9 +97,6 @@ def test_tlviz_reads_compares_and_draws_it(obs, model, tlviz):
         assert tlviz.factor_tools.factor_match_score(labelled, labelled) == pytest.approx(1.0)
         again = tlviz.postprocessing.postprocess(labelled, array)
         assert [table.index.name for table in again[1]] == NAMES
-        try:
-            axes = tlviz.visualisation.components_plot(labelled, {name: "line" for name in NAMES})
-        except TypeError:
-            axes = tlviz.visualisation.components_plot(labelled)
-        assert len(axes[1] if isinstance(axes, tuple) else axes) == 3
+        _, axes = tlviz.visualisation.components_plot(labelled)
+        assert len(axes) == 3 and len(axes[0].get_lines()) == 2
     plt.close("all")

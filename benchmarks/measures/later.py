@@ -241,16 +241,17 @@ def _noise(seed: int) -> tuple[np.ndarray, list[np.ndarray] | None]:
 
 @dataclass(frozen=True)
 class Assured:
-    """Data, how many components are in it, and whether components may be negative."""
+    """Data, how many components are in it, whether these may be negative, and what is halved."""
 
     make: Callable[[int], tuple[np.ndarray, list[np.ndarray] | None]]
     count: int
     nonnegative: bool = False
+    half: str | int = "cells"
 
 
 ASSURED = {
-    "fluorescence": Assured(_eem, 3),
-    "fluorescence, nonnegative": Assured(_eem, 3, True),
+    "fluorescence": Assured(_eem, 3, half=0),
+    "fluorescence, nonnegative": Assured(_eem, 3, True, half=0),
     "planted, two": Assured(_planted(2), 2),
     "planted, five": Assured(_planted(5), 5),
     "noise": Assured(_noise, 0),
@@ -265,7 +266,7 @@ def assured(name: str, seed: int) -> dict[str, float]:
     array, factors = case.make(seed)
     with _quietly():
         clock = process_time()
-        found = rankless.factorize(array, nonnegative=case.nonnegative, half=0, n_jobs=1)
+        found = rankless.factorize(array, nonnegative=case.nonnegative, half=case.half, n_jobs=1)
         seconds = process_time() - clock
     figures: dict[str, float] = {"count": found.assurance.count, "true": case.count, "seconds": seconds}
     if found.assurance.count:
