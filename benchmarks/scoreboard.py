@@ -200,10 +200,12 @@ def tomorrow(**how: bool) -> Iterator[Figure]:
     given = store.current()
     for row in (row for row in later.ROWS if row.group == "feed"):
         found = later.of(given, "feed", row.name)
-        error, time = (later.ratio(found, one, other) for one, other in (("updated_fed", "scratch_fed"), ("update", "whole")))
+        columns = (("updated_all", "scratch_all"), ("updated_fed", "scratch_fed"), ("update", "whole"))
+        every, error, time = (later.ratio(found, one, other) for one, other in columns)
         note = f" ({len(found)} of {len(row.seeds)} seeds)" if len(found) < len(row.seeds) else ""
         enough = not note
         what = f"fed day by day ({row.name}), {later.FEEDS[row.name].share:.0%} hidden: updates over a fit from scratch"
+        yield at_most(f"{what}, error on all cells", later.CLOSE, every, found, enough=enough, note=note)
         yield at_most(f"{what}, error on the days fed", later.CLOSE, error, found, enough=enough, note=note)
         yield at_most(f"{what}, time of one", later.CHEAP, time, found, enough=enough, note=note)
     for group, against, what in (
