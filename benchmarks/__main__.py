@@ -3,7 +3,7 @@
 Without a page: the quick one and the completion page, ours (`completion`) and the peers' cells (`peers`), which take
 hours where nothing is on file; a finished cell is not run again. ``all`` is everything but what is measured at releases only.
 
-``guard``, ``experts``, ``ordered`` and ``cases`` take options of their own: ``python -m benchmarks guard --help``.
+``guard``, ``experts``, ``ordered``, ``cases`` and ``later`` take options of their own: ``python -m benchmarks guard --help``.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import sys
 
 QUICK = ("speed",)
 COMPLETION = ("completion", "peers")  # both write the one page
-LONG = (*COMPLETION, "experts", "ordered", "planted", "race", "any_rank", "growth", "ratings", "losses", "scale")
+LONG = (*COMPLETION, "experts", "ordered", "later", "planted", "race", "any_rank", "growth", "ratings", "losses", "scale")
 RELEASE = ("dynamics", "reproduce", "mutations", "bare")  # what changes seldom, or takes a machine for itself
 PAGES = (*QUICK, *LONG, *RELEASE)
-COMMANDS = ("guard", "experts", "ordered", "cases")  # with options of their own
+COMMANDS = ("guard", "experts", "ordered", "cases", "later")  # with options of their own
 
 
 def main() -> None:

@@ -26,6 +26,7 @@ from benchmarks import (
     dynamics,
     entries,
     growth,
+    later,
     planted,
     race,
     ratings,
@@ -193,6 +194,47 @@ def people(**how: bool) -> Iterator[Figure]:
         yield at_most(what, cases.SAID, abs(ratio - 1), found, enough=len(found) >= len(cases.SEEDS))
 
 
+def tomorrow(**how: bool) -> Iterator[Figure]:
+    """Days fed one by one, places and people of whom nothing was seen, and components to stand on."""
+    store = later.store(**how)
+    given = store.current()
+    for row in (row for row in later.ROWS if row.group == "feed"):
+        found = later.of(given, "feed", row.name)
+        columns = (("updated_all", "scratch_all"), ("updated_fed", "scratch_fed"), ("update", "whole"))
+        every, error, time = (later.ratio(found, one, other) for one, other in columns)
+        note = f" ({len(found)} of {len(row.seeds)} seeds)" if len(found) < len(row.seeds) else ""
+        enough = not note
+        what = f"fed day by day ({row.name}), {later.FEEDS[row.name].share:.0%} hidden: updates over a fit from scratch"
+        yield at_most(f"{what}, error on all cells", later.CLOSE, every, found, enough=enough, note=note)
+        yield at_most(f"{what}, error on the days fed", later.CLOSE, error, found, enough=enough, note=note)
+        yield at_most(f"{what}, time of one", later.CHEAP, time, found, enough=enough, note=note)
+    for group, against, what in (
+        ("cold", "kriging", "Met Office, stations left out whole: error over kriging in space at its best setting"),
+        ("ratings", "ridge", "ratings with features, a user or an item never rated: error over ridge regression at its best penalty"),
+    ):
+        found = later.of(given, group)
+        yield at_most(what, 1.0, later.ratio(found, "side", against), found)
+    for size in later.SIZES:
+        found = later.of(given, "neurons", size)
+        matched = int(min(numbers(found, "poisson_matched"), default=0))
+        text = f"{matched} of {later.ASSEMBLIES}" if found else "not measured"
+        holds = matched == later.ASSEMBLIES if found else None
+        yield Figure(f"counts of neurons {size}, nonnegative: assemblies found", "all", text, holds, found)
+        ratio = later.ratio(found, "poisson_seconds", "squares_seconds")
+        yield at_most(f"counts of neurons {size}: time over that of squares", later.SLOWER, ratio, found)
+    for row in (row for row in later.ROWS if row.group == "assured"):
+        found, count = later.of(given, "assured", row.name), later.COUNTS[row.name]
+        right = sum(int(cell["count"]) == count for cell in found)
+        text = f"{right} of {len(found)} sets" if found else "not measured"
+        holds = right == len(found) if len(found) >= len(row.seeds) else None
+        yield Figure(f"components that are real: {row.name}", f"{count}", text, holds, found)
+        if row.name.startswith("fluorescence"):
+            least = min((min(float(c["starts"]), float(c["halves"])) for c in found if c.get("starts")), default=math.nan)
+            text = f"{least:.4f}" if found else "not measured"
+            holds = least >= later.ALIKE if len(found) >= len(row.seeds) else None
+            yield Figure(f"the same: least match over ten starts and halves, {row.name}", f"≥ {later.ALIKE}", text, holds, found)
+
+
 def speeds(**how: bool) -> Iterator[Figure]:
     cells = speed.of_kernel(**how)
     for rank, bound in KERNEL.items():
@@ -285,6 +327,7 @@ GROUPS: dict[str, Callable[..., Iterator[Figure]]] = {
     "Error as the allowed components grow": grown,
     "Ratings, nothing chosen": recommender,
     "Data as people have it": people,
+    "Tomorrow's rows, side information, components": tomorrow,
     "Speed": speeds,
     "Memory": memory,
     "Entries by the million": many,

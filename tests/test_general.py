@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy.special import expit, xlogy
 from typer.testing import CliRunner
 
 from planted import hidden_error, planted
+from rankless import als
 from rankless.answer.intervals import _among
 from rankless.cli import app
 from rankless.completer import TensorCompleter
@@ -18,7 +20,9 @@ from rankless.completion import Completion, complete
 from rankless.experts.linked import Linked
 from rankless.runtime.journal import Journal
 from rankless.runtime.progress import Progress
+from rankless.search import losses
 from rankless.tensors.cp_tensor import CPTensor
+from rankless.tensors.observations import Observations
 from rankless.units.transform import Transform
 
 SHAPE = (18, 16, 14)
@@ -294,3 +298,35 @@ def test_where_whole_fibres_are_missing_error_and_intervals_are_those_of_whole_f
     assert 0.5 < done.estimator.holdout_rmse_ / wrong < 2, "single cells err a tenth of that"
     lower, upper = done.interval(0.9)
     assert np.mean((lower[gone] <= truth[gone]) & (truth[gone] <= upper[gone])) > 0.8, "intervals of single cells hold a fifth"
+
+
+def test_penalties_of_large_counts_go_down_for_as_long_as_that_helps():
+    """The components that are there, none offered: the least deviance on the grid of halves, from wherever the walk ended."""
+    tried = []
+
+    def moved(point, frame, depth, penalty):
+        tried.append(penalty)
+        return SimpleNamespace(frame=frame, depth=depth, penalty=penalty, state=point.state, score=1 + abs(np.log2(penalty / 1.25)))
+
+    start = SimpleNamespace(frame=None, depth=3.0, penalty=10.0, state=SimpleNamespace(rank=4), score=4.0)
+    search: Any = SimpleNamespace(moved=moved)
+    assert losses._relaxed(search, start).penalty == 1.25 and tried == [5.0, 2.5, 1.25, 0.625]
+    low: Any = SimpleNamespace(**{**vars(start), "penalty": 0.5, "score": 1.0})
+    assert losses._relaxed(search, low) is low
+    nothing: Any = SimpleNamespace(**{**vars(start), "state": SimpleNamespace(rank=0)})
+    assert losses._relaxed(search, nothing) is nothing
+
+
+def test_rates_of_assemblies_are_found_as_closely_as_from_the_truth():
+    """Counts up to twenty: as near as the likeliest rates of the planted rank, which start from the truth."""
+    rng = np.random.default_rng(0)
+    time = np.linspace(0, 1, 24)[:, None]
+    parts = [rng.gamma(0.5, size=(18, 3)), np.exp(-(((time - [0.15, 0.5, 0.85]) / 0.08) ** 2) / 2), 0.2 + rng.gamma(1.0, size=(14, 3))]
+    parts[0] *= 1.2 / CPTensor(parts).full().mean()
+    rates = CPTensor(parts).full()
+    seen = np.where(rng.random(rates.shape) < 0.9, rng.poisson(rates).astype(float), np.nan)
+    told: Any = {"loss": "poisson", "nonnegative": True, "depth": 0.0, "penalty": 1e-3, "start": CPTensor(parts), "anneal_rounds": 0}
+    likeliest = als.solve(Observations.from_array(seen), tol=1e-8, **told).model.full()
+    done = complete(seen, loss="poisson", nonnegative=True, random_state=0, n_jobs=1)
+    ours, theirs = (np.sqrt(np.mean((said - rates)[np.isnan(seen)] ** 2)) for said in (done.array(), likeliest))
+    assert done.rank == 3 and ours < 1.1 * theirs, (ours, theirs)

@@ -163,6 +163,25 @@ class Completion:
         lower, upper = self._at_all_cells(lambda indices: self._with_ends(indices, coverage)[1:], 2, "intervals")
         return self.given.outward(lower), self.given.outward(upper)
 
+    def to_tlviz(self) -> tuple[np.ndarray, list[pd.DataFrame]]:
+        """The components of `best` as TLViz and TensorLy take them: ``(weights, factors)``, each factor a table with its mode's labels.
+
+        Columns have unit length, and the largest component is the first. ``done.best.to_tensorly()`` is the same without labels,
+        ``tensortools.KTensor(done.best.to_tensortools())`` the tensor of tensortools.
+        """
+        from rankless.trust.labelled import labelled_cp
+
+        return labelled_cp(self.best, self.observations)
+
+    def to_xarray(self) -> Any:
+        """All cells, filled, as an xarray.DataArray with modes and labels, whatever came in: the dataset that goes with `to_tlviz`.
+
+        Slices are in the order of `observations`, as the factors are. Raises ImportError where xarray is not installed.
+        """
+        from rankless.kinds.labelled import labelled_array
+
+        return labelled_array(self._array(), self.observations)
+
     def top(self, fixed: Mapping[str, Any], k: int = 10, *, largest: bool = True, seen: bool = True) -> pd.DataFrame:
         """A table of the `k` largest (or least) cells of a slice, such as ``{"user": "u17"}``, the best first.
 
@@ -184,7 +203,8 @@ class Completion:
         slices without labels are new, where shapes do not tell. Intervals of new slices are calibrated by folding in
         slices that were there, and so are wider where a new one has few entries.
 
-        Raises ValueError for new slices of several modes, and where there are none.
+        Raises ValueError for new slices of several modes, and where there are none. Warns of a new label that is an old one but for
+        blanks or capitals.
 
         >>> import numpy as np, rankless
         >>> array = np.outer(np.arange(1.0, 9.0), [1.0, 2.0, -1.0, 4.0, 0.5, 3.0, 2.0])
@@ -193,10 +213,14 @@ class Completion:
         >>> more.filled.shape, more.filled[8, [2, 5]].round(0).tolist()
         ((9, 7), [-10.0, 30.0])
         """
-        from rankless.kinds.joining import join
+        from rankless.kinds.joining import is_empty, join
         from rankless.later.extend import extended
 
+        if is_empty(rows):
+            raise ValueError("there is no row in what came later; pass at least one entry of a new slice, or one without a value")
         joined = join(self.given, rows, along=along, duplicates=duplicates, missing=missing, grow=True)
+        if len(joined.grown) == 1:  # where there are more, the error says it
+            _warn(joined.doubts())
         return Completion(extended(self.estimator, joined), joined.given, self.callback)
 
     def update(
@@ -216,11 +240,16 @@ class Completion:
         new entries that were held out better (always, if you say how many: `sweeps`), in a small part of the time of a fit;
         ``"default"`` makes the last refit of a fit again; ``"best"`` searches anew.
         The held-out error stays that of the last search; intervals are calibrated anew when they are asked for.
+        Of no entries at all, as on a day on which nothing came, the answer is the one there was. Warns of a new label that is an old one
+        but for blanks or capitals.
         """
-        from rankless.kinds.joining import join
+        from rankless.kinds.joining import is_empty, join
         from rankless.later.update import updated
 
+        if is_empty(entries) and effort in ("fast", "default"):
+            return Completion(self.estimator, self.given, self.callback)
         joined = join(self.given, entries, along=along, duplicates=duplicates, missing=missing, grow=along is not None)
+        _warn(joined.doubts())
         if effort == "best":
             done = completion_of(TensorCompleter(**self.estimator.get_params(deep=False)), replace(joined.given, units=None), self.callback)
             done.estimator.fit(done.given.fitted, callback=self.callback)
@@ -509,6 +538,12 @@ def completion_of(estimator: TensorCompleter, given: Given, callback: Callback |
     if side is not None:
         estimator.set_params(side=in_order(side, given.observations.modes, given.places))
     return Completion(estimator, in_like_units(given) if estimator.of_squares else given, callback)
+
+
+def _warn(doubts: Sequence[str]) -> None:
+    """Of what came later, one warning each, as of the line that called `extend` or `update`."""
+    for text in doubts:
+        warnings.warn(f"{text}.", UserWarning, stacklevel=3)
 
 
 def _standardised(mode: str) -> str:

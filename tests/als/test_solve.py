@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from oracles import dense, objective, observed, problems, residual, weighted_mask
 
 from rankless import als
+from rankless.tensors.cp_tensor import CPTensor
 from rankless.tensors.observations import Observations
 
 RESTED = {"tol": 1e-15, "max_sweeps": 20_000, "random_state": 0}
@@ -125,6 +126,39 @@ def test_annealing_only_helps():
         alone, annealed = (als.solve(obs, depth=2, penalty=0.5, max_rank=12, anneal_rounds=n, random_state=seed) for n in (0, 10))
         assert annealed.objective[-1] <= alone.objective[-1]
         assert annealed.objective[: len(alone.objective)] == alone.objective
+
+
+@pytest.mark.parametrize(("loss", "nonnegative"), [("gaussian", False), ("gaussian", True), ("huber", False)])
+def test_a_fit_that_starts_at_rest_stays_there(loss, nonnegative):
+    obs = observed((9, 8, 7), seed=0, share=0.6, rank=2, noise=0.1)
+    options = {"depth": 1.0, "penalty": 0.3, "loss": loss, "nonnegative": nonnegative, "anneal_rounds": 0, "random_state": 0}
+    first = als.solve(obs, max_rank=4, tol=1e-13, max_sweeps=5000, **options)
+    again = als.solve(obs, start=first.model, **options)
+    assert again.converged and len(again.objective) <= 5 < len(first.objective)
+    assert again.objective[-1] == pytest.approx(first.objective[-1], rel=1e-6)
+    np.testing.assert_allclose(again.model.full(), first.model.full(), atol=1e-3)
+
+
+def test_a_fit_of_more_entries_goes_on_below_where_it_starts():
+    whole = observed((12, 9, 8), seed=1, share=0.6, rank=2, noise=0.1)
+    yesterday = whole.subset(whole.coords[0] < 11)
+    options = {"depth": 1.0, "penalty": 0.3, "random_state": 0}
+    before = als.solve(yesterday, max_rank=4, **options)
+    after = als.solve(whole, start=before.model, anneal_rounds=0, **options)
+    scratch = als.solve(whole, max_rank=4, **options)
+    assert after.objective[0] < objective(whole, before.model.factors, 1.0, 0.3, 0.0)
+    assert after.objective[-1] == pytest.approx(scratch.objective[-1], rel=1e-6) and after.objective[0] < scratch.objective[0]
+    np.testing.assert_array_equal(before.model.factors[0][11], 0.0)  # what was given is not changed
+    nothing = als.solve(whole, start=CPTensor([np.zeros((d, 0)) for d in whole.shape]), max_rank=4, **options)
+    np.testing.assert_array_equal(nothing.model.full(), scratch.model.full())
+
+
+def test_a_start_that_does_not_fit_is_named():
+    obs = observed((4, 5), seed=0)
+    with pytest.raises(ValueError, match=r"start has shape \(4, 6\) and the entries \(4, 5\)"):
+        als.solve(obs, start=CPTensor([np.ones((4, 1)), np.ones((6, 1))]))
+    with pytest.raises(ValueError, match="start has negative numbers"):
+        als.solve(obs, start=CPTensor([np.ones((4, 1)), -np.ones((5, 1))]), nonnegative=True)
 
 
 def test_same_seed_same_bits_another_seed_others():

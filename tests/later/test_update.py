@@ -216,3 +216,61 @@ def test_on_the_command_line(tmp_path, capsys):
     assert Completion.load(files["next.npz"]).observations.shape == (40, 10)
     wrong = run(app, ["update", files["model.npz"], files["old.csv"], "-o", files["wide.csv"], "--effort", "slow"])
     assert wrong.exit_code == 2
+    table.head(0).to_csv(tmp_path / "new.csv", index=False)  # a day on which nothing came
+    result = run(app, ["update", files["model.npz"], files["new.csv"], "-o", files["wide.csv"]])
+    assert result.exit_code == 0 and "0 entries more, no new slice" in result.output
+    pd.testing.assert_frame_equal(pd.read_csv(files["wide.csv"]), pd.read_csv(files["filled.csv"]))
+    table.head(0).rename(columns={"x": "y"}).to_csv(tmp_path / "new.csv", index=False)
+    result = run(app, ["update", files["model.npz"], files["new.csv"], "-o", files["wide.csv"]])
+    assert result.exit_code == 2 and "no column 'x'" in result.output
+
+
+def few_stations() -> tuple[pd.DataFrame, Any]:
+    """Stations x days, a table and its completion."""
+    rng = np.random.default_rng(1)
+    truth = 5 + np.outer(rng.normal(size=14), rng.normal(size=12)) + rng.normal(size=12)
+    rows, columns = np.nonzero(rng.random(truth.shape) < 0.7)
+    days = pd.date_range("2024-01-01", periods=12)[columns].strftime("%Y-%m-%d")
+    table = pd.DataFrame({"station": [f"ST{r:02d}" for r in rows], "day": days, "x": truth[rows, columns]})
+    return table, rankless.complete(table, modes=["station", "day"], value="x", effort="fast", **QUICK)
+
+
+@pytest.fixture(scope="module")
+def stations():
+    return few_stations()
+
+
+def test_a_day_on_which_nothing_came_changes_nothing(stations, planted):
+    table, done = stations
+    for effort in ("fast", "default"):
+        same = done.update(table.head(0), effort=effort)
+        np.testing.assert_array_equal(same.array(), done.array())
+        assert same.observations.size == done.observations.size and same.update(table.head(1)).observations.size == len(table)
+    with pytest.raises(ValueError, match="there is no row in what came later"):
+        done.extend(table.head(0))
+    array, seen, _ = planted
+    assert array.update(seen[:0], along=0).observations.shape == array.observations.shape
+
+
+def test_a_correction_replaces_the_entry_that_was_there(stations):
+    table, done = stations
+    wrong = table.head(1).assign(x=table.x[0] + 3.0)
+    once = done.update(wrong)
+    twice = once.update(wrong)
+    for each in (once, twice):
+        assert each.observations.size == len(table)
+        filled = each.filled.merge(table.head(1), on=["station", "day"])
+        assert filled.x_x.tolist() == pytest.approx([table.x[0] + 3.0])
+    back = twice.update(table.head(1))
+    np.testing.assert_allclose(back.observations.values, done.observations.values)
+
+
+def test_a_label_written_otherwise_is_pointed_out(stations):
+    table, done = stations
+    new = table.head(4).assign(station=["st00 ", *table.station[1:4]], day="2024-02-01").drop_duplicates(["station", "day"])
+    with pytest.warns(UserWarning, match=r"station 'st00 ' came later as a new one beside 'ST00'"):
+        assert done.update(new).observations.shape[0] == done.observations.shape[0] + 1
+    with pytest.raises(ValueError, match=r"several modes.*done\.update.*\. Station 'st00 ' came later as a new one beside 'ST00'"):
+        done.extend(new)
+    with pytest.warns(UserWarning, match="'st00 ' came later"):
+        done.extend(table.head(1).assign(station="st00 "))

@@ -41,7 +41,8 @@ from rankless.als.annealing import anneal, deepen, empty, with_random
 from rankless.als.entries import Chunks, Entries
 from rankless.als.losses import Bernoulli, Gaussian, Huber, Loss, Poisson, loss_of
 from rankless.als.networks import NetworkFit, solve_train, solve_tucker
-from rankless.als.solver import Problem, objective
+from rankless.als.settle import settle
+from rankless.als.solver import Problem, State, objective
 from rankless.depth import check_depth
 from rankless.runtime.progress import Callback, Ended, Tracker, shown
 from rankless.runtime.seeds import check_seed
@@ -86,6 +87,7 @@ def solve(
     depth: float = 2.0,
     penalty: float = 1.0,
     max_rank: int = 40,
+    start: CPTensor | None = None,
     guard: float = 0.0,
     smooth: Mapping[int | str, float] | None = None,
     loss: str | Loss = "gaussian",
@@ -108,6 +110,8 @@ def solve(
     depth : `k` >= 0, any real number of extra layers.
     penalty : weight decay > 0, in squared units of the values (scale them to unit RMS first).
     max_rank : components to start from; how many stay is the answer's.
+    start : a model to go on from instead, such as that of yesterday's entries: sweeps begin where it stands, at the depth asked for.
+        Annealing then offers random components up to `max_rank` as ever; ``anneal_rounds=0`` leaves them out.
     guard : charge on the squared values of all cells, seen or not; see `rankless.als.solver`.
     smooth : of each mode whose slices have an order, by name or number, tau > 0: what a step between
         neighbouring slices costs more than their size; see `rankless.als.solver`.
@@ -123,7 +127,7 @@ def solve(
         StopIteration, what has been fitted so far is returned, `converged` False; before the first run of
         sweeps has come to rest, `objective` has its last value alone.
 
-    Raises ValueError for parameters out of range, FloatingPointError if the objective overflows.
+    Raises ValueError for parameters out of range or a `start` that does not fit, FloatingPointError if the objective overflows.
     The objective recorded never rises; sweeps that annealing tried and dropped are not in it.
     """
     taus = [0.0] * obs.order
@@ -151,12 +155,13 @@ def solve(
         entries = majorise.Target(obs, chosen, positive)
     with shown(verbose) as bar, Workers(n_jobs, tracker=Tracker(bar, callback)) as workers:
         tell = workers.tracker
-        tell.stage(f"sweeping {max_rank} components to rest")
+        begun = None if start is None or start.rank == 0 else _begun(start, entries, positive)
+        state = with_random(entries, empty(entries), int(max_rank), rng) if begun is None else begun
+        tell.stage(f"sweeping {state.rank} components to rest")
         tell.endable()
-        state = with_random(entries, empty(entries), int(max_rank), rng)
         history, converged = [], False
         try:
-            trace = deepen(entries, state, problem, workers)
+            trace = deepen(entries, state, problem, workers) if begun is None else settle(entries, state, problem, workers)
             history, converged = trace.objective, trace.converged
             for _ in range(anneal_rounds):
                 offered = min(max(5, state.rank // 2), max_rank - state.rank)
@@ -172,6 +177,16 @@ def solve(
         except Ended:
             history, converged = history or [objective(state, problem)], False
     return Fit(state.model(), history, converged)
+
+
+def _begun(start: CPTensor, entries: Entries, positive: Sequence[bool]) -> State:
+    """A model as a state to go on from; raises ValueError where it does not fit the entries."""
+    if start.shape != tuple(entries.shape):
+        raise ValueError(f"start has shape {start.shape} and the entries {tuple(entries.shape)}; pass a model with a row for each slice")
+    model = start.balanced()
+    if any(sign and (factor < 0).any() for sign, factor in zip(positive, model.factors, strict=True)):
+        raise ValueError("start has negative numbers in a mode that is nonnegative; pass another, or np.maximum(factor, 0) of each")
+    return State(np.concatenate(model.factors).astype(entries.dtype), entries.offsets)
 
 
 def mode_of(obs: Observations | Entries, mode: int | str) -> int:

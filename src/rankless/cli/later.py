@@ -69,6 +69,7 @@ def _loaded(model: Path, more: Path, output: Path, keep: Path | None, coverage: 
 
 
 def _more(done: Completion, path: Path, duplicates: str) -> Any:
+    """What is in the file at `path`, read as the data of `done` were; a table without a row as it is: on some days nothing comes."""
     from rankless import io
     from rankless.io import FORMATS, suffix_of
 
@@ -78,6 +79,12 @@ def _more(done: Completion, path: Path, duplicates: str) -> Any:
         names = {"modes": list(obs.modes), "value": obs.value_name}
     elif any(label is not None for label in obs.labels) and how.module != "labelled":
         names = {"modes": list(obs.modes)}
+    if how.module == "tables":
+        from rankless.io.tables import columns_of, declared, is_empty, nothing_of
+
+        if is_empty(path):
+            declared(path, columns_of(path), names["modes"], names["value"])
+            return nothing_of(path)
     return io.load(path, **names, duplicates=duplicates)
 
 

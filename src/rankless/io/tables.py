@@ -126,6 +126,19 @@ def columns_of(path, encoding: str | None = None) -> list[str]:
     return list(_dataset(path).schema.names) if is_parquet(path) else _csv_columns(path, encoding)
 
 
+def is_empty(path) -> bool:
+    """Whether it is a table that has columns and no row; False for what cannot be read, which reading it says."""
+    try:
+        return _dataset(path).count_rows() == 0 if is_parquet(path) else pd.read_csv(path, nrows=1).empty
+    except (ValueError, OSError):
+        return False
+
+
+def nothing_of(path) -> pd.DataFrame:
+    """The columns of a table, and no row."""
+    return pd.DataFrame(columns=columns_of(path))
+
+
 def parts(path, wanted: list[str], value: str, rows: int) -> Iterator[pd.DataFrame]:
     """The columns `wanted` of a table, `rows` rows at a time."""
     return _parquet_parts(path, wanted, value, rows) if is_parquet(path) else _csv_parts(path, wanted, value, rows)

@@ -18,7 +18,7 @@ from rankless.kinds.given import Dense, Given, Plain, Roles
 from rankless.kinds.standard import FEWEST, Standard
 from rankless.tensors.canonical import canonical
 from rankless.tensors.observations import Duplicates, Marks, Observations
-from rankless.tensors.spelling import sorted_by_value
+from rankless.tensors.spelling import alike, sorted_by_value
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +40,22 @@ class Joined:
     def grown(self) -> list[int]:
         """The modes that have new slices."""
         return [mode for mode, was in enumerate(self.was) if (was < 0).any()]
+
+    def doubts(self) -> list[str]:
+        """A sentence for each mode with a new label that differs from an old one by blanks, capitals or the writing of a number only."""
+        found, obs = [], self.given.observations
+        for mode in self.grown:
+            label, new = obs.labels[mode], self.was[mode] < 0
+            for group in [] if label is None else alike(label):
+                one, two = (next((i for i in group if new[i] == later), None) for later in (True, False))
+                if one is not None and two is not None:
+                    found.append(
+                        f"{obs.modes[mode]} {obs.label(mode, one)!r} came later as a new one beside {obs.label(mode, two)!r}, which it may "
+                        "be meant for: they differ by blanks, capitals or the writing of a number; write it as it was, or leave it if they "
+                        "are two"
+                    )
+                    break
+        return found
 
 
 def join(
@@ -101,6 +117,21 @@ def join(
     fresh = order >= obs.size
     new = replace_given(given, later, joined, was, there)
     return Joined(_in_units(new, given, joined, was, there), tuple(was), fresh, given)
+
+
+def is_empty(more: Any) -> bool:
+    """Whether `more` has no row at all: a table without rows, an array or labelled array of no cell.
+
+    >>> is_empty(np.zeros((0, 3))), is_empty(np.full((2, 3), np.nan))
+    (True, False)
+    """
+    if isinstance(more, (Given, Observations)):
+        return 0 in (more.observations if isinstance(more, Given) else more).shape
+    if hasattr(more, "data_vars"):  # a Dataset, whose length is the number of its variables
+        return 0 in more.sizes.values()
+    if hasattr(more, "columns") or hasattr(more, "column_names"):
+        return len(more) == 0 if hasattr(more, "__len__") else False
+    return 0 in getattr(more, "shape", np.shape(more) if isinstance(more, (list, tuple)) else (1,))
 
 
 def replace_given(given: Given, later: Given, joined: Observations, was: Sequence[np.ndarray], there: Sequence[np.ndarray]) -> Given:

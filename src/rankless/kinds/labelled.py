@@ -310,3 +310,13 @@ def _labels(data: xr.DataArray) -> list[np.ndarray | None]:
 
 def _in_words(dims: Sequence[Hashable]) -> str:
     return f"({', '.join(map(str, dims))})"
+
+
+def labelled_array(array: np.ndarray, obs: Observations) -> Any:
+    """`array`, of the shape of `obs`, as an xarray.DataArray with its modes, labels and name; raises ImportError without xarray."""
+    try:
+        import xarray
+    except ImportError:
+        raise ImportError("a DataArray needs xarray: pip install xarray") from None
+    coords = {name: np.arange(size) if label is None else label for name, size, label in zip(obs.modes, obs.shape, obs.labels, strict=True)}
+    return xarray.DataArray(array, dims=obs.modes, coords=coords, name=obs.value_name)

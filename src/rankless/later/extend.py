@@ -106,7 +106,11 @@ def placed(joined: Joined) -> Placed:
         )
     if len(modes) > 1:
         new = [f"{obs.label(m, int(np.flatnonzero(joined.was[m] < 0)[0]))!r} of {obs.modes[m]}" for m in modes]
-        raise ValueError(f"there are new slices of several modes, such as {' and '.join(new)}; extend along one, then along the other")
+        meant = "".join(f". {text[0].upper()}{text[1:]}" for text in joined.doubts())
+        raise ValueError(
+            f"there are new slices of several modes, such as {' and '.join(new)}; extend along one, then along the other, "
+            f"or take all in by done.update(...){meant}"
+        )
     return Placed(modes[0], joined.was[modes[0]])
 
 

@@ -18,7 +18,7 @@ from rankless.als.losses import Bernoulli, Huber, Poisson, PoissonParts
 from rankless.holdout.scoring import Point, score_of
 from rankless.search import refine
 from rankless.search.race import EARNED
-from rankless.search.walk import COARSE, Search, penalties_of
+from rankless.search.walk import COARSE, GRID, Search, penalties_of
 from rankless.tensors.observations import Observations
 from rankless.units.error import spread_of
 from rankless.units.frame import Frame
@@ -26,6 +26,8 @@ from rankless.units.link import Units
 
 TUNING = 1.345  # bound in standard deviations: 95 % as sharp as squares where the noise is Gaussian [huber1964]
 BOUNDS = 2  # times the bound is taken from held-out errors
+GAINED = 0.9999  # of the deviance, which a smaller penalty has to bring
+STRICTER = 5  # times the winner's penalty is doubled, for spare components to die
 HOW = replace(COARSE, tol=1e-4, max_sweeps=40)  # how far points of a walk are driven: quadratics above a loss take more sweeps
 
 
@@ -54,7 +56,33 @@ def best_fit(search: Search) -> Point:
     assert best is not None
     if limits.penalties is None and limits.effort.races and not search.late("refining"):
         search.tracker.stage("refining the best")
-        best = refine.refined(search, best)
+        best = refine.refined(search, _shed(search, best))
+    return best
+
+
+def _shed(search: Search, winner: Point) -> Point:
+    """`winner` or fewer components: at larger penalties spare ones die, and those which stay are tried at smaller ones again."""
+    best, point = _relaxed(search, winner), winner
+    for _ in range(STRICTER):
+        rank = point.state.rank
+        if rank < 2:
+            break
+        point = search.moved(point, point.frame, max(search.limits.depths), point.penalty / GRID)
+        if 0 < point.state.rank < rank:
+            best = min(best, _relaxed(search, point), key=score_of)
+    return best
+
+
+def _relaxed(search: Search, best: Point) -> Point:
+    """The components of `best` at smaller penalties, none offered, for as long as that lowers the deviance.
+
+    A deep penalty keeps spare components away by itself, and takes from the large ones what counts by the dozen tell against.
+    """
+    while best.state.rank:
+        point = search.moved(best, best.frame, best.depth, best.penalty * GRID)
+        if point.score > GAINED * best.score:
+            break
+        best = point
     return best
 
 

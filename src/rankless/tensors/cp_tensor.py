@@ -112,6 +112,15 @@ class CPTensor:
         safe = [np.where(n > 0, n, 1.0) for n in norms]
         return np.prod(norms, axis=0), [f / n for f, n in zip(self.factors, safe, strict=True)]
 
+    def to_tensortools(self) -> list[np.ndarray]:
+        """What ``tensortools.KTensor`` takes: a factor ``(d_n, R)`` a mode, sizes spread evenly over modes, largest component first.
+
+        >>> model = CPTensor([np.ones((2, 1)), 8 * np.ones((2, 1))])
+        >>> [factor.round(2).tolist() for factor in model.to_tensortools()]
+        [[[2.83], [2.83]], [[2.83], [2.83]]]
+        """
+        return list(self.balanced().factors)
+
     # --- files --------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike, **beside: np.ndarray) -> None:

@@ -23,6 +23,7 @@ from rankless.runtime.seeds import check_seed
 from rankless.tensors.cp_tensor import CPTensor
 from rankless.tensors.observations import Marks, Observations
 from rankless.trust.diagnostics import components as of_components
+from rankless.trust.labelled import loadings
 from rankless.trust.matching import aligned, match
 
 if TYPE_CHECKING:
@@ -165,15 +166,13 @@ class Factorization:
 
     def loadings(self, mode: str | int) -> pd.DataFrame:
         """A table of a mode's vectors: a row for each slice, under its label, and a column for each component."""
-        import pandas as pd
+        return loadings(self.model, self.observations, self.observations.mode_index(mode)).rename_axis(columns="component")
 
-        number = self.observations.mode_index(mode)
-        label = self.observations.labels[number]
-        return pd.DataFrame(
-            self.model.factors[number],
-            index=pd.Index(np.arange(self.model.shape[number]) if label is None else label, name=self.observations.modes[number]),
-            columns=pd.Index(range(self.rank), name="component"),
-        )
+    def to_tlviz(self) -> tuple[np.ndarray, list[pd.DataFrame]]:
+        """``(weights, factors)`` as TLViz and TensorLy take them, each factor a table with the labels of its mode."""
+        weights, factors = self.model.to_tensorly()
+        unit = CPTensor(factors)
+        return weights, [loadings(unit, self.observations, mode) for mode in range(unit.order)]
 
     def table(self) -> pd.DataFrame:
         """The grounds, a row for each component; see `Assurance.table`."""
