@@ -55,33 +55,36 @@ def measured(name: str, settings: str, *, fresh: bool) -> Cell:
 
 
 def run(fresh: bool = False) -> None:
-    found: dict[str, list[Cell]] = {settings: [] for settings in SETTINGS}
-    for settings, cells in found.items():
+    for settings in SETTINGS:
         for name in NAMES:
-            cells.append(measured(name, settings, fresh=fresh))
-            print(cells[-1], flush=True)
-    if (OUT / "reproduce-full" / "claims.md").exists():
+            print(measured(name, settings, fresh=fresh), flush=True)
+            write()  # a run that is cut short leaves a page of what it measured
+
+
+def write() -> None:
+    """The page of what is measured with today's code, and of the full run its table of claims and a picture once all of it is there."""
+    found = {settings: [store(name).find({"settings": settings, "figure": name}) for name in NAMES] for settings in SETTINGS}
+    whole, single = [], []
+    for settings, cells in found.items():
+        there = [cell for cell in cells if cell is not None]
+        seconds, processor, held, claims = (total(there, column) for column in ("seconds", "processor_seconds", "held", "claims"))
+        part = "" if len(there) == len(NAMES) else f", {len(there)} of {len(NAMES)} figures"
+        if there:
+            whole.append([SETTINGS[settings] + part, f"{seconds:.0f}", f"{processor:.0f}", f"{held:.0f} of {claims:.0f}"])
+    for name, *cells in zip(NAMES, *found.values(), strict=True):
+        texts = [("-", "-") if c is None else (f"{float(c['processor_seconds']):.0f}", f"{c['held']} of {c['claims']}") for c in cells]
+        single.append([f"`{name}`", *(text for each in texts for text in each)])
+    if None not in found["full"] and (OUT / "reproduce-full" / "claims.md").exists():
         DOCS.mkdir(exist_ok=True)
         shutil.copy(OUT / "reproduce-full" / "claims.md", DOCS / "claims.md")
         with Image.open(OUT / "reproduce-full" / SHOWN) as picture:  # few colours: a third of the size
             picture.convert("RGB").quantize(128).save(DOCS / SHOWN, optimize=True)
-    columns = ("seconds", "processor_seconds", "held", "claims")
-    sums = {s: {column: total(cells, column) for column in columns} for s, cells in found.items()}
-    whole = [
-        [SETTINGS[s], f"{each['seconds']:.0f}", f"{each['processor_seconds']:.0f}", f"{each['held']:.0f} of {each['claims']:.0f}"]
-        for s, each in sums.items()
-    ]
-    single = [
-        [f"`{name}`"]
-        + [text for cell in cells for text in (f"{float(cell['processor_seconds']):.0f}", f"{cell['held']} of {cell['claims']}")]
-        for name, *cells in zip(NAMES, *found.values(), strict=True)
-    ]
     page.write(
         "reproduce",
         "The figures of deep factorization",
         f"{len(NAMES)} figures and a table of claims, each figure from its command in a fresh process, and their sums: the whole command "
         "starts once and takes less. What the full run wrote is in [reproduce](../reproduce/README.md). "
-        "Seconds by the clock are those of a machine that others may have used at the same time.",
+        "Seconds by the clock are those of a machine that others may have used at the same time. A dash: not measured with today's code.",
         page.table(["command", "seconds", "processor seconds", "claims that hold"], whole),
         page.table(["figure", *(text for s in SETTINGS for text in (f"{s}: processor seconds", "claims that hold"))], single),
     )

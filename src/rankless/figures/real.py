@@ -161,19 +161,19 @@ def draw(tables: dict[str, Table]) -> Figure:
         for at, k in enumerate(np.unique(runs["k"])):
             part = where(runs, data=name, k=k)
             style = {"color": COLORS[at], "linestyle": DASHES[at], "label": f"k = {k}"}
-            row[0].loglog(part["train_rmse"], part["test_rmse"], **style)
+            row[0].semilogx(part["train_rmse"], part["test_rmse"], **style)
             row[1].semilogx(part["train_rmse"], part["effective_rank"], **style)
         for axes, label in ((row[0], "error on hidden cells"), (row[1], "effective rank")):
             axes.set(xlabel="training error, falling with time", ylabel=label, title=name)
             axes.invert_xaxis()
             plain_ticks(axes.xaxis)
-        plain_ticks(row[0].yaxis)
     grid[0, 0].legend()
-    top = grid[0, 2]
+    top, least_drawn = grid[0, 2], 1e-4
     for at, name in enumerate(dict.fromkeys(spectra["data"].tolist())):
         part = where(spectra, data=name)
-        kept = part["left"] > 1e-4
-        top.semilogy(part["values"][kept], part["left"][kept], color=COLORS[at + 3], linestyle=DASHES[at], label=name)
+        kept = np.concatenate([[True], part["left"][:-1] > least_drawn])  # to the first that is under it
+        left = np.maximum(part["left"][kept], least_drawn)
+        top.semilogy(part["values"][kept], left, color=COLORS[at + 3], linestyle=DASHES[at], label=name)
     top.set(xlabel="singular values kept", ylabel="share of energy left", title="spectra")
     top.legend()
     for axes in grid[1:, 2]:
