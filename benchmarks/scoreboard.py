@@ -277,17 +277,16 @@ def science(**how: bool) -> Iterator[Figure]:
     found = dynamics.of(dynamics.store(**how), "fresh process")
     yield at_most("first result of a collapsed flow in a fresh process, s", FIRST_FLOW, median(found, "first"), found)
     yield at_most("a second depth in the same process, s", None, median(found, "second"), found)
-    given = reproduce.store(**how)
+    cells_of = {settings: reproduce.of(settings, **how) for settings in REPRODUCE}
     for settings, bound in REPRODUCE.items():
-        found = reproduce.of(given, settings)
-        used = median(found, "processor_seconds")
+        found = cells_of[settings]
+        used = reproduce.total(found, "processor_seconds")
         note = f" ({used:.0f} of processor time)" if found else ""
-        yield at_most(f"{reproduce.SETTINGS[settings]}, s", bound, median(found, "seconds"), found, note=note)
-    for settings in REPRODUCE:
-        found = reproduce.of(given, settings)
-        text = f"{found[0]['held']} of {found[0]['claims']}" if found else "not measured"
-        holds = found[0]["held"] == found[0]["claims"] if found else None
-        yield Figure(f"claims of {reproduce.SETTINGS[settings]} that hold", "all", text, holds, found)
+        yield at_most(f"{reproduce.SETTINGS[settings]}, s", bound, reproduce.total(found, "seconds"), found, note=note)
+    for settings, found in cells_of.items():
+        held, claims = (reproduce.total(found, column) for column in ("held", "claims"))
+        text = f"{held:.0f} of {claims:.0f}" if found else "not measured"
+        yield Figure(f"claims of {reproduce.SETTINGS[settings]} that hold", "all", text, held == claims if found else None, found)
 
 
 def memory(**how: bool) -> Iterator[Figure]:

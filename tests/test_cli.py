@@ -120,6 +120,7 @@ def test_bad_files_are_refused_in_one_line(tmp_path, command):
         (["-o", "out.npy", "--depth", "-1"], ["depth=-1"]),
         (["-o", "out.npy", "--max-rank", "2.5"], ["--max-rank 2.5 is neither auto nor a whole number"]),
         (["-o", "out.npy", "--effects", "maybe"], ["--effects maybe is not known; pass auto, on, off"]),
+        (["-o", "out.npy", "--network", "parafac"], ["model='parafac' is not known"]),
         (["-o", "out.npy", "--value-transform", "cube"], ["--value-transform cube is not known; pass auto, none, sqrt, log"]),
         (["-o", "out.npy", "--value-transform", "sqrt"], ["value_transform='sqrt' needs values >= 0", "are negative"]),
     ],

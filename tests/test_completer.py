@@ -50,6 +50,7 @@ def test_public_names():
 
 def test_parameters_have_the_names_and_defaults_of_the_contract():
     assert TensorCompleter().get_params() == {
+        "model": "cp",
         "depth": "auto",
         "penalty": "auto",
         "max_rank": "auto",

@@ -51,6 +51,9 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
 
     Parameters
     ----------
+    model : "cp", or for data of low multilinear rank "tucker" or "train": a Tucker model or a tensor train, whose chains have `depth`
+        more layers, is then searched for in the place of components, by the same hold-out and judge. Its ranks are found, up to
+        `max_rank` a mode, and are in `ranks_`; draws and neighbours, which stand beside components, take no part.
     effort : "fast", "default" or "best": how much work the choice takes; see the page on time and effort. "fast" walks once and
         asks timelines alone beside components and a few draws; "best" makes more starts, and more and longer chains of draws. The same
         seed gives the same numbers on any machine.
@@ -102,7 +105,8 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
 
     Attributes after `fit`
     ----------------------
-    best_fit_ (CPTensor, the best single fit of components, not shrunk by any share), rank_ (the number of its components), depth_ and
+    best_fit_ (CPTensor, the best single fit of components, not shrunk by any share), rank_ (the number of its components; 0 for a network),
+    ranks_ (of the Tucker or train network in the answer, else None), depth_ and
     penalty_ of it, fits_ (the CPTensors of all fits in the answer, each in its share, the best one first), drawn_ (the mean of draws
     from the posterior that is also in it, a CPTensor, or None), model_ (CPTensor, the sum of these), effects_ (bool), noise_ (mode number
     or None), smooth_ (the smoothness of each mode, 0 for none), main_effects_, nearby_ (Kriging or None), unfolded_ (Slices or None),
@@ -129,6 +133,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
     def __init__(
         self,
         *,
+        model: str = "cp",
         effort: str = "default",
         time_limit: float | None = None,
         experts: Literal["auto"] | Sequence[Any] = "auto",
@@ -151,6 +156,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         n_jobs: int | None = None,
         verbose: bool = False,
     ):
+        self.model = model
         self.effort = effort
         self.time_limit = time_limit
         self.experts = experts
@@ -451,6 +457,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self.model_ = CPTensor([np.zeros((d, 0)) for d in obs.shape])
         self.fits_, self.best_fit_ = [self.model_], self.model_
         self.rank_, self.depth_, self.penalty_, self.effects_, self.noise_ = 0, 0.0, 0.0, True, None
+        self.ranks_ = None
         self.smooth_, self.between_ = (0.0,) * obs.order, [np.zeros(d, dtype=bool) for d in obs.shape]
         self.path_, self.holdout_rmse_, self.value_transform_ = pd.DataFrame(), float("nan"), Transform()
         self.nearby_ = self.unfolded_ = self.drawn_ = None
@@ -468,12 +475,13 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         def in_data(model: CPTensor) -> CPTensor:
             return CPTensor([np.ldexp(f, each + (m < left)) for m, f in enumerate(model.factors)])
 
-        self.fits_ = [in_data(fit) for fit in fits_of(found.tree)]
+        self.fits_ = [in_data(fit) for fit in fits_of(found.tree) or [found.components]]
         drawn = draws_of(found.tree)
         self.drawn_ = drawn and in_data(drawn)
         self.model_ = in_data(found.model)
         self.nearby_, self.unfolded_ = leaf_of(found.tree, Kriging), leaf_of(found.tree, Slices)
-        self.best_fit_ = in_data(found.components.model)
+        self.best_fit_ = in_data(found.components)
+        self.ranks_ = None if found.network is None else found.network.ranks
         self.rank_ = self.best_fit_.rank
         self.depth_, self.penalty_ = found.best.depth, found.best.penalty
         frame = found.best.frame

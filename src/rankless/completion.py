@@ -385,7 +385,7 @@ class Completion:
         spread = diagnostics.spread(self.given.fitted.values)
         lines = [
             f"{obs.size:,} of {obs.cells:,} cells observed; the other {obs.cells - obs.size:,} are filled.",
-            f"rank {est.rank_} found, depth {est.depth_:g}, penalty {est.penalty_:.3g}"
+            f"{_found_ranks(est)} found, depth {est.depth_:g}, penalty {est.penalty_:.3g}"
             + _under(est)
             + ("" if est.value_transform_.name == "none" else f", fitted to {est.value_transform_.of_what}")
             + ("" if est.noise_ is None else f"; slices of {obs.modes[est.noise_]} weighed by their own noise")
@@ -563,6 +563,11 @@ def _free(name: str, columns: Mapping[str, Any]) -> str:
     while name in columns:
         name = f"{name}_"
     return name
+
+
+def _found_ranks(est: TensorCompleter) -> str:
+    """The rank of components, or what a network in their place is, in words."""
+    return f"rank {est.rank_}" if est.ranks_ is None or est.model == "cp" else f"{est.model} of ranks {', '.join(map(str, est.ranks_))}"
 
 
 def _under(est: TensorCompleter) -> str:

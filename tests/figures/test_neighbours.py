@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rankless.figures import gaussian, images, multirank, staircase, tubal
+from rankless.figures import gaussian, images, multirank, real, staircase, tubal
 
 
 def test_the_power_of_a_median_over_seeds_is_that_of_the_law_it_was_made_by():
@@ -48,6 +48,41 @@ def test_maps_measure_the_truth():
 def test_planted_multirank_is_that_of_every_unfolding():
     truth = multirank.planted_tucker(9, 3)
     assert [np.linalg.matrix_rank(np.moveaxis(truth, n, 0).reshape(9, -1), tol=1e-8) for n in range(3)] == [3] * 3
+
+
+def test_energy_left_is_that_of_the_matrix_less_its_best_fit_of_that_rank():
+    """By Eckart and Young: the oracle rebuilds the matrix from its first singular vectors."""
+    matrix = np.random.default_rng(0).normal(size=(7, 5))
+    left, (u, s, v) = real.energy_left(matrix), np.linalg.svd(matrix)
+    for rank in range(6):
+        rest = matrix - (u[:, :rank] * s[:rank]) @ v[:rank]
+        np.testing.assert_allclose(left[rank], np.sum(rest**2) / np.sum(matrix**2), atol=1e-12)
+    assert real.needed(left, 0.9) == next(rank for rank in range(6) if left[rank] <= 0.1)
+
+
+def test_a_run_is_read_where_its_training_error_has_fallen_to_that():
+    part = {"train_rmse": np.array([1.0, 0.5, 0.25]), "test_rmse": np.array([2.0, 1.0, 3.0])}
+    assert real.at_fit(part, "test_rmse", 0.5) == 1.0 and real.at_fit(part, "test_rmse", 0.375) == pytest.approx(2.0)
+
+
+def test_the_limit_needs_a_lower_rank_and_no_lower_error_at_the_same_fit():
+    def part(test, rank):
+        return {"train_rmse": np.array([1.0, 0.4]), "test_rmse": np.array([1.0, test]), "effective_rank": np.array([1.0, rank])}
+
+    array = np.zeros((4, 4, 4))
+    assert real._limit("digits", array, [part(0.5, 9.0), part(0.6, 5.0)], True).holds
+    assert not real._limit("digits", array, [part(0.5, 9.0), part(0.4, 5.0)], True).holds
+    assert not real._limit("digits", array, [part(0.5, 5.0), part(0.6, 9.0)], True).holds
+
+
+def test_stations_have_no_gap_and_are_left_out_where_the_file_is_not(tmp_path, monkeypatch, shared_data):
+    shared_data("metoffice_2001_2020")
+    array = real.stations(False)
+    if array is not None:  # RANKLESS_DATA names the folder
+        assert array.shape == (15, 20, 12, 5) and np.isfinite(array).all()
+        np.testing.assert_allclose(array.std(axis=(0, 1, 2)), 1.0)
+    monkeypatch.setenv("RANKLESS_DATA", str(tmp_path))
+    assert real.stations(False) is None
 
 
 def test_images_are_each_there_once_with_two_labels():

@@ -51,8 +51,9 @@ def test_every_name_is_a_figure(name):
 
 
 @pytest.mark.slow
-def test_every_claim_holds_with_the_quick_settings(tmp_path):
+@pytest.mark.parametrize("name", NAMES)
+def test_every_claim_holds_with_the_quick_settings(name, tmp_path):
     from benchmarks.measures import reproduce as measures
 
-    found = measures.reproduce(tmp_path, quick=True)
-    assert found["held"] == found["claims"] >= 20, (tmp_path / "claims.md").read_text()
+    found = measures.reproduce(name, tmp_path, quick=True)
+    assert found["held"] == found["claims"] >= 1, (tmp_path / "claims.md").read_text()

@@ -31,6 +31,7 @@ from rankless.tensors.observations import Observations
 SMALL = 0.05  # share of the largest column below which it is asked whether a column pays for itself
 WARM = 20  # sweeps with one layer, before those with more: a concave penalty sticks where it starts cold
 UNKNOWNS = 4096  # of one least-squares problem, at most
+ROWS = 4096  # entries whose products are made at once
 
 
 @dataclass
@@ -103,7 +104,15 @@ class TuckerState(Network):
     factors: list[np.ndarray] = field(default_factory=list)
 
     def at(self, indices: np.ndarray) -> np.ndarray:
-        return self._design(indices, None) @ self.core.ravel()
+        out = np.empty(len(indices))
+        for start in range(0, len(indices), ROWS):
+            some = indices[start : start + ROWS]
+            left = self.factors[0][some[:, 0]] @ self.core.reshape(self.core.shape[0], -1)
+            for n in range(1, len(self.factors)):
+                rows = self.factors[n][some[:, n]]
+                left = np.einsum("zab,za->zb", left.reshape(len(some), rows.shape[1], -1), rows)
+            out[start : start + ROWS] = left[:, 0]
+        return out
 
     def costs(self) -> float:
         return 0.5 * float(np.sum(self.core**2)) + sum(self.chain_cost(f) for f in self.factors)
@@ -115,9 +124,15 @@ class TuckerState(Network):
             self.dropped(np.linalg.norm(self.factors[n], axis=0) * self._slices(n), lambda kept, n=n: self._keep(n, kept))
             ridge = self.ridge(np.linalg.norm(self.factors[n], axis=0))
             self.factors[n] = self.rows(n, self._design(self.indices, n), ridge, len(self.factors[n]))
-        design = self._design(self.indices, None)
-        core = least_squares(design, self.values, self.weights, np.full(design.shape[1], self.penalty))
-        self.core = core.reshape(self.core.shape)
+        gram, pull = np.zeros((self.core.size, self.core.size)), np.zeros(self.core.size)
+        for start in range(0, len(self.values), ROWS):  # a row of the whole design is as long as the core is large
+            part = slice(start, start + ROWS)
+            design = self._design(self.indices[part], None)
+            weighted = design * self.weights[part, None]
+            gram += weighted.T @ design
+            pull += weighted.T @ self.values[part]
+        gram[np.diag_indices_from(gram)] += self.penalty
+        self.core = np.linalg.solve(gram, pull).reshape(self.core.shape)
 
     def _design(self, indices: np.ndarray, mode: int | None) -> np.ndarray:
         """What the row of `mode` at every entry is multiplied by, ``(n, r_mode)``; of None what the core is, ``(n, r_1 ... r_N)``."""
@@ -256,6 +271,11 @@ class NetworkFit:
     converged: bool
     state: Network = field(repr=False)
 
+    @property
+    def flat(self) -> tuple[np.ndarray, ...]:
+        """The same arrays in one tuple: the core, then the factors; the cores, then the bonds."""
+        return tuple(array for part in self.arrays for array in (part if isinstance(part, list) else [part]))
+
     def at(self, indices) -> np.ndarray:
         """Values at integer coordinates ``(n, order)``, shape ``(n,)``."""
         return self.state.at(np.asarray(indices))
@@ -290,7 +310,7 @@ def solve_tucker(
     state.factors = [rng.normal(size=(d, r)) / np.sqrt(r) for d, r in zip(obs.shape, most, strict=True)]
     state.core = rng.normal(size=most) * _size(obs)
     objective, converged = _settled(state, tol, max_sweeps)
-    return NetworkFit(state.core.shape, (state.core, state.factors), objective, converged, state)
+    return _fit_of(state, objective, converged)
 
 
 def solve_train(
@@ -323,13 +343,45 @@ def solve_train(
     state.cores[0] = state.cores[0] * _size(obs)
     state.bonds = [np.eye(r) for r in most]
     objective, converged = _settled(state, tol, max_sweeps)
+    return _fit_of(state, objective, converged)
+
+
+def resumed(
+    model: str, obs: Observations, arrays: Sequence[np.ndarray], *, layers: float, penalty: float, tol: float = 1e-6, max_sweeps: int = 500
+) -> NetworkFit:
+    """A network `model`, "tucker" or "train", fitted on from where its `arrays` (`NetworkFit.flat`) stand, which may be to other entries.
+
+    Its ranks are those of the arrays, or fewer.
+    """
+    state = _state(model, arrays, *_given(obs), layers=layers, penalty=penalty)
+    objective, converged = _settled(state, tol, max_sweeps, warm=0)
+    return _fit_of(state, objective, converged)
+
+
+def values_at(model: str, arrays: Sequence[np.ndarray], indices: np.ndarray) -> np.ndarray:
+    """Values of a network `model`, of which `arrays` are all (`NetworkFit.flat`), at coordinates ``(n, order)``, shape ``(n,)``."""
+    none = np.zeros(0)
+    return _state(model, arrays, np.zeros((0, indices.shape[1]), int), none, none, layers=1.0, penalty=1.0).at(indices)
+
+
+def _state(model: str, arrays: Sequence[np.ndarray], indices, values, weights, *, layers: float, penalty: float) -> Network:
+    if model == "tucker":
+        return TuckerState(indices, values, weights, layers, penalty, core=arrays[0], factors=list(arrays[1:]))
+    order = (len(arrays) + 1) // 2
+    return TrainState(indices, values, weights, layers, penalty, cores=list(arrays[:order]), bonds=list(arrays[order:]))
+
+
+def _fit_of(state: Network, objective: np.ndarray, converged: bool) -> NetworkFit:
+    if isinstance(state, TuckerState):
+        return NetworkFit(state.core.shape, (state.core, state.factors), objective, converged, state)
+    assert isinstance(state, TrainState)
     return NetworkFit(tuple(len(b) for b in state.bonds), (state.cores, state.bonds), objective, converged, state)
 
 
-def _settled(state: Network, tol: float, max_sweeps: int) -> tuple[np.ndarray, bool]:
+def _settled(state: Network, tol: float, max_sweeps: int, warm: int = WARM) -> tuple[np.ndarray, bool]:
     """Sweeps with one layer, then with all, until one lowers the objective by less than `tol` of itself."""
     wanted, state.layers = state.layers, 1.0
-    for _ in range(WARM if wanted > 1 else 0):
+    for _ in range(warm if wanted > 1 else 0):
         state.sweep()
     state.layers = wanted
     objective, converged = [state.objective()], False

@@ -129,6 +129,7 @@ def complete(
         str,
         _advanced("auto, or who may fill cells, by commas: components, draws, neighbours, timeline, factors, periods, slices or low rank."),
     ] = "auto",
+    network: Annotated[str, _advanced("cp, or tucker or train in the place of components, for data of low multilinear rank.")] = "cp",
     depth: Annotated[str, _advanced("auto, or a number >= 0; 0 is shallow CP.")] = "auto",
     penalty: Annotated[str, _advanced("auto, or a number > 0, for values at unit root mean square.")] = "auto",
     max_rank: Annotated[str, _advanced("auto, or the most components to allow.")] = "auto",
@@ -176,6 +177,7 @@ def complete(
         chunks.refuse(
             {name: option != "auto" for name, option in others.items()}
             | {"--effort": effort != "default", "--time-limit": time_limit is not None, "--experts": experts != "auto"}
+            | {"--network": network != "cp"}
             | {"--report": report is not None, "--resume": resume, "--nonnegative": nonnegative}
             | {"--loss": loss != "gaussian", "--duplicates": duplicates != "error", "--absent": absent is not None}
             | {"--missing": missing is not None, "--where": where is not None, "--encoding": encoding is not None}
@@ -196,6 +198,7 @@ def complete(
         io.check_output(keep, source, suffixes=(".npz",), called="--keep")
     options = known | {
         "noise": None if noise == "none" else noise,
+        "model": network,
         "effort": effort,
         "time_limit": time_limit,
         "experts": "auto" if experts == "auto" else _names(experts),

@@ -27,6 +27,7 @@ from rankless.experts.cold import cold
 from rankless.experts.components import Components
 from rankless.experts.factors import FactorsExpert
 from rankless.experts.linked import Linked
+from rankless.experts.multilinear import Multilinear, best_network
 from rankless.experts.nuclear import LowRankExpert
 from rankless.experts.pairs import amended
 from rankless.experts.periods import Folded, PeriodsExpert
@@ -36,7 +37,7 @@ from rankless.experts.task import Expert, Task
 from rankless.experts.timeline import TimelineExpert
 from rankless.holdout.gaps import Gaps
 from rankless.holdout.judge import Judge
-from rankless.holdout.scoring import Errors, Point
+from rankless.holdout.scoring import Errors, Point, score_of
 from rankless.holdout.split import STREAMS, held_out, streams_of
 from rankless.runtime.progress import Ended
 from rankless.runtime.workers import Workers
@@ -76,6 +77,8 @@ def search(
     train, held = held_out(obs, holdout, next(streams))
     components = Search(race.scout(train, streams) if limits.squares else train, held, limits, streams, workers, error)
     try:
+        if limits.model != "cp":
+            return _network(replace(components, train=train), obs, holdout, across)
         if not limits.squares:
             return _linked(components, losses.best_fit(components), obs, holdout, across)
         return _found(components, obs, train, holdout, across)
@@ -102,7 +105,7 @@ def _so_far(search: Search, obs: Observations, *, finished: bool) -> Found:
 
 def _found(search: Search, obs: Observations, train: Observations, holdout: float, rng: np.random.Generator) -> Found:
     """All choices, made on `train` and on the entries held out in `search`, and the tree of them fitted to `obs`."""
-    limits, held, bare = search.limits, search.held, MainEffects.fit(obs)
+    limits = search.limits
     search, best, exact = best_fit(search, train)
     alone = best
     gaps = None if exact else Gaps.of(obs)
@@ -130,6 +133,23 @@ def _found(search: Search, obs: Observations, train: Observations, holdout: floa
             judged = replace(made, residual=point.residual)
         elif neighbours is not None and (trial := judged.with_neighbours(neighbours)).fills_better(judged, gaps, best.frame.mode):
             made, judged = made.with_neighbours(neighbours), trial
+    return _asked_and_refitted(search, obs, best, alone, made, judged, gaps, judged_gaps, exact=exact)
+
+
+def _asked_and_refitted(
+    search: Search,
+    obs: Observations,
+    best: Point,
+    alone: Point,
+    made: Side,
+    judged: Side,
+    gaps: Gaps | None,
+    judged_gaps: Gaps | None,
+    *,
+    exact: bool = False,
+) -> Found:
+    """What experts add to the answer `made`, on the entries of `judged`, held out as `judged_gaps`; and the whole fitted to `obs`."""
+    limits, held, bare = search.limits, search.held, MainEffects.fit(obs)
     tree, errors, unasked = made.answer, judged.errors, []
     if (experts := asked(limits)) and not exact:
         axes = Axes.of(obs)
@@ -144,6 +164,51 @@ def _found(search: Search, obs: Observations, train: Observations, holdout: floa
     search.tracker.stage("refitting on all entries")
     tree = tree.again(obs, Tools(search.workers, search.streams))
     return Found(tree, bare, best, errors, made.errors, alone, held, gaps, unasked, path=search.path)
+
+
+def _network(search: Search, obs: Observations, holdout: float, rng: np.random.Generator) -> Found:
+    """The Tucker or train network that fills single cells held out best, in the place of components; experts may stand beside it.
+
+    Where cells are missing as gaps, it is fitted once more without entries held out as they come, and judged on these.
+    """
+    found: list[tuple[Point, Multilinear]] = []
+    stopped = None
+    try:
+        best_network(search, found)
+    except (Ended, KeyboardInterrupt) as stop:
+        if not found:
+            raise
+        found.sort(key=lambda each: score_of(each[0]))
+        stopped = stop
+    best, network = found[0]
+    under, tools = best.frame.offset, Tools(search.workers, search.streams)
+    made = judged = Side(search, *(_less(under, part) for part in (search.train, search.held)), network, best.residual)
+    if stopped is not None:
+        tree = _onto(under, network)
+        if isinstance(stopped, Ended):
+            search.tracker.stage("refitting the best so far on all entries")
+            tree = tree.again(obs, tools)
+        unfinished = not isinstance(stopped, Ended)
+        known = {"path": search.path, "unfinished": unfinished}
+        return Found(tree, MainEffects.fit(obs), best, made.errors, made.errors, best, search.held, **known)
+    gaps = Gaps.of(obs)
+    mask = None if gaps is None else gaps.mask(obs, gaps.share(obs, holdout), rng)
+    if gaps is not None and mask is not None and mask.any():
+        rest, over = obs.subset(~mask), obs.subset(mask)
+        search.tracker.stage(f"leaving out {over.size} entries as gaps come")
+        below = None if under is None else MainEffects.fit(rest)
+        left, left_out = _less(below, rest), _less(below, over)
+        again = network.again(left, Tools(search.workers, iter(rng.spawn(STREAMS)), afresh=True, gaps=True))
+        residual = left_out.values - np.nan_to_num(again.at(over.indices))
+        judged = Side(replace(search, train=rest, held=over), left, left_out, again, residual)
+    else:
+        gaps = None
+    return _asked_and_refitted(search, obs, best, best, made, judged, gaps, gaps)
+
+
+def _less(offset: MainEffects | None, obs: Observations) -> Observations:
+    """`obs` less the main effects `offset`, if there are any."""
+    return obs if offset is None else left_by(offset, obs)
 
 
 def _linked(

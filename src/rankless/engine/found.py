@@ -13,6 +13,7 @@ from rankless.experts.cold import Cold, warm_of
 from rankless.experts.components import Components
 from rankless.experts.draws import Draws
 from rankless.experts.linked import Linked
+from rankless.experts.multilinear import Multilinear
 from rankless.holdout.gaps import Gaps
 from rankless.holdout.scoring import Errors, Point
 from rankless.holdout.split import STREAMS
@@ -55,12 +56,19 @@ class Found:
     def model(self) -> CPTensor:
         """Components and draws in their shares, in one CP tensor."""
         drawn = draws_of(self.tree)
-        return total([*fits_of(self.tree), *([] if drawn is None else [drawn])])
+        parts = [*fits_of(self.tree), *([] if drawn is None else [drawn])]
+        return total(parts) if parts else self.components
 
     @property
-    def components(self) -> Components | Linked:
-        """The best single fit of components in the tree."""
-        return next(leaf for leaf, _, _ in leaves(self.tree) if isinstance(leaf, (Components, Linked)))
+    def components(self) -> CPTensor:
+        """The best single fit of components in the tree; of rank 0 where a network stands in their place."""
+        leaf = next((leaf for leaf, _, _ in leaves(self.tree) if isinstance(leaf, (Components, Linked))), None)
+        return self.network.components if leaf is None else leaf.model  # pyright: ignore[reportOptionalMemberAccess]
+
+    @property
+    def network(self) -> Multilinear | None:
+        """The Tucker or train network in the tree, if there is one."""
+        return next((leaf for leaf, _, _ in leaves(self.tree) if isinstance(leaf, Multilinear)), None)
 
     @property
     def loss(self) -> Units | None:

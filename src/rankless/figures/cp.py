@@ -146,7 +146,8 @@ def draw(tables: dict[str, Table]) -> Figure:
         for at, time in enumerate(said["predicted"]):
             if np.isfinite(time):
                 axes.plot(time, 0, "^", color=COLORS[at], markersize=5, clip_on=False, zorder=5)
-        axes.set(xlabel="time (triangles: predicted)", title=f"start {power(scale)}", xlim=(0.5 * first, part["t"].max()))
+        latest = max([part["t"].max(), *(1.05 * said["predicted"][np.isfinite(said["predicted"])])])
+        axes.set(xlabel="time (triangles: predicted)", title=f"start {power(scale)}", xlim=(0.5 * first, latest))
         if part["t"].max() < 30 * first:  # too few decades for a logarithmic axis
             axes.set_xscale("linear")
     row[0].set_ylabel("component norm")

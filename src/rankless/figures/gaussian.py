@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from rankless import dynamics as dyn
 from rankless.dynamics import laws
-from rankless.figures.look import COLORS, DASHES, MARKERS, panels
+from rankless.figures.look import COLORS, DASHES, MARKERS, panels, plain_ticks
 from rankless.figures.outcome import Claim, Outcome, Progress, Table, listed, table, where
 from rankless.figures.planted import planted
 
@@ -113,5 +113,7 @@ def draw(tables: dict[str, Table]) -> Figure:
     right.set(
         xlabel="scale of the gaussian start", ylabel="1 - norm / product of layer norms", title="largest component, layers not aligned"
     )
+    for axes in (left, right):
+        plain_ticks(axes.yaxis)
     left.legend()
     return figure

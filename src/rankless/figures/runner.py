@@ -27,6 +27,7 @@ NAMES = (
     "staircase",
     "tubal",
     "multirank",
+    "real",
     "images",
     "runaway_map",
 )

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from rankless import dynamics as dyn
 from rankless.dynamics import laws
-from rankless.figures.look import COLORS, panels, plain_ticks
+from rankless.figures.look import COLORS, DASHES, panels, plain_ticks
 from rankless.figures.outcome import Claim, Outcome, Progress, Table, listed, where
 from rankless.figures.paths import until
 from rankless.tensors.observations import Observations
@@ -135,7 +135,7 @@ def draw(tables: dict[str, Table]) -> Figure:
     row[0].set_ylabel("norm of a local component")
     for at, scale in enumerate(scales):
         part = where(columns, scale=scale)
-        row[-1].loglog(part["train_rmse"], part["error"], color=COLORS[at + 3], label=f"start {scale:g}")
+        row[-1].loglog(part["train_rmse"], part["error"], color=COLORS[at + 3], linestyle=DASHES[at], label=f"start {scale:g}")
     row[-1].invert_xaxis()
     row[-1].set(xlabel="training error", ylabel="relative error", title="generalization")
     for axis in (row[-1].xaxis, row[-1].yaxis):

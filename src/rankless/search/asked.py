@@ -21,9 +21,13 @@ from rankless.tensors.observations import Observations
 OWN = ("components", "draws", "neighbours")  # what the search itself makes
 
 
+MODELS = ("cp", "tucker", "train")  # what components may be, or a network in their place
+
+
 class Options(Protocol):
     """What a `TensorCompleter` was made with; what each may be is said there."""
 
+    model: Any
     effort: Any
     experts: Any
     depth: Any
@@ -72,7 +76,29 @@ def limits_of(options: Options, obs: Observations, others: Sequence[str]) -> Lim
         given["smooth"] = tuple(dict.fromkeys(obs.mode_index(mode) for mode in options.smooth))
     positive = signs_in(options, obs)
     known = known_of(options.side, obs)
-    return Limits(noise=options.noise, side=known, loss=loss_of(options.loss, positive), nonnegative=positive, **given)
+    _check_model(options)
+    return Limits(noise=options.noise, model=options.model, side=known, loss=loss_of(options.loss, positive), nonnegative=positive, **given)
+
+
+def _check_model(options: Options) -> None:
+    """Raise ValueError for a model that is not known, or for options that do not go with a network in the place of components."""
+    model = options.model
+    if not (isinstance(model, str) and model in MODELS):
+        raise ValueError(f"model={model!r} is not known; pass {', '.join(map(repr, MODELS))}")
+    if model == "cp":
+        return
+    if options.loss != "gaussian" or np.any(options.nonnegative):
+        what = f"loss={options.loss!r}" if options.loss != "gaussian" else f"nonnegative={options.nonnegative!r}"
+        raise ValueError(f"{what} is for components and not for model={model!r}; leave it out, or pass model='cp'")
+    for name in ("noise", "smooth"):
+        value = getattr(options, name)
+        if not (value is None or is_auto(value)):
+            raise ValueError(f"{name}={value!r} is for components and not for model={model!r}; leave it out, or pass model='cp'")
+    of_components = [each for each in ("draws", "neighbours") if not is_auto(options.experts) and each in options.experts]
+    if of_components:
+        raise ValueError(
+            f"the expert {of_components[0]!r} stands beside components and not beside model={model!r}; leave it out of experts"
+        )
 
 
 def _experts_of(options: Options, others: Sequence[str]) -> dict[str, Any]:

@@ -60,6 +60,7 @@ class Limits:
     loss: Loss = field(default_factory=Gaussian)
     nonnegative: tuple[bool, ...] = ()  # for each mode whether its factor may hold no negative number; (): all may
     smooth: Literal["auto"] | tuple[int, ...] = "auto"  # modes that are smooth; "auto": those seen to be, where gaps are missing
+    model: Literal["cp", "tucker", "train"] = "cp"  # what is searched for: components, or a network in their place
     side: tuple[Any, ...] = ()  # what is known of slices, `kinds.side.Known` of each mode of which something is
 
     @property
