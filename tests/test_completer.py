@@ -277,7 +277,7 @@ def test_a_saved_model_predicts_what_the_completion_does(tmp_path, effects, unse
     array = holed(SEEN + 3, np.s_[2], np.s_[:, :, 5]) if unseen else SEEN + 3
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        done = complete(array, **{**FAST, "effects": effects})
+        done = complete(array, **{**FAST, "effects": effects}, experts=[])  # what stands beside components is no CP tensor
     done.save(tmp_path / "model.npz")
     loaded = CPTensor.load(tmp_path / "model.npz")
     np.testing.assert_allclose(loaded.at(CELLS), done.predict(CELLS), atol=1e-12)

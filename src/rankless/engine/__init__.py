@@ -105,7 +105,7 @@ def _so_far(search: Search, obs: Observations, *, finished: bool) -> Found:
 
 def _found(search: Search, obs: Observations, train: Observations, holdout: float, rng: np.random.Generator) -> Found:
     """All choices, made on `train` and on the entries held out in `search`, and the tree of them fitted to `obs`."""
-    limits = search.limits
+    limits, held = search.limits, search.held
     search, best, exact = best_fit(search, train)
     alone = best
     gaps = None if exact else Gaps.of(obs)
@@ -133,14 +133,14 @@ def _found(search: Search, obs: Observations, train: Observations, holdout: floa
             judged = replace(made, residual=point.residual)
         elif neighbours is not None and (trial := judged.with_neighbours(neighbours)).fills_better(judged, gaps, best.frame.mode):
             made, judged = made.with_neighbours(neighbours), trial
-    return _asked_and_refitted(search, obs, best, alone, made, judged, gaps, judged_gaps, exact=exact)
+    return _asked_and_refitted(search, obs, best, (alone, held), made, judged, gaps, judged_gaps, exact=exact)
 
 
 def _asked_and_refitted(
     search: Search,
     obs: Observations,
     best: Point,
-    alone: Point,
+    alone: tuple[Point, Observations],
     made: Side,
     judged: Side,
     gaps: Gaps | None,
@@ -148,8 +148,11 @@ def _asked_and_refitted(
     *,
     exact: bool = False,
 ) -> Found:
-    """What experts add to the answer `made`, on the entries of `judged`, held out as `judged_gaps`; and the whole fitted to `obs`."""
-    limits, held, bare = search.limits, search.held, MainEffects.fit(obs)
+    """What experts add to the answer `made`, on the entries of `judged`, held out as `judged_gaps`; and the whole fitted to `obs`.
+
+    `alone` is the best single fit and the single cells that were held out for it.
+    """
+    limits, bare = search.limits, MainEffects.fit(obs)
     tree, errors, unasked = made.answer, judged.errors, []
     if (experts := asked(limits)) and not exact:
         axes = Axes.of(obs)
@@ -163,7 +166,7 @@ def _asked_and_refitted(
     tree = cold(_onto(best.frame.offset, tree), obs, limits.side, best.frame.mode, Tools(search.workers, search.streams))
     search.tracker.stage("refitting on all entries")
     tree = tree.again(obs, Tools(search.workers, search.streams))
-    return Found(tree, bare, best, errors, made.errors, alone, held, gaps, unasked, path=search.path)
+    return Found(tree, bare, best, errors, made.errors, *alone, gaps, unasked, path=search.path)
 
 
 def _network(search: Search, obs: Observations, holdout: float, rng: np.random.Generator) -> Found:
@@ -203,7 +206,7 @@ def _network(search: Search, obs: Observations, holdout: float, rng: np.random.G
         judged = Side(replace(search, train=rest, held=over), left, left_out, again, residual)
     else:
         gaps = None
-    return _asked_and_refitted(search, obs, best, best, made, judged, gaps, gaps)
+    return _asked_and_refitted(search, obs, best, (best, search.held), made, judged, gaps, gaps)
 
 
 def _less(offset: MainEffects | None, obs: Observations) -> Observations:
