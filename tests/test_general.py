@@ -308,7 +308,7 @@ def test_penalties_of_large_counts_go_down_for_as_long_as_that_helps():
         tried.append(penalty)
         return SimpleNamespace(frame=frame, depth=depth, penalty=penalty, state=point.state, score=1 + abs(np.log2(penalty / 1.25)))
 
-    start = SimpleNamespace(frame=None, depth=3.0, penalty=10.0, state=SimpleNamespace(rank=4), score=4.0)
+    start: Any = SimpleNamespace(frame=None, depth=3.0, penalty=10.0, state=SimpleNamespace(rank=4), score=4.0)
     search: Any = SimpleNamespace(moved=moved)
     assert losses._relaxed(search, start).penalty == 1.25 and tried == [5.0, 2.5, 1.25, 0.625]
     low: Any = SimpleNamespace(**{**vars(start), "penalty": 0.5, "score": 1.0})

@@ -93,8 +93,9 @@ def stations(seed: int) -> dict[str, float]:
     seen = np.where(rng.random(values.shape) < SEEN, values, np.nan)
     seen[gone] = np.nan
     found: dict[str, float] = {}
-    known = {"side": {"mode_0": {"lat": lat, "lon": lon, "height": high}}}
-    for what, side in (("side", known), ("plain", {})):
+    known: dict[str, Any] = {"side": {"mode_0": {"lat": lat, "lon": lon, "height": high}}}
+    ways: dict[str, dict[str, Any]] = {"side": known, "plain": {}}
+    for what, side in ways.items():
         with _quietly():
             clock = process_time()
             done = rankless.complete(seen, random_state=0, n_jobs=1, **side)
@@ -176,7 +177,8 @@ def ratings(seed: int) -> dict[str, float]:
         "mode_1": pd.DataFrame({"year": year, "genre": [f"genre {n}" for n in genre]}),
     }
     found: dict[str, float] = {"mean": _rms((np.nanmean(seen) - truth)[cold])}
-    for what, options in (("side", {"side": side}), ("plain", {})):
+    ways: dict[str, dict[str, Any]] = {"side": {"side": side}, "plain": {}}
+    for what, options in ways.items():
         with _quietly():
             clock = process_time()
             done = rankless.complete(seen, random_state=0, n_jobs=1, **options)
@@ -208,7 +210,8 @@ def neurons(size: str, seed: int) -> dict[str, float]:
     rates *= RATE / rates.mean()
     seen = np.where(rng.random(shape) < 0.9, rng.poisson(rates).astype(float), np.nan)
     found: dict[str, float] = {}
-    for what, options in (("poisson", {"loss": "poisson"}), ("squares", {})):
+    ways: dict[str, dict[str, Any]] = {"poisson": {"loss": "poisson"}, "squares": {}}
+    for what, options in ways.items():
         with _quietly():
             clock = process_time()
             done = rankless.complete(seen, nonnegative=True, random_state=0, n_jobs=1, **options)
