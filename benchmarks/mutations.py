@@ -206,9 +206,9 @@ def write(found: Mapping[Mutation, Cell]) -> None:
         rows.append(
             [
                 mutation.name,
-                mutation.says,
+                mutation.says.replace("|", "\\|"),
                 ", ".join(mutation.figures),
-                "<br>".join(claims) or "**none**",
+                "<br>".join(claims).replace("|", "\\|") or "**none**",
                 "<br>".join(f"`{t}`" for t in tests) or "**none**",
             ]
         )
@@ -222,6 +222,7 @@ def write(found: Mapping[Mutation, Cell]) -> None:
         "It lists what fails then and not in the package as it is"
         + (f" (where {'; '.join(always)} fail)" if always else ", where all of them hold and pass")
         + ". Parametrised tests are named once, and tests are run to the third failure.",
-        f"{caught} of {len(rows)} changes are noticed; {len(MUTATIONS) - 1} are on the list.",
+        f"{caught} of {len(rows)} changes are noticed"
+        + (f"; {len(MUTATIONS) - 1 - len(rows)} more are on the list and not measured yet." if len(rows) < len(MUTATIONS) - 1 else "."),
         page.table(["changed", "how", "figures run", "claims that do not hold", "tests that fail"], rows),
     )

@@ -185,7 +185,7 @@ def _network(search: Search, obs: Observations, holdout: float, rng: np.random.G
         stopped = stop
     best, network = found[0]
     under, tools = best.frame.offset, Tools(search.workers, search.streams)
-    made = judged = Side(search, *(_less(under, part) for part in (search.train, search.held)), network, best.residual)
+    made = judged = Side(search, _less(under, search.train), _less(under, search.held), network, best.residual)
     if stopped is not None:
         tree = _onto(under, network)
         if isinstance(stopped, Ended):
