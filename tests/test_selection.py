@@ -149,7 +149,7 @@ def test_no_fit_has_more_than_max_rank_components(max_rank):
     _, seen = planted((15, 15, 15), rank=6, share=0.5)
     answer = found(seen, max_rank=max_rank)
     assert max(row["rank"] for row in answer.path) <= max_rank
-    assert answer.components.model.rank == max_rank
+    assert answer.components.rank == max_rank
 
 
 # --- the hold-out ---------------------------------------------------------------------------------

@@ -101,7 +101,7 @@ def test_as_an_expert_it_offers_what_fills_held_out_entries_and_names_its_ranks(
     train, held = held_out(obs, 0.2, np.random.default_rng(0))
     bare = MainEffects.fit(train)
     with Workers(1) as workers:
-        search = Search(train, held, Limits(), iter(()), workers)
+        search = Search(train, held, Limits(), iter(np.random.default_rng(0).spawn(1)), workers)
         side = engine.Side(search, train, held, bare, held.values - bare.at(held.indices))
         answer, _, _ = engine.beside(bare, side, None, None, Axes.of(obs), experts=[MultilinearExpert()])
     hidden = np.argwhere(obs.to_array() != obs.to_array())

@@ -41,7 +41,7 @@ from rankless.als.annealing import anneal, deepen, empty, with_random
 from rankless.als.entries import Chunks, Entries
 from rankless.als.losses import Bernoulli, Gaussian, Huber, Loss, Poisson, loss_of
 from rankless.als.networks import NetworkFit, solve_train, solve_tucker
-from rankless.als.settle import settle
+from rankless.als.settle import settle as to_rest
 from rankless.als.solver import Problem, State, objective
 from rankless.depth import check_depth
 from rankless.runtime.progress import Callback, Ended, Tracker, shown
@@ -161,7 +161,7 @@ def solve(
         tell.endable()
         history, converged = [], False
         try:
-            trace = deepen(entries, state, problem, workers) if begun is None else settle(entries, state, problem, workers)
+            trace = deepen(entries, state, problem, workers) if begun is None else to_rest(entries, state, problem, workers)
             history, converged = trace.objective, trace.converged
             for _ in range(anneal_rounds):
                 offered = min(max(5, state.rank // 2), max_rank - state.rank)
