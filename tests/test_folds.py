@@ -76,4 +76,5 @@ def test_a_gap_ends_with_its_hold_out():
     less = SEEN.values * RNG.random(SEEN.size)
     assert np.isclose(both.gain(twice.values, np.concatenate([less, less])), np.sqrt(2) * once.gain(SEEN.values, less))
     weighted = replace(SEEN, weights=np.ones(SEEN.size))
-    assert folds.joined([weighted, weighted]).weights.shape == (2 * SEEN.size,)
+    both_weights = folds.joined([weighted, weighted]).weights
+    assert both_weights is not None and both_weights.shape == (2 * SEEN.size,)
