@@ -41,7 +41,7 @@ from rankless.als.annealing import anneal, deepen, empty, with_random
 from rankless.als.entries import Chunks, Entries
 from rankless.als.losses import Bernoulli, Gaussian, Huber, Loss, Poisson, loss_of
 from rankless.als.networks import NetworkFit, solve_train, solve_tucker
-from rankless.als.settle import settle as to_rest
+from rankless.als.settle import settle as to_rest  # under its own name it would hide the module
 from rankless.als.solver import Problem, State, objective
 from rankless.depth import check_depth
 from rankless.runtime.progress import Callback, Ended, Tracker, shown

@@ -213,8 +213,10 @@ class Grown:
         return self.old.words(modes)
 
 
-def left_by(base: Predictor, obs: Observations) -> Observations:
-    """`obs` less what `base` says; entries of which `base` knows nothing keep their value."""
+def left_by(base: Predictor | None, obs: Observations) -> Observations:
+    """`obs` less what `base` says, if there is one; entries of which it knows nothing keep their value."""
+    if base is None:
+        return obs
     said = base.at(obs.indices)
     return obs.with_values(obs.values - np.where(np.isnan(said), 0.0, said))
 

@@ -116,7 +116,7 @@ def _found(search: Search, obs: Observations, train: Observations, holdout: floa
     else:
         if limits.smooth and limits.smooth != "auto":
             best = smoothed(search, best)
-        drawn = draws_beside(search, best, exact)
+        drawn = draws_beside(search, best, exact) if across is None or across.shares is not None else []
         parts = blended(search, best, drawn) if across is None else across.shared(blended(search, best, []), drawn)
         thin = limits.local and limits.penalties is None and gaps is None and not exact and limits.effort.races > 0
         if thin and not search.late("fewer components beside close cells"):
@@ -157,7 +157,7 @@ def _asked_and_refitted(
     if (experts := asked(limits)) and not exact:
         axes = Axes.of(obs)
         tree, errors, unasked = beside(tree, judged, judged_gaps, best.frame.mode, axes, experts)
-        left = obs if best.frame.offset is None else left_by(bare, obs)
+        left = left_by(None if best.frame.offset is None else bare, obs)
         knowing = [
             leaf for leaf, _, _ in leaves(tree) if isinstance(leaf, Folded) or (isinstance(leaf, Components) and any(leaf.point.smooth))
         ]
@@ -185,7 +185,7 @@ def _network(search: Search, obs: Observations, holdout: float, rng: np.random.G
         stopped = stop
     best, network = found[0]
     under, tools = best.frame.offset, Tools(search.workers, search.streams)
-    made = judged = Side(search, _less(under, search.train), _less(under, search.held), network, best.residual)
+    made = judged = Side(search, left_by(under, search.train), left_by(under, search.held), network, best.residual)
     if stopped is not None:
         tree = _onto(under, network)
         if isinstance(stopped, Ended):
@@ -195,23 +195,18 @@ def _network(search: Search, obs: Observations, holdout: float, rng: np.random.G
         known = {"path": search.path, "unfinished": unfinished}
         return Found(tree, MainEffects.fit(obs), best, made.errors, made.errors, best, search.held, **known)
     gaps = Gaps.of(obs)
-    mask = None if gaps is None else gaps.mask(obs, gaps.share(obs, holdout), rng)
-    if gaps is not None and mask is not None and mask.any():
-        rest, over = obs.subset(~mask), obs.subset(mask)
+    parted = None if gaps is None else gaps.split(obs, holdout, rng)
+    if parted is None:
+        gaps = None
+    else:
+        rest, over = parted
         search.tracker.stage(f"leaving out {over.size} entries as gaps come")
         below = None if under is None else MainEffects.fit(rest)
-        left, left_out = _less(below, rest), _less(below, over)
+        left, left_out = left_by(below, rest), left_by(below, over)
         again = network.again(left, Tools(search.workers, iter(rng.spawn(STREAMS)), afresh=True, gaps=True))
         residual = left_out.values - np.nan_to_num(again.at(over.indices))
         judged = Side(replace(search, train=rest, held=over), left, left_out, again, residual)
-    else:
-        gaps = None
     return _asked_and_refitted(search, obs, best, (best, search.held), made, judged, gaps, gaps)
-
-
-def _less(offset: MainEffects | None, obs: Observations) -> Observations:
-    """`obs` less the main effects `offset`, if there are any."""
-    return obs if offset is None else left_by(offset, obs)
 
 
 def _linked(
@@ -222,10 +217,10 @@ def _linked(
     cells, deviances = Errors(held, best.residual), leaf.deviances(held, search.train)
     link = leaf.units.link(obs)
     gaps = None if rng is None else Gaps.of(obs)
-    mask = None if rng is None or gaps is None else gaps.mask(obs, gaps.share(obs, holdout), rng)
+    parted = None if rng is None or gaps is None else gaps.split(obs, holdout, rng)
     errors = cells
-    if rng is not None and mask is not None and mask.any():
-        rest, over = obs.subset(~mask), obs.subset(mask)
+    if rng is not None and parted is not None:
+        rest, over = parted
         search.tracker.stage(f"leaving out {over.size} entries as gaps come")
         again = leaf.again(rest, Tools(search.workers, iter(rng.spawn(STREAMS)), afresh=True, gaps=True))
         deviances = again.deviances(over, rest)
@@ -276,7 +271,7 @@ def beside(
     if not offers:
         return answer, side.errors, unasked
     several = 0 if side.search.limits.effort.races == 0 else folds.wanted(task.judge.gaps, task.train.size + task.held.size)
-    held, columns, judge = _judged(task, answer, offers, several, tools)
+    held, columns, judge = folds.judged(task, answer, offers, several, tools)
     chosen: list[int] = []
     shares, residual = np.ones((1, 1)), held.values - columns[0]
     while len(chosen) < len(offers):
@@ -291,25 +286,6 @@ def beside(
         return answer, side.errors, unasked
     members = [offers[n][0] for n in chosen]
     return Stack((answer, *members), tuple(shares), mode), Errors(side.search.held, residual[: task.held.size]), unasked
-
-
-def _judged(
-    task: Task, answer: Predictor, offers: Sequence[tuple[Predictor, np.ndarray]], several: int, tools: Tools
-) -> tuple[Observations, list[np.ndarray], Judge]:
-    """Entries held out, once and `several` times more, what `answer` and each of `offers` say there, and their judge."""
-    if not several:
-        return task.held, [task.said, *(said for _, said in offers)], task.judge
-    obs = folds.joined([task.train, task.held])
-    order = np.lexsort(obs.coords[::-1])
-    obs, own = obs.subset(order), replace(tools.own(), afresh=True, gaps=task.gaps is not None)
-    masks = folds.more(several, obs, order >= task.train.size, task.gaps, next(own.streams))
-    parts = [(task.held, task.said, [said for _, said in offers])]
-    parts += folds.said(answer, [predictor for predictor, _ in offers], obs, masks, own)
-    held = folds.joined([over for over, _, _ in parts])
-    columns = [np.concatenate([first for _, first, _ in parts])]
-    columns += [np.concatenate([others[n] for _, _, others in parts]) for n in range(len(offers))]
-    fold = np.repeat(np.arange(len(parts)), [over.size for over, _, _ in parts])
-    return held, columns, Judge(held.values - columns[0], held, task.gaps, task.mode, fold)
 
 
 def _onto(offset: MainEffects | None, answer: Predictor) -> Predictor:

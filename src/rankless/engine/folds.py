@@ -12,8 +12,11 @@ from dataclasses import replace
 import numpy as np
 
 from rankless.answer.tree import Predictor, Tools
+from rankless.experts.task import Task
 from rankless.holdout.gaps import Gaps, kept_slices
-from rankless.tensors.observations import Observations
+from rankless.holdout.judge import Judge
+from rankless.tensors.canonical import lexicographic
+from rankless.tensors.observations import Observations, joined
 
 ENOUGH = 400  # gaps, or entries one by one, that are to be judged on
 MOST = 4  # hold-outs, at most
@@ -25,17 +28,37 @@ def wanted(count: int, size: int) -> int:
     return min(MOST, -(-ENOUGH // max(count, 1))) - 1 if size <= FEW else 0
 
 
-def more(wanted: int, obs: Observations, held: np.ndarray, gaps: Gaps | None, rng: np.random.Generator) -> list[np.ndarray]:
+def judged(
+    task: Task, answer: Predictor, offers: Sequence[tuple[Predictor, np.ndarray]], several: int, tools: Tools
+) -> tuple[Observations, list[np.ndarray], Judge]:
+    """Entries held out, once and `several` times more, what `answer` and each of `offers` say there, and their judge."""
+    first = [task.said, *(values for _, values in offers)]
+    if not several:
+        return task.held, first, task.judge
+    obs = joined([task.train, task.held])
+    _, order = lexicographic(obs.coords, obs.shape)
+    obs, own = obs.subset(order), replace(tools.own(), afresh=True, gaps=task.gaps is not None)
+    masks = more(several, obs, order >= task.train.size, task.gaps, next(own.streams))
+    parts, columns = [task.held], [first]
+    for over, base, others in said(answer, [predictor for predictor, _ in offers], obs, masks, own):
+        parts.append(over)
+        columns.append([base, *others])
+    held, together = joined(parts), [np.concatenate(each) for each in zip(*columns, strict=True)]
+    fold = np.repeat(np.arange(len(parts)), [part.size for part in parts])
+    return held, together, Judge(held.values - together[0], held, task.gaps, task.mode, fold)
+
+
+def more(count: int, obs: Observations, held: np.ndarray, gaps: Gaps | None, rng: np.random.Generator) -> list[np.ndarray]:
     """Masks of entries of `obs` to hold out besides those of the mask `held`, as many as these.
 
     Entries one by one are held out once; gaps lie where chance puts them, and may overlap.
     """
     if gaps is not None:
-        masks = [gaps.mask(obs, float(held.mean()), rng) for _ in range(wanted)]
+        masks = [gaps.mask(obs, float(held.mean()), rng) for _ in range(count)]
     else:
         turns = rng.permutation(np.flatnonzero(~held))
         size = int(held.sum())
-        parts = [turns[start : start + size] for start in range(0, wanted * size, size)]
+        parts = [turns[start : start + size] for start in range(0, count * size, size)]
         masks = [kept_slices(obs, np.isin(np.arange(obs.size), part)) for part in parts]
     return [mask for mask in masks if mask.any()]
 
@@ -51,11 +74,3 @@ def said(
         first = np.where(np.isnan(first), 0.0, first)
         others = (offer.again(rest, tools).at(over.indices) for offer in offers)
         yield over, first, [np.where(np.isnan(other), first, other) for other in others]
-
-
-def joined(parts: Sequence[Observations]) -> Observations:
-    """The entries of all parts, one part after the other; some may be there twice."""
-    first = parts[0]
-    weights = None if first.weights is None else np.concatenate([np.asarray(part.weights) for part in parts])
-    coords, values = (np.concatenate([getattr(part, name) for part in parts], axis=-1) for name in ("coords", "values"))
-    return replace(first, coords=coords, values=values, weights=weights)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -23,6 +24,8 @@ from rankless.tensors.observations import Observations
 from rankless.units.effects import MainEffects
 from rankless.units.link import Units
 from rankless.units.transform import Transform
+
+Kind = TypeVar("Kind")
 
 PROBED = 20  # cells of a slice that are looked at to tell whether the tree fills it
 PROBED_AT_ONCE = 1000  # slices that are looked at together
@@ -68,7 +71,7 @@ class Found:
     @property
     def network(self) -> Multilinear | None:
         """The Tucker or train network in the tree, if there is one."""
-        return next((leaf for leaf, _, _ in leaves(self.tree) if isinstance(leaf, Multilinear)), None)
+        return leaf_of(self.tree, Multilinear)
 
     @property
     def loss(self) -> Units | None:
@@ -128,6 +131,6 @@ def known_in(tree: Predictor, mode: int, unseen: np.ndarray, shape: Sequence[int
     return known
 
 
-def leaf_of(tree: Predictor, kind: type) -> Predictor | None:
+def leaf_of(tree: Predictor, kind: type[Kind]) -> Kind | None:
     """The first predictor of a kind."""
     return next((leaf for leaf, _, _ in leaves(tree) if isinstance(leaf, kind)), None)

@@ -38,7 +38,7 @@ class Side:
     def of(cls, search: Search, parts: Sequence[Part], *, exact: bool) -> Side:
         """The parts of a blend as predictors side by side."""
         frame = parts[0].point.frame
-        train, held = (obs if frame.offset is None else left_by(frame.offset, obs) for obs in (search.train, search.held))
+        train, held = (left_by(frame.offset, obs) for obs in (search.train, search.held))
         return cls(search, train, held, stacked(search, parts, exact=exact), whole(parts, search.held).residual)
 
     @property
@@ -72,10 +72,10 @@ class Across:
 
         All fits start afresh: components that had once seen the entries held out would remember them.
         """
-        mask = gaps.mask(obs, gaps.share(obs, share), rng)
-        if not mask.any():
+        parted = gaps.split(obs, share, rng)
+        if parted is None:
             return None
-        rest, over = obs.subset(~mask), obs.subset(mask)
+        rest, over = parted
         search = replace(single, train=rest, held=over, streams=iter(rng.spawn(STREAMS)), pool=Pool(), least=[])
         search.tracker.renew()
         search.tracker.stage(f"leaving out {over.size} entries as gaps come")

@@ -11,7 +11,7 @@ import numpy as np
 from rankless.experts.series import Asked, Matern, Series
 from rankless.experts.series_held import LIMIT, elsewhere, firsts, gaps_of, parted, stretches, together
 from rankless.tensors.axes import Axis
-from rankless.tensors.observations import Observations
+from rankless.tensors.observations import Observations, joined
 
 LEAST_NOISE, MOST_NOISE = 1e-14, 1e8  # variance of the noise over that of the process
 
@@ -58,13 +58,7 @@ class Search:
     @classmethod
     def of(cls, train: Observations, held: Observations, axis: Axis, mode: int | None) -> Search | None:
         """None where no held-out entry lies in a series that has an entry, or no series has two."""
-        weights = None if train.weights is None or held.weights is None else np.concatenate([train.weights, held.weights])
-        every = replace(
-            train,
-            coords=np.concatenate([train.coords, held.coords], axis=1),
-            values=np.concatenate([train.values, held.values]),
-            weights=weights,
-        )
+        every = joined([train, held])
         whole = Series.of(every, axis, mode)
         hidden = Series.of(every.with_values(np.arange(every.size) >= train.size, None), axis, mode).values > 0
         hidden &= np.repeat(

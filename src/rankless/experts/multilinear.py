@@ -154,7 +154,7 @@ class _Walk:
     @classmethod
     def of(cls, search: Search, effects: bool, found: list[tuple[Point, Multilinear]]) -> _Walk:
         limits, frame = search.limits, Frame.of(search.train, effects=effects)
-        left = search.train if frame.offset is None else left_by(frame.offset, search.train)
+        left = left_by(frame.offset, search.train)
         walk = cls(frame, left, *_brought_near_one(left), [], [], [])
         worse = 0
         for penalty in limits.penalties or PATH:

@@ -89,6 +89,11 @@ class Gaps:
         entries = obs.share * self.length * float(np.prod([obs.shape[mode] for mode in self.whole]))
         return max(share, min(ENOUGH * entries / obs.size, MOST_HELD))
 
+    def split(self, obs: Observations, share: float, rng: np.random.Generator) -> tuple[Observations, Observations] | None:
+        """Entries to fit, and `share` of all or enough for `ENOUGH` gaps to judge on; None where none can be held out."""
+        mask = self.mask(obs, self.share(obs, share), rng)
+        return (obs.subset(~mask), obs.subset(mask)) if mask.any() else None
+
     def mask(self, obs: Observations, share: float, rng: np.random.Generator) -> np.ndarray:
         """Which entries to hold out: whole fibres, in runs, about `share` of all; no slice is left without an entry."""
         if self.plane:

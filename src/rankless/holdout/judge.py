@@ -36,9 +36,8 @@ class Judge:
         if gaps is None:
             self._gap = np.arange(held.size)
         else:
-            numbers = self._slices + self.count * gaps.numbers(held.coords, held.shape)
-            numbers = np.stack([numbers, np.zeros(held.size, np.int64) if fold is None else fold])
-            self._gap = np.unique(numbers, axis=1, return_inverse=True)[1].ravel()
+            numbers = gaps.numbers(held.coords, held.shape) + (0 if fold is None else held.cells * fold)
+            self._gap = np.unique(self._slices + self.count * numbers, return_inverse=True)[1].ravel()
         self._sizes = np.bincount(self._gap)  # entries of each gap
         self._slice = np.zeros(len(self._sizes), int)
         self._slice[self._gap] = self._slices

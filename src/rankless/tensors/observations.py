@@ -356,6 +356,13 @@ class Observations:
         return self
 
 
+def joined(parts: Sequence[Observations]) -> Observations:
+    """The entries of all parts, one part after the other; some may be there twice. They have weights if all parts have."""
+    coords, values = (np.concatenate([getattr(part, name) for part in parts], axis=-1) for name in ("coords", "values"))
+    weights = [part.weights for part in parts if part.weights is not None]
+    return replace(parts[0], coords=coords, values=values, weights=np.concatenate(weights) if len(weights) == len(parts) else None)
+
+
 def slices_of(coords: np.ndarray, shape: Sequence[int], mode: int | None) -> tuple[np.ndarray, int]:
     """The slice of `mode` in which each column of `coords` lies, and how many there are; one that holds all where `mode` is None.
 
