@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 
 import rankless
-from rankless.answer.tree import leaves
+from rankless.answer.tree import Tools, leaves
 from rankless.completion import Completion
 from rankless.experts.components import Components
+from rankless.experts.draws import Draws
+from rankless.runtime.workers import Workers
 
 QUICK: dict[str, Any] = {"random_state": 0, "n_jobs": 1, "experts": ["components", "neighbours"]}
 
@@ -135,6 +137,25 @@ def test_other_losses_and_draws():
     folded = np.isnan(seen[57:])
     usual = np.sqrt(np.mean(truth[57:][folded] ** 2))
     assert np.sqrt(np.mean((more.array() - truth)[57:][folded] ** 2)) < 0.8 * usual
+
+
+def test_chains_of_draws_go_on_towards_the_posterior_mean():
+    rng = np.random.default_rng(1)
+    factors = [rng.normal(size=(d, 10)) for d in (70, 12, 8)]
+    truth = np.einsum("ar,br,cr->abc", factors[0] * 0.7 ** np.arange(10), *factors[1:])
+    seen = np.where(rng.random(truth.shape) < 0.25, truth + 0.5 * rng.normal(size=truth.shape), np.nan)
+    done = rankless.complete(seen[:55], random_state=0, n_jobs=1, experts=["components", "draws"])
+    (leaf,) = [leaf for leaf, _, _ in leaves(done.estimator._answer.found.tree) if isinstance(leaf, Draws)]
+    later, whole = seen[55:], done.extend(seen[55:], along=0).estimator._answer
+    obs, tools = whole.near_one, Tools(Workers(1), iter(np.random.default_rng(0).spawn(99)))
+    (folded,) = [leaf for leaf, _, _ in leaves(whole.found.tree.new) if isinstance(leaf, Draws)]
+    assert not (leaf.chains[0].factor(0)[-1] == 0).all() and (folded.chains[0].factor(0)[-len(later) :] == 0).all()
+    some = folded.gone_on(obs, tools)
+    assert not any((chain.factor(0)[55:] == 0).all(axis=1).any() for chain in some.chains)
+    long = replace(folded, effort=replace(folded.effort, sweeps=600, work=1e3)).again(obs, replace(tools, afresh=True))
+    hidden = np.argwhere(np.isnan(seen))
+    far, near = (np.sqrt(np.mean((each.at(hidden) - long.at(hidden)) ** 2)) for each in (folded, some))
+    assert near < 0.6 * far and near < 0.05 * np.std(long.at(hidden))
 
 
 def test_the_file_carries_all(planted, tmp_path):

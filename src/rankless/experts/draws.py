@@ -26,6 +26,7 @@ from rankless.tensors.observations import Observations
 DRAWN_RANK, DRAWN_MOST = 1.4, (50, 100)  # components of draws, as many times the best fit's; at least, at most
 FEW = 0.5  # draws of fewer components are tried too where the best fit asks for at most this share of the least
 FEWEST_DRAWS = 30  # sweeps of drawing that are worth a try
+MORE, FEWEST_MORE = 1 / 3, 10  # share of a fit's sweeps that chains go on for where few entries are new; at least so many
 DRAWN_WORK = 1e11  # multiply-adds that drawing may take
 CHAINS_WORK = 6e10  # multiply-adds that several chains may take together
 PILOT = 2  # chains that tell whether all of them can pay
@@ -53,9 +54,15 @@ class Draws:
         return silenced(self.model.at(indices), indices, self.unseen)
 
     def again(self, obs: Observations, tools: Tools) -> Draws:
+        return self._drawn(obs, tools, max(FEWEST_DRAWS, _sweeps_of(self.effort, obs, self.point.state.rank)))
+
+    def gone_on(self, obs: Observations, tools: Tools) -> Draws:
+        """As `again` for few sweeps: where most entries are those that chains have seen, they need not be led from the start."""
+        return self._drawn(obs, tools, max(FEWEST_MORE, int(MORE * _sweeps_of(self.effort, obs, self.point.state.rank))))
+
+    def _drawn(self, obs: Observations, tools: Tools, sweeps: int) -> Draws:
         point, frame = self.point, replace(self.point.frame, offset=None)
         entries = _entries_of(frame.to_units(obs), point.penalty)
-        sweeps = max(FEWEST_DRAWS, _sweeps_of(self.effort, obs, point.state.rank))
         chains = [(state.copy(), next(tools.streams)) for state in self.chains]
         if tools.afresh:  # draws that had seen what is left out would remember it for a while
             chains = [(with_random(entries, empty(entries), state.rank, rng), rng) for state, rng in chains]

@@ -1,9 +1,8 @@
 """New entries taken into an answer: the same choices, started from where they stand.
 
 Entries of slices that were there, corrections of entries, and whole new slices along any modes: these are folded in first (`extend`). Then
-the tree of the answer is fitted again to old and new entries, components from their present rows and for a few sweeps. A mean
-of draws is not drawn again: rows of the slices that have new entries are solved anew, where they are the smaller part of
-their mode. Timelines and neighbours are given all entries; regressions of slices run their sweeps.
+the tree of the answer is fitted again to old and new entries: components from their present rows and for a few sweeps, or, where these
+do not pay, in the rows of slices with new entries alone; chains of draws go on for a few draws. Timelines and neighbours are given all entries; regressions of slices run their sweeps.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from rankless.tensors.observations import Observations
 Effort = Literal["fast", "default"]
 SWEEPS = 5  # of a fast update
 HELD, ENOUGH = 0.2, 20  # share of the new entries that tells whether sweeps pay, and how many these have to be
-TOUCHED = 0.5  # share of a mode's slices with new entries, above which draws keep their rows there: they are not drawn again
+TOUCHED = 0.5  # share of a mode's slices with new entries, up to which their rows can be solved alone
 
 
 def updated(
@@ -61,7 +60,8 @@ def updated(
     est.shape_, est._calibration = fitted.shape, None
     est.unseen_ = [fitted.counts(mode) == 0 for mode in range(fitted.order)]
     with shown(before.verbose) as bar, Workers(before.n_jobs, tracker=Tracker(bar, callback)) as workers:
-        tools = Tools(workers, iter(np.random.default_rng(before._seed).spawn(STREAMS)))
+        # other numbers each time: chains that are given the same ones again would circle
+        tools = Tools(workers, iter(np.random.default_rng(np.random.SeedSequence(before._seed, spawn_key=(fitted.size,))).spawn(STREAMS)))
         workers.tracker.stage(f"taking in {int(joined.fresh.sum()):,} entries")
         fit = before._answer
         for place, part in _one_mode_at_a_time(joined, fitted):
@@ -101,14 +101,14 @@ def warm(
         return replace(node, members=tuple(warm(member, obs, fresh, tools, sweeps, judged=judged) for member in node.members))
     if isinstance(node, Components):
         if judged and not _sweeps_pay(node, obs, fresh, tools, sweeps):
-            return _redrawn(node, obs, fresh, tools)
+            return _with_new_rows(node, obs, fresh, tools)
         return _from_here(node, sweeps).again(obs, tools)
     if isinstance(node, Linked):
         return _for_sweeps(node, obs, tools, sweeps)
     if isinstance(node, Rows):
         return replace(node, base=_from_here(node.base, sweeps)).again(obs, tools)
     if isinstance(node, Draws):
-        return _redrawn(node, obs, fresh, tools)
+        return node.gone_on(obs, tools) if fresh.any() else node
     return node.again(obs, tools)
 
 
@@ -157,7 +157,7 @@ def _for_sweeps(node: Linked, obs: Observations, tools: Tools, sweeps: int | Non
     return replace(brief.again(obs, tools), problem=node.problem)
 
 
-def _redrawn(node: Predictor, obs: Observations, fresh: np.ndarray, tools: Tools) -> Predictor:
+def _with_new_rows(node: Predictor, obs: Observations, fresh: np.ndarray, tools: Tools) -> Predictor:
     """`node` with the rows of slices that have new entries solved anew."""
     for place in _touched(obs, fresh):
         node = fold(node, obs, place, tools)
