@@ -8,12 +8,14 @@
 
 A predictor says values at coordinates, NaN where it knows nothing, and can be fitted again to other entries with the same choices.
 Refits on all entries, calibration of intervals and scores on entries that no choice has seen are all one recursion:
-``answer.again(entries, tools)``.
+``answer.again(entries, tools)``. Folding new slices in and going on from where an answer stands are the same recursion with another
+way to fit a leaf: `Branch.refitted`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -57,8 +59,28 @@ class Predictor(Protocol):
         ...
 
 
+Fit = Callable[[Predictor, Observations], Predictor]  # a predictor of the larger or later data made of one of the old, given its entries
+
+
+class Branch(ABC):
+    """A predictor made of others: what its parts are fitted to, and how what they say is put together."""
+
+    @property
+    @abstractmethod
+    def parts(self) -> tuple[Predictor, ...]:
+        """The predictors it is made of, in the order in which they are fitted."""
+
+    @abstractmethod
+    def refitted(self, obs: Observations, fit: Fit) -> Predictor:
+        """The same of parts that `fit` makes, each of its own entries."""
+
+    def again(self, obs: Observations, tools: Tools) -> Predictor:
+        """The same choices, fitted to other entries."""
+        return self.refitted(obs, lambda part, own: part.again(own, tools))
+
+
 @dataclass(frozen=True, eq=False)
-class Stack:
+class Stack(Branch):
     """Predictors side by side, each in its share of each slice of `mode`, shape ``(d_mode,)``, or ``(1,)`` where that is None.
 
     Where some member says NaN, the first member answers alone; where the first says NaN, those that know something answer in their
@@ -73,8 +95,12 @@ class Stack:
         said = np.stack([member.at(indices) for member in self.members])
         return combined(said, np.stack([share[self._slices(indices)] for share in self.shares]))
 
-    def again(self, obs: Observations, tools: Tools) -> Stack:
-        return replace(self, members=tuple(member.again(obs, tools) for member in self.members))
+    @property
+    def parts(self) -> tuple[Predictor, ...]:
+        return self.members
+
+    def refitted(self, obs: Observations, fit: Fit) -> Stack:
+        return replace(self, members=tuple(fit(member, obs) for member in self.members))
 
     def words(self, modes: Sequence[str]) -> str:
         means = [float(np.mean(share)) for share in self.shares]
@@ -89,7 +115,7 @@ class Stack:
 
 
 @dataclass(frozen=True, eq=False)
-class Onto:
+class Onto(Branch):
     """A predictor fitted to what another leaves."""
 
     base: Predictor
@@ -99,16 +125,20 @@ class Onto:
         more = self.added.at(indices)
         return self.base.at(indices) + np.where(np.isnan(more), 0.0, more)
 
-    def again(self, obs: Observations, tools: Tools) -> Onto:
-        base = self.base.again(obs, tools)
-        return Onto(base, self.added.again(left_by(base, obs), tools))
+    @property
+    def parts(self) -> tuple[Predictor, ...]:
+        return self.base, self.added
+
+    def refitted(self, obs: Observations, fit: Fit) -> Onto:
+        base = fit(self.base, obs)
+        return Onto(base, fit(self.added, left_by(base, obs)))
 
     def words(self, modes: Sequence[str]) -> str:
         return f"{self.base.words(modes)} + {self.added.words(modes)}"
 
 
 @dataclass(frozen=True, eq=False)
-class Bridged:
+class Bridged(Branch):
     """A predictor, and at times of which nothing at all was seen another one, fitted to the same entries.
 
     Attributes
@@ -137,15 +167,19 @@ class Bridged:
             values[never] = np.where(np.isnan(said), values[never], said)
         return values
 
-    def again(self, obs: Observations, tools: Tools) -> Bridged:
-        return Bridged.of(self.tree.again(obs, tools), self.bridge.again(obs, tools), self.axis.again(obs), obs)
+    @property
+    def parts(self) -> tuple[Predictor, ...]:
+        return self.tree, self.bridge
+
+    def refitted(self, obs: Observations, fit: Fit) -> Bridged:
+        return Bridged.of(fit(self.tree, obs), fit(self.bridge, obs), self.axis.again(obs), obs)
 
     def words(self, modes: Sequence[str]) -> str:
         return f"{self.tree.words(modes)}, and where nothing at all was seen {self.bridge.words(modes)}"
 
 
 @dataclass(frozen=True, eq=False)
-class Amended:
+class Amended(Branch):
     """A predictor and another one that knows something of a few cells: there it answers, but for `share`, which stays the first's."""
 
     tree: Predictor
@@ -157,8 +191,12 @@ class Amended:
         both = self.share * np.where(np.isnan(values), said, values) + (1 - self.share) * said
         return np.where(np.isnan(said), values, both)
 
-    def again(self, obs: Observations, tools: Tools) -> Amended:
-        return replace(self, tree=self.tree.again(obs, tools), other=self.other.again(obs, tools))
+    @property
+    def parts(self) -> tuple[Predictor, ...]:
+        return self.tree, self.other
+
+    def refitted(self, obs: Observations, fit: Fit) -> Amended:
+        return replace(self, tree=fit(self.tree, obs), other=fit(self.other, obs))
 
     def words(self, modes: Sequence[str]) -> str:
         kept = f", but for a share of {self.share:.2g}" if self.share else ""
@@ -192,7 +230,7 @@ class Placed:
 
 
 @dataclass(frozen=True, eq=False)
-class Grown:
+class Grown(Branch):
     """A predictor of a smaller array for the slices that it knew, and one of the larger array for those that came later."""
 
     old: Predictor
@@ -206,8 +244,13 @@ class Grown:
         values[later] = self.new.at(indices[later])
         return values
 
-    def again(self, obs: Observations, tools: Tools) -> Predictor:
-        return self.new.again(obs, tools)
+    @property
+    def parts(self) -> tuple[Predictor, ...]:
+        return (self.new,)
+
+    def refitted(self, obs: Observations, fit: Fit) -> Predictor:
+        """That of the larger array alone: it knows all slices."""
+        return fit(self.new, obs)
 
     def words(self, modes: Sequence[str]) -> str:
         return self.old.words(modes)
@@ -243,17 +286,9 @@ def leaves(node: Predictor, mode: int | None = None, share: np.ndarray | None = 
     if isinstance(node, Stack):
         for member, own in zip(node.members, node.shares, strict=True):
             yield from leaves(member, mode if node.mode is None else node.mode, share * own)
-    elif isinstance(node, Onto):
-        yield from leaves(node.base, mode, share)
-        yield from leaves(node.added, mode, share)
-    elif isinstance(node, Bridged):
-        yield from leaves(node.tree, mode, share)
-        yield from leaves(node.bridge, mode, share)
-    elif isinstance(node, Amended):
-        yield from leaves(node.tree, mode, share)
-        yield from leaves(node.other, mode, share)
-    elif isinstance(node, Grown):
-        yield from leaves(node.new, mode, share)
+    elif isinstance(node, Branch):
+        for part in node.parts:
+            yield from leaves(part, mode, share)
     else:
         yield node, mode, share
 

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from rankless.answer.intervals import quantile
-from rankless.answer.tree import Amended, Bridged, Grown, Onto, Predictor, Stack, Tools, leaves, left_by
+from rankless.answer.tree import Amended, Bridged, Fit, Grown, Onto, Predictor, Stack, Tools, leaves, left_by
 from rankless.experts.components import Components, silenced
 from rankless.experts.side import FIRST, FORMS, NOISES, PAYS, WORK, Kriged, Term, chosen, distances_of, kernel_of, own_mode, work_of
 from rankless.kinds.side import Known
@@ -119,11 +119,8 @@ class Cold(Bridged):
     sizes: np.ndarray
     errors: np.ndarray
 
-    def again(self, obs: Observations, tools: Tools) -> Cold:
-        return self.over(self.tree.again(obs, tools), self.bridge.again(obs, tools), obs)
-
-    def over(self, tree: Predictor, bridge: Predictor, obs: Observations) -> Cold:
-        """The same of other predictors, which are fitted to `obs`."""
+    def refitted(self, obs: Observations, fit: Fit) -> Cold:
+        tree, bridge = fit(self.tree, obs), fit(self.bridge, obs)
         return replace(self, tree=tree, bridge=bridge, axis=self.axis.again(obs), seen=obs.counts(self.axis.modes[0]) > 0)
 
     def unseen(self, indices: np.ndarray) -> np.ndarray:

@@ -19,9 +19,9 @@ import numpy as np
 from scipy import linalg
 
 from rankless.als.solver import State, norms_of
-from rankless.answer.tree import Amended, Bridged, Grown, Onto, Placed, Predictor, Stack, Tools, left_by
+from rankless.answer.tree import Branch, Bridged, Placed, Predictor, Stack, Tools
 from rankless.depth import mobility
-from rankless.experts.cold import Cold, Rows
+from rankless.experts.cold import Rows
 from rankless.experts.components import Components, unseen_in
 from rankless.experts.draws import Draws
 from rankless.experts.linked import Linked
@@ -46,22 +46,12 @@ def fold(node: Predictor, obs: Observations, place: Placed, tools: Tools) -> Pre
 
     What `node` says of old slices stays as it is where it has rows for them.
     """
-    if isinstance(node, Grown):
-        return fold(node.new, obs, place, tools)
-    if isinstance(node, Onto):
-        base = fold(node.base, obs, place, tools)
-        return Onto(base, fold(node.added, left_by(base, obs), place, tools))
-    if isinstance(node, Amended):
-        return replace(node, tree=fold(node.tree, obs, place, tools), other=node.other.again(obs, tools))
-    if isinstance(node, Bridged):
-        tree = fold(node.tree, obs, place, tools)
-        if isinstance(node, Cold):
-            return node.over(tree, fold(node.bridge, obs, place, tools), obs)
-        if _all_folded(node.bridge):
-            return tree
-        return Bridged.of(tree, fold(node.bridge, obs, place, tools), node.axis.again(obs), obs)
     if isinstance(node, Stack):
-        return _stack(node, obs, place, tools)
+        node = _with_new_shares(node, place)
+    elif type(node) is Bridged and _all_folded(node.bridge):
+        return fold(node.tree, obs, place, tools)
+    if isinstance(node, Branch):
+        return node.refitted(obs, lambda part, own: fold(part, own, place, tools))
     if isinstance(node, MainEffects):
         return folded_effects(node, obs, place)
     if isinstance(node, Components):
@@ -83,7 +73,7 @@ def fold(node: Predictor, obs: Observations, place: Placed, tools: Tools) -> Pre
     return node.again(obs, tools)
 
 
-def _stack(node: Stack, obs: Observations, place: Placed, tools: Tools) -> Stack:
+def _with_new_shares(node: Stack, place: Placed) -> Stack:
     """A new slice of the mode with shares takes each member in its mean share.
 
     Components of an array folded by its periods are left out, and the others scaled up: a new slice may be part of a period.
@@ -96,7 +86,7 @@ def _stack(node: Stack, obs: Observations, place: Placed, tools: Tools) -> Stack
         shares, node = tuple(share * ratio for share in shares), replace(node, members=tuple(node.members[number] for number in kept))
     if node.mode == place.mode:
         shares = tuple(place.spread(share, float(np.mean(share))) if len(share) > 1 else share for share in shares)
-    return replace(node, members=tuple(fold(member, obs, place, tools) for member in node.members), shares=shares)
+    return replace(node, shares=shares)
 
 
 def _all_folded(node: Predictor) -> bool:

@@ -1,23 +1,24 @@
 """New entries taken into an answer: the same choices, started from where they stand.
 
 Entries of slices that were there, corrections of entries, and whole new slices along any modes: these are folded in first (`extend`). Then
-the tree of the answer is fitted again to old and new entries: components from their present rows and for a few sweeps, or, where these
-do not pay, in the rows of slices with new entries alone; chains of draws go on for a few draws. Timelines and neighbours are given all entries; regressions of slices run their sweeps.
+the tree of the answer is fitted again to old and new entries: components from their present rows and for a few sweeps, or, where
+these do not pay, in the rows of slices with new entries alone; chains of draws go on for a few draws. Timelines and neighbours are
+given all entries; regressions of slices run their sweeps.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
-from rankless.answer.tree import Amended, Bridged, Grown, Onto, Placed, Predictor, Stack, Tools, left_by
+from rankless.answer.tree import Branch, Placed, Predictor, Tools
 from rankless.completer import TensorCompleter
-from rankless.engine.found import Found, bare_of
-from rankless.experts.cold import Cold, Rows
+from rankless.engine.found import bare_of
+from rankless.experts.cold import Rows
 from rankless.experts.components import Components
 from rankless.experts.draws import Draws
 from rankless.experts.linked import Linked
@@ -67,49 +68,46 @@ def updated(
         for place, part in _one_mode_at_a_time(joined, fitted):
             fit = grown(fit, part, place, tools)
         obs = fit.in_its_units(fitted)
-        if effort == "fast":
-            tree = warm(fit.found.tree, obs, joined.fresh, tools, sweeps, judged=judged)
-            found = replace(fit.found, tree=tree, bare=bare_of(tree, obs))
-        else:
-            found = _started(fit.found, sweeps).again(obs, np.random.default_rng(before._seed), workers)
+        way = Way(tools, joined.fresh, sweeps, judged=judged) if effort == "fast" else Way(replace(tools, afresh=True), None, sweeps)
+        tree = way.fitted(fit.found.tree, obs)
+        found = replace(fit.found, tree=tree, bare=bare_of(tree, obs))
     fit = replace(fit, near_one=obs, found=found)
     est._keep(fit, [fit], fitted)
     est.path_ = before.path_
     return est
 
 
-def warm(
-    node: Predictor, obs: Observations, fresh: np.ndarray, tools: Tools, sweeps: int | None = SWEEPS, *, judged: bool = False
-) -> Predictor:
-    """`node` fitted again to `obs`, less what lies under it, from where it stands; `fresh` is a mask of the new entries.
+@dataclass(frozen=True)
+class Way:
+    """How an answer goes on from where it stands.
 
-    With `judged` components are swept only where that fills new entries that were held out better than rows folded in.
+    Attributes
+    ----------
+    fresh : a mask of the new entries; None to fit anew all but components, which go on from their rows.
+    sweeps : of components, at most; None: as many as they were given at first.
+    judged : whether components are swept only where that fills new entries that were held out better than rows folded in.
     """
-    if isinstance(node, Grown):
-        return warm(node.new, obs, fresh, tools, sweeps, judged=judged)
-    if isinstance(node, Onto):
-        base = warm(node.base, obs, fresh, tools, sweeps, judged=judged)
-        return Onto(base, warm(node.added, left_by(base, obs), fresh, tools, sweeps, judged=judged))
-    if isinstance(node, Amended):
-        return replace(node, tree=warm(node.tree, obs, fresh, tools, sweeps, judged=judged), other=node.other.again(obs, tools))
-    if isinstance(node, Bridged):
-        bridge = warm(node.bridge, obs, fresh, tools, sweeps, judged=judged)
-        if isinstance(node, Cold):
-            return node.over(warm(node.tree, obs, fresh, tools, sweeps, judged=judged), bridge, obs)
-        return Bridged.of(warm(node.tree, obs, fresh, tools, sweeps, judged=judged), bridge, node.axis.again(obs), obs)
-    if isinstance(node, Stack):
-        return replace(node, members=tuple(warm(member, obs, fresh, tools, sweeps, judged=judged) for member in node.members))
-    if isinstance(node, Components):
-        if judged and not _sweeps_pay(node, obs, fresh, tools, sweeps):
-            return _with_new_rows(node, obs, fresh, tools)
-        return _from_here(node, sweeps).again(obs, tools)
-    if isinstance(node, Linked):
-        return _for_sweeps(node, obs, tools, sweeps)
-    if isinstance(node, Rows):
-        return replace(node, base=_from_here(node.base, sweeps)).again(obs, tools)
-    if isinstance(node, Draws):
-        return node.gone_on(obs, tools) if fresh.any() else node
-    return node.again(obs, tools)
+
+    tools: Tools
+    fresh: np.ndarray | None
+    sweeps: int | None = SWEEPS
+    judged: bool = False
+
+    def fitted(self, node: Predictor, obs: Observations) -> Predictor:
+        """`node` fitted again to `obs`, less what lies under it, from where it stands."""
+        if isinstance(node, Branch):
+            return node.refitted(obs, self.fitted)
+        if isinstance(node, Components):
+            if self.fresh is not None and self.judged and not _sweeps_pay(node, obs, self.fresh, self.tools, self.sweeps):
+                return _with_new_rows(node, obs, self.fresh, self.tools)
+            return _from_here(node, self.sweeps).again(obs, self.tools)
+        if isinstance(node, Rows):
+            return replace(node, base=_from_here(node.base, self.sweeps)).again(obs, self.tools)
+        if isinstance(node, Linked) and self.fresh is not None:
+            return _for_sweeps(node, obs, self.tools, self.sweeps)
+        if isinstance(node, Draws) and self.fresh is not None:
+            return node.gone_on(obs, self.tools) if self.fresh.any() else node
+        return node.again(obs, self.tools)
 
 
 def _sweeps_pay(node: Components, obs: Observations, fresh: np.ndarray, tools: Tools, sweeps: int | None) -> bool:
@@ -162,27 +160,6 @@ def _with_new_rows(node: Predictor, obs: Observations, fresh: np.ndarray, tools:
     for place in _touched(obs, fresh):
         node = fold(node, obs, place, tools)
     return node
-
-
-def _started(found: Found, sweeps: int | None) -> Found:
-    """`found` whose components go on from the rows they have."""
-
-    def of(node: Predictor) -> Predictor:
-        if isinstance(node, Grown):
-            return of(node.new)
-        if isinstance(node, Onto):
-            return Onto(of(node.base), of(node.added))
-        if isinstance(node, Amended):
-            return replace(node, tree=of(node.tree))
-        if isinstance(node, Bridged):
-            return replace(node, tree=of(node.tree), bridge=of(node.bridge))
-        if isinstance(node, Stack):
-            return replace(node, members=tuple(map(of, node.members)))
-        if isinstance(node, Rows):
-            return replace(node, base=_from_here(node.base, sweeps))
-        return _from_here(node, sweeps) if isinstance(node, Components) else node
-
-    return replace(found, tree=of(found.tree))
 
 
 def _one_mode_at_a_time(joined: Joined, fitted: Observations) -> list[tuple[Placed, Observations]]:
