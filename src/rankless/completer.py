@@ -355,7 +355,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         if best is None or calibration is None:  # constant data
             return middle, middle.copy()
         masks = [np.ones_like(mask) if unknown[0, mode] else mask for mode, mask in enumerate(self.unseen_)]
-        return best.ends(said, best.half_widths(calibration, indices, said, masks, coverage))
+        return best.ends(said, best.half_widths(calibration, indices, said, masks, coverage), indices)
 
     def _checked(self, X) -> np.ndarray:
         return check_indices(validate_data(self, X, reset=False, ensure_min_samples=0), self.shape_)
@@ -372,7 +372,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         best, calibration = self._answer, self.calibration()
         if best is None or calibration is None:  # constant data
             return middle, said, said.copy()
-        return middle, *best.ends(said, best.half_widths(calibration, indices, said, self.unseen_, coverage))
+        return middle, *best.ends(said, best.half_widths(calibration, indices, said, self.unseen_, coverage), indices)
 
     def _said(self, indices: np.ndarray) -> np.ndarray:
         """Values at checked coordinates, before the transform is undone."""

@@ -4,8 +4,8 @@
 draws are stacked beside it, and neighbours are fitted to what these leave. Where whole fibres or runs of cells are missing
 (`gaps`), a second, short search holds out entries in the same pattern: its errors are those reported, and its fits are the answer
 where smoothness along a mode pays there. Every expert of `EXPERTS` is then asked, for cells as for gaps, and stands beside
-the answer in the share that pays on the entries held out; what nobody knows is bridged along an axis. Last, the tree is fitted
-again to all entries.
+the answer in the share that pays on the entries held out; what nobody knows is bridged along an axis, and the answer is kept within
+bounds at which values pile up. Last, the tree is fitted again to all entries.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from rankless.answer.bounds import Within, within
 from rankless.answer.stack import Part
 from rankless.answer.tree import Onto, Predictor, Stack, Tools, leaves, left_by
 from rankless.engine import folds
@@ -164,6 +165,8 @@ def _asked_and_refitted(
         tree = bridged(tree, left, axes, best.frame.mode, knowing, Tools(search.workers, search.streams))
         tree = amended(tree, obs, effects=best.frame.offset is not None, tools=Tools(search.workers, search.streams))
     tree = cold(_onto(best.frame.offset, tree), obs, limits.side, best.frame.mode, Tools(search.workers, search.streams))
+    if not exact and isinstance(tree := within(tree, judged.search.train, judged.search.held), Within):
+        errors = Errors(errors.entries, errors.entries.values - tree.kept(errors.entries.values - errors.residual, errors.entries.indices))
     search.tracker.stage("refitting on all entries")
     tree = tree.again(obs, Tools(search.workers, search.streams))
     return Found(tree, bare, best, errors, made.errors, *alone, gaps, unasked, path=search.path)

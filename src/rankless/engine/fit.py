@@ -109,14 +109,17 @@ class Fit:
         widths = calibration.half_widths(indices, np.ldexp(said, -self.exponent), unseen, coverage)
         return np.ldexp(widened(self.found.tree, widths, indices, coverage), self.exponent)
 
-    def ends(self, said: np.ndarray, widths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Ends of intervals, in the units of the data, where the tree says `said`."""
+    def ends(self, said: np.ndarray, widths: np.ndarray, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Ends of intervals at `indices`, in the units of the data, where the tree says `said`."""
         middle = self.transform.inverse(said)
         if (loss := self.found.loss) is not None:
             least, most = loss.bounds
             return np.clip(middle - widths, least, None), np.clip(middle + widths, None, most)
         plain = replace(self.transform, factor=1.0)
-        return np.minimum(plain.inverse(said - widths), middle), np.maximum(plain.inverse(said + widths), middle)
+        lower, upper = (
+            np.ldexp(self.found.kept(np.ldexp(z, -self.exponent), indices), self.exponent) for z in (said - widths, said + widths)
+        )
+        return np.minimum(plain.inverse(lower), middle), np.maximum(plain.inverse(upper), middle)
 
     def path(self) -> list[dict]:
         """The rows of the search in the data's units, their scores in those of the fit."""

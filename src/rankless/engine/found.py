@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from rankless.answer.bounds import Within
 from rankless.answer.stack import shared, total
 from rankless.answer.tree import Grown, Onto, Predictor, Tools, leaves
 from rankless.experts.cold import Cold, warm_of
@@ -85,6 +86,11 @@ class Found:
         values[silent] = self.bare.at(indices[silent])
         return values
 
+    def kept(self, values: np.ndarray, indices: np.ndarray) -> np.ndarray:
+        """`values` at `indices`, kept within the bounds of the data where there are some."""
+        tree = self.tree.new if isinstance(self.tree, Grown) else self.tree
+        return tree.kept(values, indices) if isinstance(tree, Within) else values
+
     def expected(self, indices: np.ndarray) -> np.ndarray:
         """Values to be expected at `indices`: what the tree says, or where the loss takes something else than means, the mean of that."""
         return self.link.inverse(self.at(indices))
@@ -117,6 +123,7 @@ def draws_of(tree: Predictor) -> CPTensor | None:
 def known_in(tree: Predictor, mode: int, unseen: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """A mask of those `unseen` slices of `mode` that the tree fills with more than main effects, as `PROBED` random cells of each tell."""
     tree = tree.new if isinstance(tree, Grown) else tree
+    tree = tree.tree if isinstance(tree, Within) else tree
     if isinstance(tree, Cold):
         return unseen.copy() if mode == tree.axis.modes[0] else known_in(tree.tree, mode, unseen, shape)
     answer = tree.added if isinstance(tree, Onto) and isinstance(tree.base, MainEffects) else tree

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import nnls
 
+from rankless.answer.bounds import Within
 from rankless.answer.intervals import quantile
 from rankless.answer.tree import Amended, Bridged, Fit, Grown, Onto, Predictor, Stack, Tools, leaves, left_by
 from rankless.experts.components import Components, silenced
@@ -139,7 +140,7 @@ def widened(tree: Predictor, widths: np.ndarray, indices: np.ndarray, coverage: 
         return widened(tree.new, widths, indices, coverage)
     if isinstance(tree, Onto):
         return widened(tree.added, widths, indices, coverage)
-    if isinstance(tree, Amended):
+    if isinstance(tree, (Amended, Within)):
         return widened(tree.tree, widths, indices, coverage)
     if not isinstance(tree, Bridged):
         return widths
@@ -151,8 +152,8 @@ def widened(tree: Predictor, widths: np.ndarray, indices: np.ndarray, coverage: 
 
 
 def warm_of(tree: Predictor) -> Predictor:
-    """What answers in slices of which something was seen."""
-    return warm_of(tree.tree) if isinstance(tree, Cold) else tree
+    """What answers in slices of which something was seen, whatever its bounds."""
+    return warm_of(tree.tree) if isinstance(tree, (Cold, Within)) else tree
 
 
 def cold(tree: Predictor, obs: Observations, side: Sequence[Known], mode: int | None, tools: Tools) -> Predictor:
