@@ -165,7 +165,8 @@ def _asked_and_refitted(
         tree = bridged(tree, left, axes, best.frame.mode, knowing, Tools(search.workers, search.streams))
         tree = amended(tree, obs, effects=best.frame.offset is not None, tools=Tools(search.workers, search.streams))
     tree = cold(_onto(best.frame.offset, tree), obs, limits.side, best.frame.mode, Tools(search.workers, search.streams))
-    if not exact and isinstance(tree := within(tree, judged.search.train, judged.search.held), Within):
+    as_they_are = search.error is None  # a transform of amounts gives amounts back anyway
+    if as_they_are and not exact and isinstance(tree := within(tree, judged.search.train, judged.search.held), Within):
         errors = Errors(errors.entries, errors.entries.values - tree.kept(errors.entries.values - errors.residual, errors.entries.indices))
     search.tracker.stage("refitting on all entries")
     tree = tree.again(obs, Tools(search.workers, search.streams))
