@@ -111,7 +111,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
     from the posterior that is also in it, a CPTensor, or None), model_ (CPTensor, the sum of these), effects_ (bool), noise_ (mode number
     or None), smooth_ (the smoothness of each mode, 0 for none), main_effects_, nearby_ (Kriging or None), unfolded_ (Slices or None),
     unasked_ (names of experts for which the data were too large or too sparse),
-    left_out_ (names of what time_limit left no time for),
+    left_out_ (names of what time_limit left no time for), came_later_ (how many entries were taken in after all choices were made),
     unseen_ (for each mode a mask of its slices that were never observed and are filled from main effects), value_transform_ (Transform),
     path_ (DataFrame: every fit of the search), holdout_rmse_, for other losses than squares holdout_deviance_ (mean) and
     blank_deviance_ (that of a constant), for loss="huber" bound_ (the error, in the data's units, from which on it
@@ -219,7 +219,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
             self._seed = seed
             best, tried = Fit.best(obs, name, limits, **options)
             self._keep(best, tried, obs)
-            self.left_out_ = workers.clock.left_out
+            self.left_out_, self.came_later_ = workers.clock.left_out, 0
             if any(fit.found.unfinished for fit in tried):
                 raise KeyboardInterrupt
         log.info("rank %d, depth %g, held-out error %.4g, among %d fits", self.rank_, self.depth_, self.holdout_rmse_, len(self.path_))
@@ -461,7 +461,7 @@ class TensorCompleter(RegressorMixin, BaseEstimator):
         self.smooth_, self.between_ = (0.0,) * obs.order, [np.zeros(d, dtype=bool) for d in obs.shape]
         self.path_, self.holdout_rmse_, self.value_transform_ = pd.DataFrame(), float("nan"), Transform()
         self.nearby_ = self.unfolded_ = self.drawn_ = None
-        self.unasked_, self.left_out_ = [], []
+        self.unasked_, self.left_out_, self.came_later_ = [], [], 0
 
     def _keep(self, best: Fit, tried: list[Fit], obs: Observations) -> None:
         import pandas as pd

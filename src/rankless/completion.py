@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 MARK = "far outside the others"  # what `inspection.Mark` says
 _CELLS_AT_ONCE = 1_000_000
+STALE = 0.1  # share of the entries that came later, from which the choices made before them may not be the best any more
 
 
 class Completion:
@@ -392,6 +393,7 @@ class Completion:
             + f" (found among {len(est.path_)} fits).",
             f"the answer is {self.answer}.",
             *([f"too large or too sparse to ask: {', '.join(est.unasked_)}."] if est.unasked_ else []),
+            *self._since_chosen(),
             *([f"left out, as the time limit was over: {', '.join(est.left_out_)}."] if est.left_out_ else []),
             f"error on held-out entries: {est.holdout_rmse_:.4g} (standard deviation of the data: {spread:.4g}).",
             *(
@@ -406,6 +408,13 @@ class Completion:
             lines.append(f"smooth along {', '.join(obs.modes[mode] for mode, tau in enumerate(est.smooth_) if tau)}.")
         lines += self.given.notes
         return "\n".join([*lines, *self.cautions()])
+
+    def _since_chosen(self) -> list[str]:
+        """Where much came after the choices were made, that they may be made again."""
+        later, now = self.estimator.came_later_, self.observations.size
+        if later <= STALE * now:
+            return []
+        return [f"{later:,} of these entries came after all choices were made; a fit of all of them chooses anew, and may fill better."]
 
     def cautions(self) -> list[str]:
         """What to beware of, a line each; none where nothing was noticed."""

@@ -63,7 +63,7 @@ def test_shares_of_nothing_leave_nothing_known():
 
 def test_what_is_added_is_fitted_to_what_the_base_leaves(tools):
     tree = Onto(Mean(), Onto(Mean(), Mean())).again(OBS, tools)
-    assert isinstance(tree.base, Mean) and tree.base.value == pytest.approx(OBS.values.mean())
+    assert isinstance(tree, Onto) and isinstance(tree.base, Mean) and tree.base.value == pytest.approx(OBS.values.mean())
     assert isinstance(tree.added, Onto) and isinstance(tree.added.base, Mean)
     assert tree.added.base.value == pytest.approx(0.0, abs=1e-12), "the first has taken the mean"
     np.testing.assert_allclose(left_by(tree, OBS).values, OBS.values - OBS.values.mean(), atol=1e-12)

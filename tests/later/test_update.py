@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import rankless
-from rankless.answer.tree import Tools, leaves
+from rankless.answer.tree import Grown, Tools, leaves
 from rankless.completion import Completion
 from rankless.experts.components import Components
 from rankless.experts.draws import Draws
@@ -68,6 +68,17 @@ def test_efforts(planted):
     assert len(best.path) and best.observations.shape == seen.shape
     with pytest.raises(ValueError, match="effort='slow' is not known"):
         done.update(seen[20:], "slow", along=0)  # pyright: ignore[reportArgumentType]
+
+
+def test_much_that_came_later_is_said(planted, tmp_path):
+    done, seen, _ = planted
+    more = done.update(seen[20:], along=0)
+    later = int(np.isfinite(seen[20:]).sum())
+    assert more.estimator.came_later_ == later and f"{later} of these entries came after all choices were made" in more.summary()
+    more.save(tmp_path / "model.npz")
+    assert Completion.load(tmp_path / "model.npz").summary() == more.summary()
+    assert "came after" not in done.summary() and "came after" not in done.update(seen[20:21], along=0).summary()
+    assert done.extend(seen[20:], along=0).estimator.came_later_ == later
 
 
 def test_sweeps_that_spoil_new_entries_are_not_kept(planted, monkeypatch):
@@ -145,8 +156,11 @@ def test_chains_of_draws_go_on_towards_the_posterior_mean():
     truth = np.einsum("ar,br,cr->abc", factors[0] * 0.7 ** np.arange(10), *factors[1:])
     seen = np.where(rng.random(truth.shape) < 0.25, truth + 0.5 * rng.normal(size=truth.shape), np.nan)
     done = rankless.complete(seen[:55], random_state=0, n_jobs=1, experts=["components", "draws"])
-    (leaf,) = [leaf for leaf, _, _ in leaves(done.estimator._answer.found.tree) if isinstance(leaf, Draws)]
+    first = done.estimator._answer
+    assert first is not None
+    (leaf,) = [leaf for leaf, _, _ in leaves(first.found.tree) if isinstance(leaf, Draws)]
     later, whole = seen[55:], done.extend(seen[55:], along=0).estimator._answer
+    assert whole is not None and isinstance(whole.found.tree, Grown)
     obs, tools = whole.near_one, Tools(Workers(1), iter(np.random.default_rng(0).spawn(99)))
     (folded,) = [leaf for leaf, _, _ in leaves(whole.found.tree.new) if isinstance(leaf, Draws)]
     assert not (leaf.chains[0].factor(0)[-1] == 0).all() and (folded.chains[0].factor(0)[-len(later) :] == 0).all()

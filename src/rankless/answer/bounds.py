@@ -32,9 +32,8 @@ class Within(Branch):
     @classmethod
     def of(cls, tree: Predictor, obs: Observations, mode: int | None) -> Within:
         """With the bounds of `obs`; a slice that has none of its own has those of the whole."""
-        least, most = bounds_of(obs, None)
-        low, high = bounds_of(obs, mode)
-        return cls(tree, mode, np.where(np.isfinite(low), low, least), np.where(np.isfinite(high), high, most))
+        low, high = (_or_whole(*ends) for ends in zip(bounds_of(obs, mode), bounds_of(obs, None), strict=True))
+        return cls(tree, mode, low, high)
 
     @property
     def parts(self) -> tuple[Predictor, ...]:
@@ -61,13 +60,14 @@ def within(tree: Predictor, train: Observations, held: Observations) -> Predicto
 
     The mode whose slices have bounds is that at whose bounds most entries lie; none, where all bounds are those of the whole.
     """
-    shares = [_share(train, *bounds_of(train, mode), mode) for mode in range(train.order)]
-    mode = int(np.argmax(shares))
-    found, whole = Within.of(tree, train, mode), Within.of(tree, train, None)
-    pairs = ((found.low, whole.low[0]), (found.high, whole.high[0]))
-    if not any((np.isfinite(ends) & (ends != of_all)).any() for ends, of_all in pairs):
-        found = whole
-    if not np.isfinite([*found.low, *found.high]).any():
+    whole, each = bounds_of(train, None), [bounds_of(train, mode) for mode in range(train.order)]
+    mode = int(np.argmax([_share(train, *ends, mode) for mode, ends in enumerate(each)]))
+    low, high = (_or_whole(*ends) for ends in zip(each[mode], whole, strict=True))
+    if all((own == end).all() for own, end in zip((low, high), whole, strict=True)):
+        found = Within(tree, None, *whole)
+    else:
+        found = Within(tree, mode, low, high)
+    if not (np.isfinite(found.low).any() or np.isfinite(found.high).any()):
         return tree
     return found if np.array_equal(found.kept(held.values, held.indices), held.values) else tree
 
@@ -87,6 +87,11 @@ def bounds_of(obs: Observations, mode: int | None) -> tuple[np.ndarray, np.ndarr
         if _piled(-own[::-1]):
             high[s] = own[-1]
     return low, high
+
+
+def _or_whole(own: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """The bounds of slices, those of the whole where they have none."""
+    return np.where(np.isfinite(own), own, whole)
 
 
 def _piled(values: np.ndarray) -> bool:

@@ -93,7 +93,7 @@ def extended(before: TensorCompleter, joined: Joined, n_jobs: int | None = None)
     with Workers(before.n_jobs if n_jobs is None else n_jobs) as workers:
         fit = grown(before._answer, fitted, place, Tools(workers, iter(np.random.default_rng(0).spawn(STREAMS))))
     est._keep(fit, [fit], fitted)
-    est.path_ = before.path_
+    est.path_, est.came_later_ = before.path_, before.came_later_ + int(joined.fresh.sum())
     return est
 
 

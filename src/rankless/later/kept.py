@@ -23,7 +23,7 @@ from rankless.later.extend import Extended
 from rankless.runtime.pack import pack, unpack
 from rankless.tensors.observations import Observations
 
-PREFIX, VERSION = "kept_", 1
+PREFIX, VERSION = "kept_", 2
 
 
 def arrays_of(estimator: TensorCompleter, given: Given) -> dict[str, np.ndarray]:
@@ -80,7 +80,7 @@ def _given(whole: dict[str, Any]) -> Given:
 def _of_estimator(est: TensorCompleter) -> dict[str, Any]:
     params = {name: value for name, value in est.get_params(deep=False).items() if _sayable(value)}
     path = [{name: _number(value) for name, value in row.items()} for row in est.path_.to_dict("records")]
-    known: dict[str, Any] = {"params": params, "seed": est._seed, "path": path}
+    known: dict[str, Any] = {"params": params, "seed": est._seed, "path": path, "came_later": est.came_later_}
     if isinstance(est, Extended) and est.before is not None:
         known |= {"before": _of_estimator(est.before), "was": est.place.was, "mode": est.place.mode, "fitted": est.before_fitted}
     return known | {"fit": est._answer}
@@ -99,7 +99,7 @@ def _estimator(known: dict[str, Any], fitted: Observations) -> TensorCompleter:
     est.unseen_ = [fitted.counts(mode) == 0 for mode in range(fitted.order)]
     est._answer = est._calibration = None
     est._keep(known["fit"], [known["fit"]], fitted)
-    est.path_ = pd.DataFrame(known["path"])
+    est.path_, est.came_later_ = pd.DataFrame(known["path"]), int(known["came_later"])
     return est
 
 

@@ -73,7 +73,7 @@ def updated(
         found = replace(fit.found, tree=tree, bare=bare_of(tree, obs))
     fit = replace(fit, near_one=obs, found=found)
     est._keep(fit, [fit], fitted)
-    est.path_ = before.path_
+    est.path_, est.came_later_ = before.path_, before.came_later_ + int(joined.fresh.sum())
     return est
 
 
