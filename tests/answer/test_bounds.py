@@ -75,9 +75,10 @@ def test_the_fill_and_its_intervals_stay_within_and_no_error_grows():
     assert done.answer.endswith("within the bounds")
     lower, upper = done.interval(0.9)
     assert done.array().min() == 0.0 and np.nanmin(lower) >= 0.0 and np.nanmax(upper) > 0.0
-    tree = done.estimator._answer.found.tree
+    answer = done.estimator._answer
+    assert answer is not None and isinstance(tree := answer.found.tree, Within)
     cells = np.argwhere(np.isnan(seen))
-    inside, free = (np.ldexp(each.at(cells), done.estimator._answer.exponent) for each in (tree, tree.tree))
+    inside, free = (np.ldexp(each.at(cells), answer.exponent) for each in (tree, tree.tree))
     hidden = truth[np.isnan(seen)]
     assert np.mean((inside - hidden) ** 2) < np.mean((free - hidden) ** 2)
     assert (free < 0).any()
