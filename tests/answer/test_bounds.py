@@ -76,7 +76,9 @@ def test_the_fill_and_its_intervals_stay_within_and_no_error_grows():
     lower, upper = done.interval(0.9)
     assert done.array().min() == 0.0 and np.nanmin(lower) >= 0.0 and np.nanmax(upper) > 0.0
     answer = done.estimator._answer
-    assert answer is not None and isinstance(tree := answer.found.tree, Within)
+    assert answer is not None
+    tree = answer.found.tree
+    assert isinstance(tree, Within)
     cells = np.argwhere(np.isnan(seen))
     inside, free = (np.ldexp(each.at(cells), answer.exponent) for each in (tree, tree.tree))
     hidden = truth[np.isnan(seen)]
