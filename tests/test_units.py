@@ -86,6 +86,17 @@ def test_a_few_entries_tell_that_units_are_unlike():
     assert np.sqrt(np.mean(error**2)) < 0.7, "the mean of a column errs .95"
 
 
+@pytest.mark.parametrize("shape", [(40, 12), (40, 3), (8, 6)])
+@pytest.mark.parametrize("seed", range(5))
+def test_rain_beside_a_large_unit_is_told_by_variable_and_not_by_day(shape, seed):
+    """More than half of the days have no rain: the median deviation of such a variable is nothing, and days or sites seemed unlike instead."""
+    rng = np.random.default_rng(seed)
+    wet, large = (rng.normal(size=(shape[0], 3)) @ rng.normal(size=(3, shape[1])) for _ in range(2))
+    array = np.stack([np.maximum(wet - 0.5, 0.0), 1000 * large], axis=-1)
+    found = Standard.where_unlike(Observations.from_array(np.where(rng.random(array.shape) < 0.5, array, np.nan)))
+    assert found is not None and found.mode == 2
+
+
 def test_another_loss_and_signs_keep_their_values():
     _, seen = measured(np.array([1.0, 1.0, 1e4, 1e4]), np.array([9.0, 9.0, 9e4, 9e4]))
     assert complete(np.abs(seen), nonnegative=True, depth=0, penalty=1.0, random_state=0).given.units is None

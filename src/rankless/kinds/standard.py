@@ -42,16 +42,20 @@ class Standard:
 
     @classmethod
     def where_unlike(cls, obs: Observations) -> Standard | None:
-        """Of the mode whose slices are the least alike in unit, None where no mode has slices that are `UNLIKE` each other.
+        """Of a mode whose slices are `UNLIKE` each other in unit, None where there is none.
+
+        Where variables have unlike units, so may seem the days: one of which hardly anything but the large variable was seen lies far from
+        the others. Of several modes the one is taken after which the slices of all modes are the most alike.
 
         >>> array = np.random.default_rng(0).normal(size=(20, 3)) * [1.0, 1.0, 1e6]
         >>> found = Standard.where_unlike(Observations.from_array(array))
         >>> found.mode, Standard.where_unlike(Observations.from_array(array / [1.0, 1.0, 1e6]))
         (1, None)
         """
-        ratios = [_unlike(obs, mode) if 1 < obs.shape[mode] <= MOST else 0.0 for mode in range(obs.order)]
-        mode = int(np.argmax(ratios))
-        return cls.of(obs, mode) if ratios[mode] > UNLIKE else None
+        found = [cls.of(obs, mode) for mode, ratio in enumerate(_ratios(obs)) if ratio > UNLIKE]
+        if len(found) < 2:
+            return found[0] if found else None
+        return min(found, key=lambda each: max(_ratios(each.apply(obs))))
 
     def apply(self, obs: Observations) -> Observations:
         variable = obs.coords[self.mode]
@@ -69,20 +73,27 @@ def _slices(obs: Observations, mode: int) -> list[np.ndarray]:
     return np.split(obs.values[order], np.cumsum(counts)[:-1])
 
 
+def _ratios(obs: Observations) -> list[float]:
+    """How far the slices of each mode fall apart."""
+    return [_unlike(obs, mode) if 1 < obs.shape[mode] <= MOST else 0.0 for mode in range(obs.order)]
+
+
 def _unlike(obs: Observations, mode: int) -> float:
     """How far slices fall apart: the largest ratio of neighbours among their spreads, or gap between their levels, in typical spreads.
 
     A gap, and not the range: one component alone makes slices of every size, but hardly two heaps of them, nor half of them `LADDER` times
     as large as the other half; then the ratio of quartiles counts as that much more than `UNLIKE`. Levels and spreads are medians, which a
-    wild value does not move. Constant slices tell nothing.
+    wild value does not move, of spreads among the values that are not the level. Constant slices tell nothing.
     """
     levels, spreads = [], []
     for group in _slices(obs, mode):
         if len(group) < FEWEST:
             continue
         level = float(np.median(group))
-        spread = float(np.median(np.abs(group.astype(np.float64) - level)))
-        if spread > 1e-12 * abs(level):
+        apart = np.abs(group.astype(np.float64) - level)
+        apart = apart[apart > 1e-12 * abs(level)]  # of rain more than half may be none at all
+        if len(apart):
+            spread = float(np.median(apart))
             levels.append(level)
             spreads.append(spread)
     if len(spreads) < 2:
