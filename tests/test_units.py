@@ -89,7 +89,7 @@ def test_a_few_entries_tell_that_units_are_unlike():
 @pytest.mark.parametrize("shape", [(40, 12), (40, 3), (8, 6)])
 @pytest.mark.parametrize("seed", range(5))
 def test_rain_beside_a_large_unit_is_told_by_variable_and_not_by_day(shape, seed):
-    """More than half of the days have no rain: the median deviation of such a variable is nothing, and days or sites seemed unlike instead."""
+    """Most days have no rain: the median deviation of such a variable is nothing, and days or sites seemed unlike instead."""
     rng = np.random.default_rng(seed)
     wet, large = (rng.normal(size=(shape[0], 3)) @ rng.normal(size=(3, shape[1])) for _ in range(2))
     array = np.stack([np.maximum(wet - 0.5, 0.0), 1000 * large], axis=-1)
