@@ -275,7 +275,7 @@ def _draws(node: Draws, obs: Observations, place: Placed) -> Draws:
     apart = rows - mean
     blocks = max(rows.shape[1] / rank, 1.0)
     share = count / (count + rank)
-    noise = max(point.penalty, 1e-12)
+    noise = max(_noise_of(node, units, place), 1e-12)
     loose = np.mean(apart**2, axis=0) * blocks * (1.0 - share)
     tight = apart * np.sqrt(share / count)
     larger = place.spread(factors[mode], 0.0)
@@ -293,6 +293,13 @@ def _draws(node: Draws, obs: Observations, place: Placed) -> Draws:
     whole[mode][place.new] = own[mode][place.new]
     point, chains = replace(point, state=_spread(point.state, obs, place), frame=frame), tuple(_spread(s, obs, place) for s in node.chains)
     return replace(node, point=point, model=CPTensor(whole), chains=chains, unseen=unseen_in(obs, (), None))
+
+
+def _noise_of(node: Draws, units: Observations, place: Placed) -> float:
+    """The noise that draws leave in entries of slices that were there; that of held-out entries is many times it, and shrinks too much."""
+    old = units.subset(~place.new[units.coords[place.mode]])
+    indices, weights = place.before(old.indices), 1.0 if old.weights is None else old.weights
+    return float(np.mean([np.mean(weights * (old.values - chain.model().at(indices)) ** 2) for chain in node.chains]))
 
 
 def _spread(state: State, obs: Observations, place: Placed) -> State:
