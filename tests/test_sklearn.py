@@ -250,7 +250,7 @@ def test_a_label_never_seen_gets_main_effects_and_a_caution():
 @pytest.mark.filterwarnings("ignore:.*label that the fit did not see.*")
 def test_a_raw_table_is_cross_validated_and_searched():
     table, y = raw_table()
-    known = {**LONE, "depth": 0.0, "effects": True, "noise": None, "value_transform": None}
+    known = LONE
     said = np.asarray(cross_val_predict(TensorCompleter(**known), table, y, cv=KFold(3, shuffle=True, random_state=0)))
     assert np.corrcoef(said, y)[0, 1] > 0.9
     unshuffled = np.asarray(cross_val_predict(TensorCompleter(**known), table, y, cv=KFold(3)))  # whole users are left out
