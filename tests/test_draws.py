@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -22,18 +24,22 @@ def ratings(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return taste, np.where(rng.random(taste.shape) < 0.2, taste + 2.0 * rng.normal(size=taste.shape), np.nan)
 
 
-DRAWN = {"experts": ["components", "draws"], "random_state": 0}
+DRAWN: dict[str, Any] = {"experts": ["components", "draws"], "random_state": 0}
 
 
 @pytest.fixture(scope="module")
 def rated() -> tuple[np.ndarray, np.ndarray, TensorCompleter]:
     """The taste, what is seen of it, and what was made of that."""
     taste, seen = ratings(0)
-    return taste, seen, TensorCompleter(**DRAWN).fit(seen)
+    return taste, seen, TensorCompleter(**DRAWN, effort="fast").fit(seen)
 
 
-def test_of_a_matrix_few_components_are_drawn_too_and_err_less(rated, monkeypatch):
+# with little effort more components are found than are there, and so are drawn
+@pytest.mark.parametrize(("effort", "fewer"), [("fast", 20), pytest.param("default", 10, marks=pytest.mark.slow)])
+def test_of_a_matrix_few_components_are_drawn_too_and_err_less(rated, effort, fewer, monkeypatch):
     taste, seen, found = rated
+    if effort != "fast":
+        found = TensorCompleter(**DRAWN, effort=effort).fit(seen)
     everywhere = np.argwhere(np.ones(taste.shape, bool))
 
     def error(est: TensorCompleter) -> float:
@@ -41,11 +47,11 @@ def test_of_a_matrix_few_components_are_drawn_too_and_err_less(rated, monkeypatc
 
     path = found.path_[found.path_.start == "draw"]
     (many, few), (worse, better) = path["rank"].tolist()[:2], path["score"].tolist()[:2]
-    assert many == DRAWN_MOST[0] and few < 10
+    assert many == DRAWN_MOST[0] and few < fewer
     assert better < worse
     assert found.drawn_ is not None
     monkeypatch.setattr(draws, "FEW", 0.0)
-    many = TensorCompleter(**DRAWN).fit(seen)
+    many = TensorCompleter(**DRAWN, effort=effort).fit(seen)
     assert set(many.path_[many.path_.start == "draw"]["rank"]) == {DRAWN_MOST[0]}
     assert error(found) < error(many)
 
