@@ -132,7 +132,7 @@ def slices_of(obs: Observations, unfolding: Unfolding, sweeps: int) -> Slices:
 
 
 # who stands beside slices when they are asked
-ASKED: dict[str, Any] = {"experts": ["components", "neighbours", "slices"], "random_state": 0}
+ASKED: dict[str, Any] = {"experts": ["components", "neighbours", "slices"], "effort": "fast", "random_state": 0}
 
 
 def weather(seed: int, share: float = 0.4) -> tuple[np.ndarray, np.ndarray]:
@@ -157,7 +157,7 @@ def done() -> rankless.Completion:
 
 def test_slices_fill_each_other_where_whole_days_are_missing(done):
     truth, array = weather(0)
-    plain = rankless.complete(array, random_state=0, experts=["components", "neighbours"])
+    plain = rankless.complete(array, **{**ASKED, "experts": ["components", "neighbours"]})
     est = done.estimator
     assert est.unfolded_ is not None and plain.estimator.unfolded_ is None
     assert hidden_error(done.filled, truth, array) < 0.8 * hidden_error(plain.filled, truth, array)
@@ -193,7 +193,7 @@ def test_cells_missing_one_by_one_and_single_fits_are_left_alone():
     _, array = planted((12, 20, 8), 3, 0.5, noise=0.3, seed=2)
     assert rankless.complete(array, **ASKED).estimator.unfolded_ is None
     _, array = weather(3)
-    assert rankless.complete(array, random_state=0, experts=["components", "neighbours"]).estimator.unfolded_ is None
+    assert rankless.complete(array, **{**ASKED, "experts": ["components", "neighbours"]}).estimator.unfolded_ is None
 
 
 def test_a_choice_survives_the_journal():
