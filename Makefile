@@ -9,11 +9,11 @@ demo: $(VENV)/installed
 	$(RUN) -m rankless demo
 
 test: $(VENV)/dev
-	$(RUN) -m pytest -n logical --maxprocesses 4 --dist loadfile
+	$(RUN) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # as on a processor without AVX-512, where NumPy orders ties and rounds powers otherwise
 test-portable: $(VENV)/dev
-	NPY_DISABLE_CPU_FEATURES="$$($(RUN) .ci/avx512.py)" $(RUN) -m pytest -n logical --maxprocesses 4 --dist loadfile
+	NPY_DISABLE_CPU_FEATURES="$$($(RUN) .ci/avx512.py)" $(RUN) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/dev
 	$(RUN) -m ruff check .

@@ -24,6 +24,37 @@ os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *HURRY]).st
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# Files that take longest begin first: with several processes, one that begins late keeps all others waiting.
+# Seconds are in the order of a minute for the first and of ten for the last; any order is right, this one is short.
+LONGEST = (
+    "dynamics/test_product.py",
+    "dynamics/test_networks.py",
+    "test_checkpoint.py",
+    "test_general.py",
+    "dynamics/test_laws.py",
+    "test_unfolding.py",
+    "dynamics/test_factorizations.py",
+    "test_selection.py",
+    "test_completer.py",
+    "test_progress.py",
+    "test_sklearn.py",
+    "test_close_cells.py",
+    "test_evaluation.py",
+    "figures/test_reproduce.py",
+    "dynamics/test_flow.py",
+    "dynamics/test_probes.py",
+    "dynamics/test_problem.py",
+    "later/test_extend.py",
+    "test_cli.py",
+    "experts/test_every_expert.py",
+    "test_transforms.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {ROOT / "tests" / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Callable[[str], dict[str, np.ndarray]]:

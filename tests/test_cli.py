@@ -43,6 +43,9 @@ def fresh_rankless(*arguments: object, cwd: Path) -> subprocess.CompletedProcess
     )
 
 
+QUICK = ("--effort", "fast")
+
+
 def assert_refused(run: subprocess.CompletedProcess[str], *words: str) -> None:
     """Exit code 2 and one line on stderr that holds all `words`."""
     assert run.returncode == 2, run.stderr
@@ -168,7 +171,8 @@ def read_array(path: Path) -> np.ndarray:
 def test_complete_fills_the_holes_and_keeps_the_rest(tmp_path, planted, suffix):
     if suffix == ".parquet":
         pytest.importorskip("pyarrow")
-    run = rankless("complete", "data.npy", "-o", f"out{suffix}", cwd=tmp_path)
+    effort = () if suffix == ".npy" else QUICK
+    run = rankless("complete", "data.npy", "-o", f"out{suffix}", *effort, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert "rank 2" in run.stdout
     assert run.stdout.endswith(f"wrote out{suffix}\n")
@@ -181,7 +185,7 @@ def test_complete_fills_the_holes_and_keeps_the_rest(tmp_path, planted, suffix):
 
 def test_complete_is_the_same_bytes_in_another_process(tmp_path, planted):
     for name, run in (("one.npz", rankless), ("two.npz", fresh_rankless)):
-        assert run("complete", "data.npy", "-o", name, "--seed", 5, cwd=tmp_path).returncode == 0
+        assert run("complete", "data.npy", "-o", name, "--seed", 5, *QUICK, cwd=tmp_path).returncode == 0
     with np.load(tmp_path / "one.npz") as one, np.load(tmp_path / "two.npz") as two:
         assert set(one) == set(two) == {"tensor", "observed"}
         assert all(one[key].tobytes() == two[key].tobytes() for key in one)
@@ -194,7 +198,7 @@ def test_complete_answers_a_table_with_a_table(tmp_path, planted):
         columns=["station", "year", "month", "rain"],
     )
     given.sample(frac=1, random_state=0).to_csv(tmp_path / "rain.csv", index=False)
-    options = ["--modes", "station,year,month", "--value", "rain"]
+    options = ["--modes", "station,year,month", "--value", "rain", *QUICK]
     run = rankless("complete", "rain.csv", "-o", "filled.csv", *options, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     filled = pd.read_csv(tmp_path / "filled.csv", dtype={"month": str})
@@ -208,7 +212,7 @@ def test_complete_answers_a_table_with_a_table(tmp_path, planted):
 
 def test_a_transform_is_named_and_undone(tmp_path, planted):
     np.save(tmp_path / "amounts.npy", np.load(tmp_path / "data.npy") ** 2)
-    options = ["--value-transform", "sqrt", "--depth", 0, "--penalty", 0.5, "--noise", "none"]
+    options = ["--value-transform", "sqrt", "--depth", 0, "--penalty", 0.5, "--noise", "none", *QUICK]
     run = rankless("complete", "amounts.npy", "-o", "out.npy", *options, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert "fitted to square roots of the values" in run.stdout
@@ -266,7 +270,7 @@ def test_of_a_sparse_matrix_absence_must_be_said(tmp_path):
 
 
 def test_a_page_is_written_beside_the_result(tmp_path, planted):
-    run = rankless("complete", "data.npy", "-o", "out.npy", "--report", "page.html", "--max-rank", "2", cwd=tmp_path)
+    run = rankless("complete", "data.npy", "-o", "out.npy", "--report", "page.html", "--max-rank", "2", *QUICK, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     assert run.stdout.endswith("wrote out.npy\nwrote page.html\n")
     assert "<title>data.npy, filled in</title>" in (tmp_path / "page.html").read_text(encoding="utf-8")
@@ -277,7 +281,7 @@ def test_a_page_is_written_beside_the_result(tmp_path, planted):
 
 
 def test_evaluate_prints_every_method(tmp_path, planted):
-    run = rankless("evaluate", "data.npy", "--hide", 0.3, cwd=tmp_path)
+    run = rankless("evaluate", "data.npy", "--hide", 0.3, *QUICK, cwd=tmp_path)
     assert run.returncode == 0, run.stderr
     rows = {line.split("│")[1].strip(): line.split("│")[2:-1] for line in run.stdout.splitlines() if line.startswith("│")}
     assert list(rows) == ["mean", "main effects", "straight line", "CP, rank 3", "CP, rank 10", "CP, rank 30", "rankless"]
@@ -321,7 +325,7 @@ def cut_short(folder: Path, monkeypatch) -> Path:
 
     with monkeypatch.context() as patch:
         patch.setattr("rankless.io.write", interrupt)
-        run = rankless("complete", "data.npy", "-o", "out.npy", "--quiet", "--checkpoint-every", 0, cwd=folder)
+        run = rankless("complete", "data.npy", "-o", "out.npy", "--quiet", *QUICK, "--checkpoint-every", 0, cwd=folder)
     assert (run.returncode, run.stderr) == (130, "stopped; the same command with --resume goes on from .out.npy.checkpoint\n")
     assert sorted(p.name for p in folder.iterdir()) == [".out.npy.checkpoint", "data.npy"]
     return folder / ".out.npy.checkpoint"
@@ -329,25 +333,25 @@ def cut_short(folder: Path, monkeypatch) -> Path:
 
 def test_resume_goes_on_and_says_so(tmp_path, planted, monkeypatch):
     kept = cut_short(tmp_path, monkeypatch)
-    run = rankless("complete", "data.npy", "-o", "out.npy", "--quiet", "--resume", cwd=tmp_path)
+    run = rankless("complete", "data.npy", "-o", "out.npy", "--quiet", *QUICK, "--resume", cwd=tmp_path)
     assert (run.returncode, run.stderr) == (0, "going on from .out.npy.checkpoint\n")
     assert not kept.exists()
     first = (tmp_path / "out.npy").read_bytes()
-    run = rankless("complete", "data.npy", "-o", "out.npy", "--quiet", "--resume", cwd=tmp_path)
+    run = rankless("complete", "data.npy", "-o", "out.npy", "--quiet", *QUICK, "--resume", cwd=tmp_path)
     assert (run.returncode, run.stderr) == (0, "there is no .out.npy.checkpoint to go on from; starting afresh\n")
     assert (tmp_path / "out.npy").read_bytes() == first
 
 
 def test_without_resume_a_fit_starts_afresh_and_says_so(tmp_path, planted, monkeypatch):
     kept = cut_short(tmp_path, monkeypatch)
-    run = rankless("complete", "data.npy", "-o", "out.npy", "--quiet", cwd=tmp_path)
+    run = rankless("complete", "data.npy", "-o", "out.npy", "--quiet", *QUICK, cwd=tmp_path)
     assert (run.returncode, run.stderr) == (0, "starting afresh; --resume would have gone on from .out.npy.checkpoint\n")
     assert not kept.exists()
 
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path, planted, monkeypatch):
     kept = cut_short(tmp_path, monkeypatch)
-    run = rankless("complete", "data.npy", "-o", "out.npy", "--quiet", "--resume", "--depth", 1, cwd=tmp_path)
+    run = rankless("complete", "data.npy", "-o", "out.npy", "--quiet", *QUICK, "--resume", "--depth", 1, cwd=tmp_path)
     assert run.returncode == 2
     assert run.stderr == (
         "going on from .out.npy.checkpoint\nerror: the checkpoint '.out.npy.checkpoint' is of a fit with another depth "
@@ -362,7 +366,7 @@ def test_coverage_writes_the_ends_of_intervals(tmp_path):
     array = np.multiply.outer(np.outer(rng.normal(size=12), rng.normal(size=11)), rng.normal(size=10)) + 0.1 * rng.normal(size=(12, 11, 10))
     array[rng.random(array.shape) < 0.3] = np.nan
     np.save(tmp_path / "data.npy", array)
-    options = ["--coverage", "0.8", "--depth", "0", "--penalty", "1", "--noise", "none", "--value-transform", "none"]
+    options = ["--coverage", "0.8", "--depth", "0", "--penalty", "1", "--noise", "none", "--value-transform", "none", *QUICK]
     for name in ("filled.npz", "filled.csv"):
         result = rankless("complete", "data.npy", "-o", name, *options, cwd=tmp_path)
         assert result.returncode == 0, result.stderr
@@ -384,7 +388,7 @@ def test_evaluate_by_a_mode_shows_the_worst_slices_first(tmp_path):
     array = np.multiply.outer(np.outer(rng.normal(size=25), rng.normal(size=11)), rng.normal(size=10))
     array += np.where(np.arange(25) == 7, 2.0, 0.05)[:, None, None] * rng.normal(size=array.shape)
     np.save(tmp_path / "data.npy", array)
-    result = rankless("evaluate", "data.npy", "--by", "station", "--modes", "station,day,hour", cwd=tmp_path)
+    result = rankless("evaluate", "data.npy", "--by", "station", "--modes", "station,day,hour", *QUICK, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     below = result.stdout.split("by station, the worst first")[1].splitlines()
     first = next(line for line in below if line.startswith("│"))

@@ -25,12 +25,19 @@ TRUTH, SEEN = planted((10, 9, 8), rank=2, share=0.6)
 OBS = Observations.from_array(SEEN)
 X, Y = OBS.indices, OBS.values
 CELLS = np.indices(TRUTH.shape).reshape(3, -1).T
-FAST: dict[str, Any] = {"depth": 0.0, "penalty": 0.3, "effects": False, "noise": None, "random_state": 0}  # nothing left to search
+LONE: dict[str, Any] = {"experts": ["components"], "random_state": 0}
+FAST: dict[str, Any] = {"depth": 0.0, "penalty": 0.3, "effects": False, "noise": None, **LONE}  # nothing left to search
 
 
 @pytest.fixture(scope="module")
 def done() -> Completion:
     return complete(SEEN, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def plain() -> Completion:
+    """A fit of components alone, nothing searched."""
+    return complete(SEEN, **FAST)
 
 
 def holed(array: np.ndarray, *holes) -> np.ndarray:
@@ -98,8 +105,9 @@ def test_fitted_attributes_agree_with_each_other(done):
 
 
 def test_the_three_ways_in_are_one():
-    by_array, by_obs = TensorCompleter(**FAST).fit(SEEN), TensorCompleter(**FAST).fit(OBS)
-    by_coordinates = TensorCompleter(shape=SEEN.shape, **FAST).fit(X[::-1], Y[::-1])
+    everyone = {**FAST, "experts": "auto"}
+    by_array, by_obs = TensorCompleter(**everyone).fit(SEEN), TensorCompleter(**everyone).fit(OBS)
+    by_coordinates = TensorCompleter(shape=SEEN.shape, **everyone).fit(X[::-1], Y[::-1])
     assert by_array.predict(CELLS).tobytes() == by_obs.predict(CELLS).tobytes() == by_coordinates.predict(CELLS).tobytes()
 
 
@@ -112,16 +120,16 @@ def test_predict_is_effects_plus_components(done):
     np.testing.assert_array_equal(done.predict(CELLS), est.predict(CELLS))
 
 
-def test_score_is_r2():
-    est = TensorCompleter(**FAST).fit(SEEN)
+def test_score_is_r2(plain):
+    est = plain.estimator
     assert est.score(X, Y) == r2_score(Y, est.predict(X))
     assert est.score(CELLS, TRUTH.ravel()) > 0.95
 
 
-def test_fitting_twice_is_fitting_once():
+def test_fitting_twice_is_fitting_once(done):
     other = planted((6, 5, 7), rank=1, share=0.8, seed=5)[1]
     est = TensorCompleter(random_state=0).fit(other)
-    again, once = est.fit(SEEN), TensorCompleter(random_state=0).fit(SEEN)
+    again, once = est.fit(SEEN), done.estimator
     assert again is est
     assert again.predict(CELLS).tobytes() == once.predict(CELLS).tobytes()
     assert vars(again).keys() == vars(once).keys()
@@ -130,8 +138,8 @@ def test_fitting_twice_is_fitting_once():
     assert (est.rank_, est.effects_, est.predict([[2, 3]]).tolist()) == (0, True, [2.0])
 
 
-def test_a_clone_has_the_parameters_and_nothing_fitted():
-    est = TensorCompleter(**FAST).fit(SEEN)
+def test_a_clone_has_the_parameters_and_nothing_fitted(plain):
+    est = plain.estimator
     copy: TensorCompleter = clone(est)  # pyright: ignore[reportAssignmentType]
     assert copy.get_params() == est.get_params()
     with pytest.raises(NotFittedError):
@@ -165,13 +173,12 @@ def test_scaling_by_a_power_of_two_scales_every_bit(done, exponent):
 
 
 @pytest.mark.parametrize("factor", [3.0, 1e-5, 7e8])
-def test_scaling_the_data_scales_the_answer(factor):
-    base = TensorCompleter(**FAST).fit(SEEN).predict(CELLS)
-    np.testing.assert_allclose(TensorCompleter(**FAST).fit(SEEN * factor).predict(CELLS), factor * base, rtol=1e-8, atol=1e-8 * factor)
+def test_scaling_the_data_scales_the_answer(plain, factor):
+    scaled = factor * plain.predict(CELLS)
+    np.testing.assert_allclose(TensorCompleter(**FAST).fit(SEEN * factor).predict(CELLS), scaled, rtol=1e-8, atol=1e-8 * factor)
 
 
-@pytest.mark.parametrize("size", [2.0**-40, 2.0**40])
-def test_the_size_of_the_weights_does_not_matter_but_their_differences_do(size):
+def test_the_size_of_the_weights_does_not_matter_but_their_differences_do():
     rng = np.random.default_rng(0)
     noisy, weights = Y.copy(), np.ones(len(Y))
     bad = rng.random(len(Y)) < 0.2
@@ -179,11 +186,12 @@ def test_the_size_of_the_weights_does_not_matter_but_their_differences_do(size):
     weights[bad] = 1e-4
 
     def error(sample_weight) -> float:
-        est = TensorCompleter(shape=SEEN.shape, **FAST).fit(X, noisy, sample_weight)
+        est = TensorCompleter(shape=SEEN.shape, **{**FAST, "experts": "auto"}).fit(X, noisy, sample_weight)
         return hidden_error(est.predict(CELLS).reshape(SEEN.shape), TRUTH, SEEN)
 
-    assert error(size * weights) == error(weights)
-    assert error(weights) < 0.5 * error(None)
+    told = error(weights)
+    assert all(error(size * weights) == told for size in (2.0**-40, 2.0**40))
+    assert told < 0.5 * error(None)
 
 
 def test_float32_is_the_same_fit_to_its_precision(done):
@@ -213,16 +221,15 @@ def test_observed_cells_come_back_bit_for_bit(dtype):
     assert np.isnan(array).any(), "what came in is left alone"
 
 
-def test_the_array_is_filled_with_the_predictions_block_by_block(monkeypatch):
-    done = complete(SEEN, **FAST)
-    whole = done.filled
+def test_the_array_is_filled_with_the_predictions_block_by_block(plain, monkeypatch):
+    whole = plain.filled
     monkeypatch.setattr(completion, "_CELLS_AT_ONCE", 7)
-    np.testing.assert_array_equal(done.array(), whole)
+    np.testing.assert_array_equal(plain.array(), whole)
     hidden = np.isnan(SEEN)
-    np.testing.assert_array_equal(whole[hidden], done.predict(np.argwhere(hidden)))
+    np.testing.assert_array_equal(whole[hidden], plain.predict(np.argwhere(hidden)))
 
 
-def test_a_table_comes_back_whole_with_its_labels():
+def test_a_table_comes_back_whole_with_its_labels(plain):
     table = Observations.from_array(
         SEEN,
         modes=["station", "month", "hour"],
@@ -236,7 +243,7 @@ def test_a_table_comes_back_whole_with_its_labels():
     merged = done.filled.merge(table, on=["station", "month", "hour"], suffixes=("", "_seen"))
     np.testing.assert_array_equal(merged.rain, merged.rain_seen)
     cube = done.filled.rain.to_numpy().reshape(SEEN.shape)
-    np.testing.assert_array_equal(cube, complete(SEEN, **FAST).filled)
+    np.testing.assert_array_equal(cube, plain.filled)
     assert done.filled.station.tolist()[:: 9 * 8] == list("abcdefghij")
 
 
@@ -257,10 +264,10 @@ def test_a_column_called_observed_is_not_lost(modes, value):
     assert done.table().was_observed.sum() == 55
 
 
-def test_masked_cells_are_holes():
+def test_masked_cells_are_holes(plain):
     hidden = np.isnan(SEEN)
     masked = np.ma.MaskedArray(np.where(hidden, 1e6, SEEN), hidden)
-    np.testing.assert_array_equal(complete(masked, **FAST).filled, complete(SEEN, **FAST).filled)
+    np.testing.assert_array_equal(complete(masked, **FAST).filled, plain.filled)
 
 
 def test_the_summary_says_what_was_found(done):
@@ -277,7 +284,7 @@ def test_a_saved_model_predicts_what_the_completion_does(tmp_path, effects, unse
     array = holed(SEEN + 3, np.s_[2], np.s_[:, :, 5]) if unseen else SEEN + 3
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        done = complete(array, **{**FAST, "effects": effects}, experts=[])  # what stands beside components is no CP tensor
+        done = complete(array, **{**FAST, "effects": effects, "experts": []})  # what stands beside components is no CP tensor
     done.save(tmp_path / "model.npz")
     loaded = CPTensor.load(tmp_path / "model.npz")
     np.testing.assert_allclose(loaded.at(CELLS), done.predict(CELLS), atol=1e-12)
@@ -337,7 +344,7 @@ def test_days_never_seen_lie_between_their_neighbours_where_days_are_smooth():
     array = holed(truth, np.s_[:, 20], np.s_[:, 41])
     obs = Observations.from_array(array, modes=["sensor", "day", "hour"])
     with pytest.warns(UserWarning, match=r"2 slices of day have no observed entry and are filled from their neighbours: 20, 41"):
-        done = complete(obs, smooth=["day"], effects=False, random_state=0)
+        done = complete(obs, smooth=["day"], effects=False, effort="fast", **LONE)
     assert done.estimator.smooth_[1] > 0
     assert done.estimator.smooth_[0] == done.estimator.smooth_[2] == 0
     gap = np.isnan(array)
@@ -352,7 +359,7 @@ def test_where_whole_fibres_are_missing_the_error_said_is_that_of_whole_fibres()
     gone = np.random.default_rng(1).random((14, 60, 1)) < 0.6
     gap = np.broadcast_to(gone, truth.shape)
     array = np.where(gap, np.nan, truth)
-    smooth, plain = (complete(array, smooth=how, random_state=0) for how in ("auto", None))
+    smooth, plain = (complete(array, smooth=how, **LONE) for how in ("auto", None))
     errors = [np.sqrt(np.mean((done.filled - truth)[gap] ** 2)) for done in (smooth, plain)]
     assert smooth.estimator.holdout_rmse_ == pytest.approx(errors[0], rel=0.3)
     assert smooth.estimator.smooth_[1] > 0
@@ -404,8 +411,8 @@ def test_weights_and_values_go_with_coordinates():
         TensorCompleter().fit(OBS, Y)
 
 
-def test_coordinates_outside_the_shape_are_named():
-    est = TensorCompleter(**FAST).fit(SEEN)
+def test_coordinates_outside_the_shape_are_named(plain):
+    est = plain.estimator
     with pytest.raises(ValueError, match=r"indices\[1\] = \(0, 9, 0\) lies outside shape \(10, 9, 8\)"):
         est.predict([[0, 0, 0], [0, 9, 0]])
     with pytest.raises(ValueError, match="X has 2 features, but TensorCompleter is expecting 3 features"):

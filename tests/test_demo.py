@@ -93,8 +93,8 @@ def test_a_small_run_from_end_to_end(tmp_path, monkeypatch, capsys):
     labels = [whole.labels[0], days, *whole.labels[2:]]
     part = Observations.from_indices(coords, whole.values[keep], shape=(3, 15, 24, 7), modes=whole.modes, labels=labels)
     monkeypatch.setattr(demo, "load", lambda: part)
-    # few days and few components: what is tested is how the parts join, not how well they fill
-    monkeypatch.setattr(demo, "complete", functools.partial(complete, max_rank=6, noise=None))
+    # few days, few components and little effort: what is tested is how the parts join, not how well they fill
+    monkeypatch.setattr(demo, "complete", functools.partial(complete, max_rank=6, noise=None, effort="fast"))
 
     said = []
     result = demo.run(tmp_path / "out", seed=0, callback=said.append)

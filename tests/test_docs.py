@@ -18,6 +18,8 @@ sys.path.insert(0, str(ROOT))  # the pages import docs.hooks
 
 from docs.hooks import BIB, CITED, absent, on_page_markdown, outward  # noqa: E402
 
+from rankless.search.effort import LEVELS  # noqa: E402
+
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 FENCE = re.compile(r"^```(python|pycon)\b(.*?)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 RUN_ELSEWHERE = {"extending.md"}  # by tests/dynamics/test_extending.py
@@ -205,7 +207,8 @@ COMING_FROM = [page for page in PAGES if page.parent.name == "coming-from"]
 
 
 @pytest.mark.parametrize("page", COMING_FROM, ids=name)
-def test_every_call_of_our_column_runs(page, capsys):
+def test_every_call_of_our_column_runs(page, capsys, monkeypatch):
+    monkeypatch.setitem(LEVELS, "default", LEVELS["fast"])  # that they run is asked here, and not how well they fill
     scope: dict = {}
     for _, code in blocks(page):
         exec(code, scope)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pytest
 
 from rankless.als.gibbs import means_of_chains
 from rankless.answer.tree import Tools
@@ -21,21 +24,34 @@ def ratings(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return taste, np.where(rng.random(taste.shape) < 0.2, taste + 2.0 * rng.normal(size=taste.shape), np.nan)
 
 
-def test_of_a_matrix_few_components_are_drawn_too_and_err_less(monkeypatch):
+DRAWN: dict[str, Any] = {"experts": ["components", "draws"], "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def rated() -> tuple[np.ndarray, np.ndarray, TensorCompleter]:
+    """The taste, what is seen of it, and what was made of that."""
     taste, seen = ratings(0)
+    return taste, seen, TensorCompleter(**DRAWN, effort="fast").fit(seen)
+
+
+# with little effort more components are found than are there, and so are drawn
+@pytest.mark.parametrize(("effort", "fewer"), [("fast", 20), pytest.param("default", 10, marks=pytest.mark.slow)])
+def test_of_a_matrix_few_components_are_drawn_too_and_err_less(rated, effort, fewer, monkeypatch):
+    taste, seen, found = rated
+    if effort != "fast":
+        found = TensorCompleter(**DRAWN, effort=effort).fit(seen)
     everywhere = np.argwhere(np.ones(taste.shape, bool))
 
     def error(est: TensorCompleter) -> float:
         return float(np.sqrt(np.mean((est.predict(everywhere) - taste.ravel()) ** 2)))
 
-    found = TensorCompleter(random_state=0).fit(seen)
     path = found.path_[found.path_.start == "draw"]
     (many, few), (worse, better) = path["rank"].tolist()[:2], path["score"].tolist()[:2]
-    assert many == DRAWN_MOST[0] and few < 10
+    assert many == DRAWN_MOST[0] and few < fewer
     assert better < worse
     assert found.drawn_ is not None
     monkeypatch.setattr(draws, "FEW", 0.0)
-    many = TensorCompleter(random_state=0).fit(seen)
+    many = TensorCompleter(**DRAWN, effort=effort).fit(seen)
     assert set(many.path_[many.path_.start == "draw"]["rank"]) == {DRAWN_MOST[0]}
     assert error(found) < error(many)
 
@@ -51,13 +67,13 @@ def test_draws_that_cannot_pay_are_left_after_two_chains(monkeypatch):
         return means_of_chains(entries, chains, workers, **how)
 
     monkeypatch.setattr(draws, "means_of_chains", count)
-    found = TensorCompleter(random_state=0).fit(seen)
+    found = TensorCompleter(**DRAWN).fit(seen)
     assert found.drawn_ is None and max(made) <= draws.PILOT
 
 
-def test_chains_go_on_from_where_they_stand_and_start_anew_where_they_must_not_remember(monkeypatch):
-    _, seen = ratings(0)
-    answer = TensorCompleter(random_state=0).fit(seen)._answer
+def test_chains_go_on_from_where_they_stand_and_start_anew_where_they_must_not_remember(rated, monkeypatch):
+    _, seen, found = rated
+    answer = found._answer
     assert answer is not None
     leaf = leaf_of(answer.found.tree, draws.Draws)
     assert isinstance(leaf, draws.Draws)

@@ -18,16 +18,22 @@ from rankless.search.effort import LEVELS
 
 def waves(seed: int = 0) -> np.ndarray:
     """Days x sensors, smooth in time, no two sensors alike; two fifths of the cells are missing, of no day all."""
-    rng, day = np.random.default_rng(seed), np.arange(120)[:, None]
+    rng, day = np.random.default_rng(seed), np.arange(60)[:, None]
     values = np.sin(day / rng.uniform(8, 16, 9) + rng.uniform(0, 6, 9)) + np.sin(day / rng.uniform(3, 5, 9) + rng.uniform(0, 6, 9))
     return np.where(rng.random(values.shape) < 0.6, values + 0.05 * rng.normal(size=values.shape), np.nan)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def noisy() -> np.ndarray:
     rng = np.random.default_rng(0)
     array = np.einsum("ir,jr,kr->ijk", *(rng.normal(size=(d, 4)) for d in (14, 12, 11)))
     return np.where(rng.random(array.shape) < 0.5, array + 0.5 * rng.normal(size=array.shape), np.nan)
+
+
+@pytest.fixture(scope="module")
+def free(noisy) -> rankless.Completion:
+    """What is made of it where nothing is limited."""
+    return rankless.complete(noisy, random_state=0)
 
 
 def test_levels_ask_for_more_and_more():
@@ -36,10 +42,9 @@ def test_levels_ask_for_more_and_more():
         assert less.races < more.races and less.chains < more.chains and less.sweeps < more.sweeps and less.work < more.work
 
 
-def test_fast_makes_fewer_fits_and_is_the_same_on_any_number_of_threads(noisy):
+def test_fast_makes_fewer_fits_and_is_the_same_on_any_number_of_threads(noisy, free):
     fast = [rankless.complete(noisy, effort="fast", random_state=0, n_jobs=jobs) for jobs in (1, 2)]
-    default = rankless.complete(noisy, random_state=0)
-    assert len(fast[0].path) < 0.7 * len(default.path)
+    assert len(fast[0].path) < 0.7 * len(free.path)
     assert np.array_equal(fast[0].filled, fast[1].filled)
 
 
@@ -68,12 +73,11 @@ def test_a_time_limit_is_a_number_of_seconds(bad):
         rankless.complete(waves(), time_limit=bad)
 
 
-def test_what_a_time_limit_leaves_out_is_named_and_there_is_an_answer(noisy):
+def test_what_a_time_limit_leaves_out_is_named_and_there_is_an_answer(noisy, free):
     done = rankless.complete(noisy, time_limit=1e-6, random_state=0)
     assert np.isfinite(done.filled).all()
     assert {"draws", "timeline", "slices"} <= set(done.estimator.left_out_)
     assert "left out, as the time limit was over: " in done.summary()
-    free = rankless.complete(noisy, random_state=0)
     assert free.estimator.left_out_ == [] and "time limit" not in free.summary()
     assert len(done.path) < len(free.path)
 
@@ -137,7 +141,7 @@ def test_an_expert_of_ones_own_is_asked_beside_the_others():
             Told.asked += 1
             return iter(())
 
-    rankless.complete(waves(), experts=["components", Told()], random_state=0)
+    rankless.complete(waves(), experts=["components", Told()], effort="fast", random_state=0)
     assert Told.asked == 1
 
 

@@ -50,14 +50,14 @@ def test_its_own_loss_fills_best_by_its_own_score(loss):
 
 def test_squares_have_no_other_score():
     obs = Observations.from_array(dense(data("poisson"))[:8, :8, :8])
-    scores = evaluate(obs, ranks=())
+    scores = evaluate(obs, ranks=(), effort="fast")
     assert [(score.name, score.deviance) for score in scores] == [
         ("mean", None),
         ("main effects", None),
         ("straight line", None),
         ("rankless", None),
     ]
-    scores = evaluate(obs, nonnegative=True, ranks=())
+    scores = evaluate(obs, nonnegative=True, ranks=(), effort="fast")
     assert [score.name for score in scores][3:] == ["rankless", "rankless, nonnegative"]
 
 
@@ -80,7 +80,7 @@ def test_impossible_means_count_as_nearly_so():
 def test_the_command_prints_the_deviance_beside_the_rmse(tmp_path):
     np.save(tmp_path / "counts.npy", dense(data("poisson")))
     with contextlib.chdir(tmp_path):
-        run = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["evaluate", "counts.npy", "--loss", "poisson", "--quiet"])
+        run = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["evaluate", "counts.npy", "--loss", "poisson", "--effort", "fast", "--quiet"])
         bad = CliRunner().invoke(app, ["evaluate", "counts.npy", "--loss", "bernoulli"])
     assert run.exit_code == 0, run.stderr
     head, *rows = [re.split(r"\s*[┃│]\s*", line)[1:-1] for line in run.stdout.splitlines() if line[:1] in "┃│"]

@@ -69,12 +69,12 @@ def weather(seed: int, phi: float, size: float = 0.5) -> tuple[np.ndarray, np.nd
 def close() -> tuple[np.ndarray, np.ndarray, rankless.Completion]:
     """A truth whose cells are alike along the last mode, what is seen of it, and what was made of that."""
     truth, array = weather(0, 0.9)
-    return truth, array, rankless.complete(array, random_state=0)
+    return truth, array, rankless.complete(array, effort="fast", random_state=0)
 
 
 def test_neighbours_fill_what_components_cannot_follow(close):
     truth, array, done = close
-    without = rankless.complete(array, random_state=0, experts=["components", "draws"])
+    without = rankless.complete(array, effort="fast", random_state=0, experts=["components", "draws"])
     assert hidden_error(done.filled, truth, array) < 0.95 * hidden_error(without.filled, truth, array)
     nearby = done.estimator.nearby_
     assert nearby is not None and nearby.seen.groups.modes == (2,)
@@ -84,14 +84,14 @@ def test_neighbours_fill_what_components_cannot_follow(close):
 
 def test_the_answer_does_not_depend_on_units(close):
     _, array, done = close
-    larger = rankless.complete(1024.0 * array, random_state=0)
+    larger = rankless.complete(1024.0 * array, effort="fast", random_state=0)
     assert larger.estimator.nearby_ is not None
     np.testing.assert_allclose(larger.filled, 1024.0 * done.filled)
 
 
 def test_white_residuals_have_no_neighbours():
     _, array = planted((15, 20, 24), 3, 0.5, noise=0.3, seed=2)
-    assert rankless.complete(array, random_state=0).estimator.nearby_ is None
+    assert rankless.complete(array, random_state=0, experts=["components", "neighbours"]).estimator.nearby_ is None
 
 
 def test_where_neighbours_say_it_all_components_lose_their_share():

@@ -72,7 +72,7 @@ def test_solve_says_that_it_broke(monkeypatch):
 def test_the_search_goes_on_past_a_fit_that_breaks(monkeypatch, when):
     calls = spoil(monkeypatch, when)
     with pytest.warns(RuntimeWarning, match="overflowed; its last finite state was kept"):
-        est = TensorCompleter(depth=0.0, random_state=0).fit(SEEN)
+        est = TensorCompleter(depth=0.0, experts=["components"], random_state=0).fit(SEEN)
     assert len(calls) > 60
     filled = est.predict(np.argwhere(np.ones(SEEN.shape, bool))).reshape(SEEN.shape)
     assert np.isfinite(filled).all()

@@ -23,7 +23,9 @@ COLUMNS = {"start", "depth", "penalty", "effects", "noise", "rank", "holdout_rms
 
 
 def found(array: np.ndarray | Observations, *, seed: int = 0, n_jobs: int = 1, callback: Callback | None = None, **limits) -> Found:
+    """What the search for components finds, and draws and neighbours beside it; nobody else is asked."""
     obs = array if isinstance(array, Observations) else Observations.from_array(array)
+    limits = {"experts": (), **limits}
     with Workers(n_jobs, tracker=Tracker(callback)) as workers:
         return search(obs, Limits(**limits), holdout=0.1, seed=seed, workers=workers)
 
@@ -73,7 +75,7 @@ def test_main_effects_are_chosen_where_there_are_some():
 
 def test_noise_by_slice_is_found_where_slices_differ():
     truth, seen = planted((20, 20, 8), rank=2, share=0.6, noise=np.geomspace(0.05, 3.0, 8))
-    weighed, plain = found(seen), found(seen, noise=None)
+    weighed, plain = found(seen, fits=1), found(seen, fits=1, noise=None)
     assert weighed.best.frame.mode == 2
     assert plain.best.frame.mode is None
     errors = [hidden_error(a.model.full() + (0.0 if a.offset is None else a.offset.full()), truth, seen) for a in (weighed, plain)]
@@ -83,7 +85,7 @@ def test_noise_by_slice_is_found_where_slices_differ():
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_noise_by_slice_is_refused_where_slices_are_alike(seed):
     _, seen = planted((20, 20, 8), rank=2, share=0.6, noise=0.5, seed=seed)
-    assert found(seen, seed=seed).best.frame.mode is None
+    assert found(seen, seed=seed, fits=1).best.frame.mode is None
 
 
 # --- what is fixed stays fixed --------------------------------------------------------------------
@@ -140,7 +142,7 @@ def test_what_is_fixed_stays_fixed(small, limits, column, values):
 
 
 def test_noise_of_a_named_mode_is_tried_in_no_other(small):
-    answer = found(small[1], noise="mode_1")
+    answer = found(small[1], noise="mode_1", fits=1)
     assert {row["noise"] for row in answer.path} == {None, "mode_1"}
 
 
@@ -198,7 +200,7 @@ def test_entries_that_weigh_nothing_choose_nothing():
     clean = Observations.from_array(seen)
     garbage = np.random.default_rng(1).random(clean.size) < 0.33
     values = np.where(garbage, 30.0 * np.random.default_rng(2).normal(size=clean.size), clean.values)
-    answer = found(clean.with_values(values, np.where(garbage, 1e-8, 1.0)), noise=None)
+    answer = found(clean.with_values(values, np.where(garbage, 1e-8, 1.0)), noise=None, fits=1)
     offset = 0.0 if answer.offset is None else answer.offset.full()
     assert hidden_error(answer.model.full() + offset, truth, seen) < 0.06
     assert answer.errors.rmse < 0.2
@@ -209,7 +211,7 @@ def test_entries_that_weigh_nothing_make_no_slice_noisy():
     clean = Observations.from_array(seen)
     garbage = (clean.coords[2] < 2) & (np.random.default_rng(1).random(clean.size) < 0.5)
     values = np.where(garbage, 30.0 * np.random.default_rng(2).normal(size=clean.size), clean.values)
-    answer = found(clean.with_values(values, np.where(garbage, 1e-8, 1.0)))
+    answer = found(clean.with_values(values, np.where(garbage, 1e-8, 1.0)), fits=1)
     assert answer.best.frame.mode is None
     assert {row["noise"] for row in answer.path} == {None}
 

@@ -33,7 +33,8 @@ from rankless.tensors.observations import Observations
 TRUTH, SEEN = planted((8, 7, 6), rank=2, share=0.7)
 OBS = Observations.from_array(SEEN)
 X, Y = OBS.indices, OBS.values
-FIXED: dict[str, Any] = {"depth": 0.0, "penalty": 0.3, "effects": False, "noise": None, "random_state": 0, "n_jobs": 1}
+LONE: dict[str, Any] = {"experts": ["components"], "random_state": 0, "n_jobs": 1}
+FIXED: dict[str, Any] = {"depth": 0.0, "penalty": 0.3, "effects": False, "noise": None, **LONE}
 RAISE: Any = "raise"
 FOLDS = KFold(3, shuffle=True, random_state=0)
 
@@ -58,7 +59,7 @@ UNFIT = {
     "check_regressors_no_decision_function": TOO_FEW,
 }
 
-AS_IS = TensorCompleter(max_rank=2, experts=["components"], value_transform=None, duplicates="mean", **{**FIXED, "effects": True})
+AS_IS = TensorCompleter(max_rank=2, value_transform=None, duplicates="mean", **{**FIXED, "effects": True})
 
 
 @parametrize_with_checks([AS_IS], expected_failed_checks=lambda estimator: UNFIT)
@@ -146,10 +147,15 @@ def _through(write, read):
 COPIES = {"pickle": _through(pickle.dump, pickle.load), "joblib": _through(joblib.dump, joblib.load), "deepcopy": copy.deepcopy}
 
 
+@pytest.fixture(scope="module")
+def searched() -> TensorCompleter:
+    """With all that a search may find."""
+    return TensorCompleter(random_state=0, max_rank=3).fit(SEEN)
+
+
 @pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
-def test_a_copy_of_a_fitted_estimator_predicts_the_same_bits(copied):
-    cells = np.argwhere(np.ones(SEEN.shape, dtype=bool))
-    est = TensorCompleter(random_state=0, max_rank=3).fit(SEEN)  # with all that a search may find
+def test_a_copy_of_a_fitted_estimator_predicts_the_same_bits(searched, copied):
+    cells, est = np.argwhere(np.ones(SEEN.shape, dtype=bool)), searched
     assert copied(est).predict(cells).tobytes() == est.predict(cells).tobytes()
     assert copied(est).path_.equals(est.path_)
 
@@ -209,7 +215,7 @@ def raw_table() -> tuple[pd.DataFrame, np.ndarray]:
 
 def test_labels_are_what_their_numbers_are():
     table, y = raw_table()
-    known = {"random_state": 0, "n_jobs": 1, "experts": ["components", "neighbours"]}
+    known = {**LONE, "experts": ["components", "neighbours"], "effort": "fast"}
     est: Any = TensorCompleter(**known).fit(table, y)
     obs = Observations.from_table(table.assign(y=y), ["user", "day"], "y")
     np.testing.assert_array_equal(est.labels_[0], obs.labels[0])
@@ -224,7 +230,7 @@ def test_labels_are_what_their_numbers_are():
 
 def test_a_label_never_seen_gets_main_effects_and_a_caution():
     table, y = raw_table()
-    est: Any = TensorCompleter(random_state=0, n_jobs=1, experts=["components", "neighbours"], effects=True).fit(table, y)
+    est: Any = TensorCompleter(effects=True, **{**LONE, "experts": ["components", "neighbours"]}).fit(table, y)
     some = table.head(3).copy()
     some.loc[0, "user"] = "stranger"
     with pytest.warns(UserWarning, match="1 of 3 rows have a label that the fit did not see, such as user 'stranger'"):
@@ -244,7 +250,7 @@ def test_a_label_never_seen_gets_main_effects_and_a_caution():
 @pytest.mark.filterwarnings("ignore:.*label that the fit did not see.*")
 def test_a_raw_table_is_cross_validated_and_searched():
     table, y = raw_table()
-    known = {"random_state": 0, "n_jobs": 1, "experts": ["components"]}
+    known = LONE
     said = np.asarray(cross_val_predict(TensorCompleter(**known), table, y, cv=KFold(3, shuffle=True, random_state=0)))
     assert np.corrcoef(said, y)[0, 1] > 0.9
     unshuffled = np.asarray(cross_val_predict(TensorCompleter(**known), table, y, cv=KFold(3)))  # whole users are left out
@@ -257,9 +263,7 @@ def test_a_raw_table_is_cross_validated_and_searched():
 
 def test_the_largest_of_a_slice():
     table, y = raw_table()
-    done = rankless.complete(
-        table.assign(rating=y), modes=["user", "day"], value="rating", random_state=0, n_jobs=1, experts=["components", "neighbours"]
-    )
+    done = rankless.complete(table.assign(rating=y), modes=["user", "day"], value="rating", effort="fast", **LONE)
     new = done.top({"user": "u3"}, 4, seen=False)
     given = set(table[table.user == "u3"].day)
     assert not given & set(new.day) and new.rating.is_monotonic_decreasing and (new.user == "u3").all()

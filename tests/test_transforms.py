@@ -30,7 +30,7 @@ FAST: dict[str, Any] = {
     "penalty": 0.3,
     "effects": False,
     "noise": None,
-    "experts": ["components", "neighbours"],
+    "experts": ["components"],
     "random_state": 0,
 }
 NAMES = pytest.mark.parametrize("name", ["sqrt", "log"])
@@ -135,9 +135,9 @@ def test_the_mean_is_that_of_the_weighted_entries():
     assert transform.calibrated(weighed, residual).factor == pytest.approx(twice)
 
 
-def fitted(seen: np.ndarray) -> list[TensorCompleter]:
+def fitted(seen: np.ndarray, effort: str = "fast") -> list[TensorCompleter]:
     """With a transform where the data ask for one, and without."""
-    return [TensorCompleter(value_transform=t, random_state=0).fit(seen) for t in ("auto", None)]
+    return [TensorCompleter(value_transform=t, effort=effort, random_state=0).fit(seen) for t in ("auto", None)]
 
 
 def assert_smaller_errors(auto: TensorCompleter, plain: TensorCompleter, truth: np.ndarray, seen: np.ndarray, share: float) -> None:
@@ -148,20 +148,26 @@ def assert_smaller_errors(auto: TensorCompleter, plain: TensorCompleter, truth: 
 # --- chosen where it helps ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
-def test_counts_get_square_roots_and_smaller_errors(seed):
+def seeds(*later: int):
+    """Seed 0 with little effort, for every run of the tests; the default effort and other seeds where there is time."""
+    slow = [pytest.param(seed, "default", marks=pytest.mark.slow) for seed in (0, *later)]
+    return pytest.mark.parametrize(("seed", "effort"), [(0, "fast"), *slow])
+
+
+@seeds(1, 2)
+def test_counts_get_square_roots_and_smaller_errors(seed, effort):
     rates, seen = counts(seed)
-    auto, plain = fitted(seen)
+    auto, plain = fitted(seen, effort)
     assert auto.value_transform_.name == "sqrt"
     assert_smaller_errors(auto, plain, rates, seen, 0.97)
     assert set(auto.path_["transform"]) == {"none", "sqrt"}
     assert set(plain.path_["transform"]) == {"none"}
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3))])
-def test_noise_in_percent_gets_logarithms_and_smaller_errors(seed):
+@seeds(2, 3)
+def test_noise_in_percent_gets_logarithms_and_smaller_errors(seed, effort):
     truth, seen = multiplied(seed)
-    auto, plain = fitted(seen)
+    auto, plain = fitted(seen, effort)
     assert auto.value_transform_.name == "log"
     assert_smaller_errors(auto, plain, truth, seen, 0.95)
 
@@ -181,7 +187,7 @@ def test_a_sum_that_is_low_rank_in_the_data_stays_in_the_data():
     """Its counts ask for square roots, but held-out entries say no."""
     rng, rates = np.random.default_rng(0), 30 * roots(0, rank=3)
     seen = holed(rng.poisson(rates), rng)
-    est = TensorCompleter(random_state=0).fit(seen)
+    est = TensorCompleter(experts=["components"], random_state=0).fit(seen)
     assert set(est.path_["transform"]) == {"none", "sqrt"}
     assert est.value_transform_.name == "none"
 

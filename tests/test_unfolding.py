@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -129,6 +131,10 @@ def slices_of(obs: Observations, unfolding: Unfolding, sweeps: int) -> Slices:
         return Slices(unfolding, sweeps, np.zeros(0)).again(obs, Tools(workers, iter(())))
 
 
+# who stands beside slices when they are asked
+ASKED: dict[str, Any] = {"experts": ["components", "neighbours", "slices"], "effort": "fast", "random_state": 0}
+
+
 def weather(seed: int, share: float = 0.4) -> tuple[np.ndarray, np.ndarray]:
     """Station x day x hour x variable: every station's variable a mixture of all others', some alike from day to day; days are missing."""
     rng = np.random.default_rng(seed)
@@ -146,12 +152,12 @@ def weather(seed: int, share: float = 0.4) -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture(scope="module")
 def done() -> rankless.Completion:
     """What two threads make of the first weather."""
-    return rankless.complete(weather(0)[1], random_state=0, n_jobs=2)
+    return rankless.complete(weather(0)[1], n_jobs=2, **ASKED)
 
 
 def test_slices_fill_each_other_where_whole_days_are_missing(done):
     truth, array = weather(0)
-    plain = rankless.complete(array, random_state=0, experts=["components", "draws"])
+    plain = rankless.complete(array, **{**ASKED, "experts": ["components", "neighbours"]})
     est = done.estimator
     assert est.unfolded_ is not None and plain.estimator.unfolded_ is None
     assert hidden_error(done.filled, truth, array) < 0.8 * hidden_error(plain.filled, truth, array)
@@ -164,7 +170,7 @@ def test_slices_fill_each_other_where_whole_days_are_missing(done):
 
 def test_threads_and_units_change_nothing(done):
     _, array = weather(0)
-    one, larger = (rankless.complete(scale * array, random_state=0, n_jobs=1) for scale in (1.0, 1024.0))
+    one, larger = (rankless.complete(scale * array, n_jobs=1, **ASKED) for scale in (1.0, 1024.0))
     assert done.estimator.unfolded_ is not None
     np.testing.assert_array_equal(one.filled, done.filled)
     np.testing.assert_allclose(larger.filled, 1024.0 * one.filled)
@@ -174,7 +180,7 @@ def test_a_slice_never_seen_keeps_what_was_said():
     _, array = weather(2)
     array[:, 30] = np.nan
     with pytest.warns(UserWarning, match="no observed entry"):
-        est = rankless.complete(array, random_state=0).estimator
+        est = rankless.complete(array, **ASKED).estimator
     assert est.unfolded_ is not None
     cells = np.argwhere(np.isnan(array) & (np.arange(40)[:, None, None] == 30))
     if est.between_[1][30]:  # components smooth along the days, or a bridge over the gap, know more than main effects
@@ -185,9 +191,9 @@ def test_a_slice_never_seen_keeps_what_was_said():
 
 def test_cells_missing_one_by_one_and_single_fits_are_left_alone():
     _, array = planted((12, 20, 8), 3, 0.5, noise=0.3, seed=2)
-    assert rankless.complete(array, random_state=0).estimator.unfolded_ is None
+    assert rankless.complete(array, **ASKED).estimator.unfolded_ is None
     _, array = weather(3)
-    assert rankless.complete(array, random_state=0, experts=["components", "neighbours"]).estimator.unfolded_ is None
+    assert rankless.complete(array, **{**ASKED, "experts": ["components", "neighbours"]}).estimator.unfolded_ is None
 
 
 def test_a_choice_survives_the_journal():

@@ -19,7 +19,7 @@ def test_deep_cp_flows_as_its_collapse(depth, decay):
     collapsed = explicit.collapse()
     assert relative(collapsed, dyn.CP.balanced(CUBE, components=4, depth=depth, scale=0.2, key=3)) < 1e-14
     for end in (0.5, 1.5):
-        a, b = (moved(problem, start, end, steps=2000) for start in (explicit, collapsed))
+        a, b = (moved(problem, start, end, steps=600) for start in (explicit, collapsed))
         for seen in (dyn.probes.component_norms, dyn.probes.last_layer_norms):
             assert relative(compiled(seen)(problem, a), compiled(seen)(problem, b)) < 1e-7
         assert relative(compiled(dyn.DeepCP.full)(a), compiled(dyn.CP.full)(b)) < 1e-7
@@ -135,7 +135,7 @@ def test_aligned_layers_of_unequal_norms_flow_as_their_own_collapse(depth):
     explicit = collapsed.to_layers(key=4)
     np.testing.assert_allclose(explicit.layer_norms(), collapsed.layer_norms(), rtol=1e-10)
     assert relative(dyn.AlignedCP.from_layers(explicit), collapsed) < 1e-12
-    a, b, equal = (moved(problem, start, 1.0, steps=2000) for start in (explicit, collapsed, collapsed.end_to_end()))
+    a, b, equal = (moved(problem, start, 1.0, steps=600) for start in (explicit, collapsed, collapsed.end_to_end()))
     exact = compiled(dyn.DeepCP.full)(a)
     assert relative(b.full(), exact) < 1e-8
     assert relative(equal.full(), exact) > 0.05

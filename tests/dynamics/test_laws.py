@@ -84,7 +84,7 @@ def test_drive_is_the_inner_product_with_the_dense_gradient():
         downhill[tuple(obs.coords)] = obs.values - np.asarray(start.at(obs.indices))
         vectors = (start.end_to_end() if isinstance(start, dyn.DeepCP) else start).factors
         dense = np.einsum("ijk,ir,jr,kr->r", downhill, *map(np.asarray, vectors))
-        assert relative(laws.drive(problem, start), dense) < 1e-12
+        assert relative(compiled(laws.drive)(problem, start), dense) < 1e-12
 
 
 def test_imbalance_is_conserved():
@@ -155,7 +155,8 @@ def test_weight_decay_is_no_part_of_the_drive(shape):
     loose = dyn.DeepCP.gaussian(shape, components=4, depth=2, scale=0.3, key=2)
     strict = dyn.CP.balanced(shape, components=4, depth=1.5, scale=0.3, key=2)
     for start in (loose, strict):
-        assert relative(laws.drive(decayed, start), laws.drive(bare, start)) < 1e-14
+        drive = compiled(laws.drive)
+        assert relative(drive(decayed, start), drive(bare, start)) < 1e-14
     assert relative(growth(decayed, loose, last_layers), unbalanced_law(decayed, loose)) < 1e-10
     for quantity, law in ((last_layers, deep_cp_law), (spectrum, end_to_end_law)):
         assert relative(growth(decayed, strict, quantity), law(decayed, strict)) < 1e-10

@@ -11,7 +11,7 @@ from rankless import dynamics as dyn
 from rankless.dynamics import probes
 from rankless.tensors.observations import Observations
 
-from .conftest import CUBE, planted, relative
+from .conftest import CUBE, compiled, planted, relative
 
 PROBLEM = dyn.Problem(planted(CUBE))
 START = dyn.CP.gaussian(CUBE, components=4, scale=0.5, key=0)
@@ -94,7 +94,7 @@ def test_sharpness_is_the_largest_eigenvalue_of_the_hessian_and_bounds_the_rate(
     problem = dyn.Problem(planted(CUBE))
     start = dyn.DeepCP.balanced(CUBE, components=1, depth=1, scale=2.0, key=0)
 
-    @dyn.double
+    @compiled
     def hessian():
         flat, whole = jax.flatten_util.ravel_pytree(start)
         return jnp.linalg.eigvalsh(jax.hessian(lambda x: problem.objective(whole(x)))(flat))[-1]

@@ -12,7 +12,7 @@ from rankless import dynamics as dyn
 from rankless.dynamics import losses
 from rankless.tensors.observations import Observations
 
-from .conftest import CUBE, planted, relative
+from .conftest import CUBE, compiled, planted, relative
 
 START = dyn.CP.balanced(CUBE, components=3, depth=1.0, scale=0.3, key=0)
 
@@ -134,7 +134,7 @@ def test_a_mini_batch_has_the_gradient_of_the_whole_on_average(kind):
     maps[(np.arange(obs.size), *obs.coords)] = 1.0
     problem = dyn.Problem.sensing(maps, obs.values) if kind == "sensing" else dyn.Problem(obs, storage=kind)
 
-    @dyn.double
+    @compiled
     def mean(noise):
         keys = jax.random.split(jax.random.key(0), 4000)
         each = jax.vmap(lambda key: problem.drawn(key, 5, noise).gradient(START).factors[0])(keys)

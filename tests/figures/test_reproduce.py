@@ -6,7 +6,7 @@ import importlib
 
 import pytest
 
-from rankless.figures import NAMES, reproduce
+from rankless.figures import NAMES, reproduce, runner
 from rankless.figures.outcome import Claim, read_rows, write_claims, write_rows
 
 
@@ -34,11 +34,12 @@ def test_a_claim_that_fails_is_said_and_bars_do_not_break_the_table(tmp_path):
     assert "| law | a\\|b | s | t | 1 | 2 | **no** |" in text
 
 
-def test_claims_of_earlier_runs_with_the_same_settings_are_kept(tmp_path):
+def test_claims_of_earlier_runs_with_the_same_settings_are_kept(tmp_path, monkeypatch):
     claims = [Claim('a, "b"', "s", "t", "1", "2", False), Claim("c", "s", "t", "1", "1", True)]
     write_rows(tmp_path / "law-claims.csv", claims, quick=True)
     assert read_rows(tmp_path / "law-claims.csv", quick=True) == claims
     assert read_rows(tmp_path / "law-claims.csv", quick=False) == read_rows(tmp_path / "cp-claims.csv", quick=True) == []
+    monkeypatch.setattr(runner, "_one", lambda *_: [Claim(str(number), "s", "t", "1", "1", True) for number in range(3)])
     reproduce(["two_by_two"], tmp_path, quick=True, tell=lambda line: None)
     text = (tmp_path / "claims.md").read_text()
     assert "4 of 5 hold" in text and text.index("| two_by_two |") < text.index("| law |")
