@@ -46,7 +46,7 @@ def one_series(p, length, noise, width, places, values, asked, weights=EMPTY):
     rates = np.array([np.sqrt(2 * p + 1) / length])
     starts, cells = np.array([0, len(places)]), np.array([0, len(asked)])
     picked = np.array([True])
-    smooth((0.0,) * (p + 1), starts, places, values, weights, picked, rates, np.array([noise]), np.array([width]), cells, asked, out)
+    smooth(p + 1, starts, places, values, weights, picked, rates, np.array([noise]), np.array([width]), cells, asked, out)
     return out
 
 
@@ -64,7 +64,7 @@ def matern(p: int, length: float, noise: float, level: float = WIDE, slices: int
 @pytest.mark.parametrize("p", [0, 1, 2])
 @pytest.mark.parametrize("u", [0.0, 1e-9, 1e-3, 0.3, 1.9, 2.1, 30.0, 1e3, 1e200])
 def test_a_step_keeps_the_stationary_process(p, u):
-    size, still, a, q = (0.0,) * (p + 1), *(np.empty((p + 1, p + 1)) for _ in range(3))
+    size, still, a, q = p + 1, *(np.empty((p + 1, p + 1)) for _ in range(3))
     stationary(size, still)
     transition(size, u, a, q)
     np.testing.assert_allclose(a @ still @ a.T + q, still, atol=1e-14)
@@ -78,7 +78,7 @@ def test_a_step_keeps_the_stationary_process(p, u):
 def test_the_noise_of_a_tiny_step_keeps_its_digits(p):
     a, q = np.empty((p + 1, p + 1)), np.empty((p + 1, p + 1))
     for u in (1e-8, 1e-5, 1e-3):
-        transition((0.0,) * (p + 1), u, a, q)
+        transition(p + 1, u, a, q)
         leading = [2 * u, 4 * u**3 / 3, 16 / 3 * u**5 / 20][p]
         assert q[0, 0] == pytest.approx(leading, rel=3 * u)
 

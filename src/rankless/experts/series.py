@@ -146,7 +146,7 @@ class Matern:
             pick = self.smoothness[own] == p
             rates, ratios = np.sqrt(2.0 * p + 1.0) / self.lengths[own], self.noises[own]
             smooth(
-                (0.0,) * (int(p) + 1),
+                int(p) + 1,
                 series.starts,
                 series.places,
                 values,
