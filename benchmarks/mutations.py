@@ -45,7 +45,8 @@ class Mutation:
     base: str = "none"
 
 
-AS_IT_IS = ("the package as it is", "depth.py", *2 * ("return 2.0 - 2.0 / order + depth",))
+SAME = "return 2.0 - 2.0 / order + depth"
+AS_IT_IS = ("the package as it is", "depth.py", SAME, SAME)
 MUTATIONS = (
     Mutation("none", ("law", "collapse", "twin"), *AS_IT_IS),
     Mutation(

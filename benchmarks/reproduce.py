@@ -1,7 +1,8 @@
 """Every figure of deep factorization by its command: how long each takes, and how many claims hold.
 
-A cell is one figure with one of the settings, in a fresh process, and counts while the code that makes its numbers is the same: a long run
-can be done in several goes. The sum of them, each with a start of its own, is what the whole command takes at most.
+The quick settings are measured as the command is run, all figures in one process. With the full settings a cell is one figure in a
+fresh process, and counts while the code that makes its numbers is the same: a long run can be done in several goes. The sum of them,
+each with a start of its own, is what the whole command takes at most.
 """
 
 from __future__ import annotations
@@ -37,6 +38,11 @@ def store(figure: str, **how: Any) -> Store:
     return Store("reproduce", timed=True, stamp=stamp, **how)
 
 
+def command(**how: Any) -> Store:
+    """The cell of the whole command, by the code of all figures."""
+    return Store("reproduce", timed=True, stamp=source_stamp((*SHARED, "src/rankless/figures/*.py"), without=("draw",)), **how)
+
+
 def of(settings: str, **how: Any) -> list[Cell]:
     """The cells of all figures; none where one of them is missing."""
     found = [store(name, **how).find({"settings": settings, "figure": name}) for name in NAMES]
@@ -55,10 +61,21 @@ def measured(name: str, settings: str, *, fresh: bool) -> Cell:
 
 
 def run(fresh: bool = False) -> None:
-    for settings in SETTINGS:
+    quickly(fresh)
+    for name in NAMES:
+        print(measured(name, "full", fresh=fresh), flush=True)
+        write()  # a run that is cut short leaves a page of what it measured
+
+
+def quickly(fresh: bool = False) -> None:
+    """Measure the quick settings by one run of the command, unless that is there; then the page."""
+    key = {"settings": "quick", "figure": "all"}
+    if fresh or command().find(key) is None:
+        found = reproduce.whole(OUT / "reproduce-quick", quick=True)
+        print(command(fresh=True).measure(key, lambda: found["all"]), flush=True)
         for name in NAMES:
-            print(measured(name, settings, fresh=fresh), flush=True)
-            write()  # a run that is cut short leaves a page of what it measured
+            store(name, fresh=True).measure({"settings": "quick", "figure": name}, lambda name=name: found[name])
+    write()
 
 
 def write() -> None:
@@ -66,9 +83,12 @@ def write() -> None:
     found = {settings: [store(name).find({"settings": settings, "figure": name}) for name in NAMES] for settings in SETTINGS}
     whole, single = [], []
     for settings, cells in found.items():
+        once = command().find({"settings": settings, "figure": "all"})
         there = [cell for cell in cells if cell is not None]
+        if once is not None:
+            there, cells = [once], [once] * len(NAMES)
         seconds, processor, held, claims = (total(there, column) for column in ("seconds", "processor_seconds", "held", "claims"))
-        part = "" if len(there) == len(NAMES) else f", {len(there)} of {len(NAMES)} figures"
+        part = "" if None not in cells else f", {len(there)} of {len(NAMES)} figures"
         if there:
             whole.append([SETTINGS[settings] + part, f"{seconds:.0f}", f"{processor:.0f}", f"{held:.0f} of {claims:.0f}"])
     for name, *cells in zip(NAMES, *found.values(), strict=True):
@@ -82,8 +102,9 @@ def write() -> None:
     page.write(
         "reproduce",
         "The figures of deep factorization",
-        f"{len(NAMES)} figures and a table of claims, each figure from its command in a fresh process, and their sums: the whole command "
-        "starts once and takes less. What the full run wrote is in [reproduce](../reproduce/README.md). "
+        f"{len(NAMES)} figures and a table of claims. Quick is one run of the command, with the share of each figure; full are figures "
+        "from their commands, each in a fresh process, and their sum: the whole command starts once and takes less. "
+        "What the full run wrote is in [reproduce](../reproduce/README.md). "
         "Seconds by the clock are those of a machine that others may have used at the same time. A dash: not measured with today's code.",
         page.table(["command", "seconds", "processor seconds", "claims that hold"], whole),
         page.table(["figure", *(text for s in SETTINGS for text in (f"{s}: processor seconds", "claims that hold"))], single),
