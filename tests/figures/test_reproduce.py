@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from importlib import metadata
 
 import pytest
 
-from rankless.figures import NAMES, command, reproduce
+from rankless.figures import NAMES, reproduce
 from rankless.figures.outcome import Claim, read_rows, write_claims, write_rows
 
 
@@ -43,21 +42,6 @@ def test_claims_of_earlier_runs_with_the_same_settings_are_kept(tmp_path):
     reproduce(["two_by_two"], tmp_path, quick=True, tell=lambda line: None)
     text = (tmp_path / "claims.md").read_text()
     assert "4 of 5 hold" in text and text.index("| two_by_two |") < text.index("| law |")
-
-
-def test_xla_gets_only_flags_it_knows_and_none_that_the_user_has_set(monkeypatch):
-    flag = f"--{command.QUICKER}=false"
-    for version, before, after in (
-        ("0.10.2", "", flag),
-        ("0.10.2", "--a=1", f"--a=1 {flag}"),
-        ("0.10.2", f"--{command.QUICKER}=true", f"--{command.QUICKER}=true"),
-        ("0.11.0", "--a=1", "--a=1"),
-        ("0.1.0", "", ""),
-    ):
-        monkeypatch.setenv("XLA_FLAGS", before)
-        monkeypatch.setattr(metadata, "version", lambda name, version=version: version)
-        command.compile_sooner()
-        assert command.os.environ["XLA_FLAGS"] == after
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -11,19 +9,6 @@ import typer
 
 from rankless.figures.runner import NAMES
 from rankless.runtime.progress import shown
-
-QUICKER = "xla_cpu_use_fusion_emitters"  # the newer way to compile fused loops: not compiled so, a run is ready in half the time
-KNOWN_TO = ("0.10.",)  # versions of jaxlib that know it: XLA ends the process on a flag that it does not know
-
-
-def compile_sooner() -> None:
-    """Have XLA compile in half the time, if it has the flag and the user has not set it; before JAX is first used.
-
-    Of a figure's time most is compiling: the same formulas for every order and every number of layers. Numbers differ by rounding.
-    """
-    flags = os.environ.get("XLA_FLAGS", "")
-    if QUICKER not in flags and metadata.version("jaxlib").startswith(KNOWN_TO):
-        os.environ["XLA_FLAGS"] = f"{flags} --{QUICKER}=false".strip()
 
 
 def reproduce(
@@ -37,7 +22,6 @@ def reproduce(
     """Make the figures of deep factorization, with a table of claim, expected and measured."""
     from rankless.figures import reproduce as run
 
-    compile_sooner()
     with shown(not quiet) as callback:
         rows = run(names or (), out, quick=quick, tell=typer.echo, callback=callback)
     failed = sum(not claim.holds for claims in rows.values() for claim in claims)
