@@ -7,8 +7,7 @@ each with a start of its own, is what the whole command takes at most.
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 from campaign import page
@@ -18,6 +17,7 @@ from PIL import Image
 
 from benchmarks.measures import reproduce
 from rankless.figures import NAMES
+from rankless.figures.outcome import read_rows, write_claims
 
 OUT = ROOT / "out"
 DOCS = ROOT / "docs" / "reproduce"
@@ -96,11 +96,7 @@ def write() -> None:
     for name, *cells in zip(NAMES, *found.values(), strict=True):
         texts = [("-", "-") if c is None else (f"{float(c['processor_seconds']):.0f}", f"{c['held']} of {c['claims']}") for c in cells]
         single.append([f"`{name}`", *(text for each in texts for text in each)])
-    if None not in found["full"] and all((OUT / "reproduce-full" / f"{name}-claims.csv").exists() for name in NAMES):
-        DOCS.mkdir(exist_ok=True)
-        shutil.copy(OUT / "reproduce-full" / "claims.md", DOCS / "claims.md")
-        with Image.open(OUT / "reproduce-full" / SHOWN) as picture:  # few colours: a third of the size
-            picture.convert("RGB").quantize(128).save(DOCS / SHOWN, optimize=True)
+    write_page_of_claims({name for name, cell in zip(NAMES, found["full"], strict=True) if cell is not None})
     page.write(
         "reproduce",
         "The figures of deep factorization",
@@ -111,3 +107,28 @@ def write() -> None:
         page.table(["command", "seconds", "processor seconds", "claims that hold"], whole),
         page.table(["figure", *(text for s in SETTINGS for text in (f"{s}: processor seconds", "claims that hold"))], single),
     )
+
+
+def write_page_of_claims(full: Container[str]) -> None:
+    """``docs/reproduce/claims.md`` and a picture, from what the figures `full` wrote; of the others what the quick run says, marked so.
+
+    Nothing is written while a figure has neither.
+    """
+    rows = {}
+    for name in NAMES:
+        claims = read_rows(OUT / "reproduce-full" / f"{name}-claims.csv", quick=False) if name in full else []
+        rows[name if claims else f"{name} (quick settings)"] = claims or read_rows(
+            OUT / "reproduce-quick" / f"{name}-claims.csv", quick=True
+        )
+    if not all(rows.values()):
+        return
+    DOCS.mkdir(exist_ok=True)
+    write_claims(DOCS / "claims.md", rows, quick=False)
+    reduced = [name for name in rows if name not in NAMES]
+    if reduced:
+        text = (DOCS / "claims.md").read_text(encoding="utf-8")
+        said = f"with the full settings of {len(NAMES) - len(reduced)} figures and the quick ones of {len(reduced)}, given in each row."
+        (DOCS / "claims.md").write_text(text.replace("with the full settings given in each row.", said), encoding="utf-8")
+    if SHOWN.removesuffix(".png") in rows:
+        with Image.open(OUT / "reproduce-full" / SHOWN) as picture:  # few colours: a third of the size
+            picture.convert("RGB").quantize(128).save(DOCS / SHOWN, optimize=True)
