@@ -83,11 +83,12 @@ def quickly(fresh: bool = False) -> None:
 def write() -> None:
     """The page of what is measured with today's code, and of the full run its table of claims and a picture once all of it is there."""
     found = {settings: [store(name).find({"settings": settings, "figure": name}) for name in NAMES] for settings in SETTINGS}
-    whole, single = [], []
+    whole, single, ran_whole = [], [], False
     for settings, cells in found.items():
         once = command().find({"settings": settings, "figure": "all"})
         there = [cell for cell in cells if cell is not None]
         if once is not None:
+            ran_whole = True
             there, cells = [once], [once] * len(NAMES)
         seconds, processor, held, claims = (total(there, column) for column in ("seconds", "processor_seconds", "held", "claims"))
         part = "" if None not in cells else f", {len(there)} of {len(NAMES)} figures"
@@ -100,8 +101,9 @@ def write() -> None:
     page.write(
         "reproduce",
         "The figures of deep factorization",
-        f"{len(NAMES)} figures and a table of claims. Quick is one run of the command, with the share of each figure; full are figures "
-        "from their commands, each in a fresh process, and their sum: the whole command starts once and takes less. "
+        f"{len(NAMES)} figures and a table of claims. "
+        + ("Quick is one run of the command, with the share of each figure; full" if ran_whole else "Quick and full")
+        + " are figures from their commands, each in a fresh process, and their sum: the whole command starts once and takes less. "
         "What the full run wrote is in [reproduce](../reproduce/README.md). "
         "Seconds by the clock are those of a machine that others may have used at the same time. A dash: not measured with today's code.",
         page.table(["command", "seconds", "processor seconds", "claims that hold"], whole),
