@@ -117,7 +117,7 @@ def draw(tables: dict[str, Table]) -> Figure:
     figure, ((left, right),) = panels(1, 2, height=2.6)
     for at, k in enumerate(np.unique(columns["k"])):
         part = where(columns, k=k)
-        scales = np.unique(part["scale"])[:2]
+        scales = np.unique(part["scale"])
         for axes, values in ((left, part["apart"]), (right, part["loose"])):
             middle = [np.median(values[part["scale"] == s]) for s in scales]
             axes.loglog(scales, middle, color=COLORS[at], linestyle=DASHES[at], marker=MARKERS[at], label=f"k = {k}")
