@@ -1,8 +1,9 @@
 """Would the claims and the tests notice? Each formula changed by 2 % in a copy of the package, and what fails then.
 
 ``python -m benchmarks mutations`` copies ``src/rankless``, changes one place in the text of one file, and runs in fresh processes the
-figures that use the formula (quick settings) and the tests of the formulas, to their third failure. What fails in the copy and
+figures that use the formula (quick settings) and tests of the formula, to their third failure. What fails in the copy and
 not in the package as it is was noticed. A place that is not found exactly once is an error: this list can't outlive the code it changes.
+A row counts while the formulas, its figures and its files of tests are the same.
 """
 
 from __future__ import annotations
@@ -23,18 +24,16 @@ from campaign.store import Cell, Store
 
 FOLDER = ROOT / "out" / "mutations"
 TESTS = ("tests/test_depth.py", "tests/dynamics/test_laws.py", "tests/dynamics/test_factorizations.py", "tests/dynamics/test_twin.py")
-SOURCES = (
-    "src/rankless/dynamics/*.py",
-    "src/rankless/depth.py",
-    *(f"src/rankless/figures/{name}.py" for name in ("law", "collapse", "matrix", "twin")),
-    *TESTS,
-)
+LAWS, FACTORIZATIONS, PROBES = (f"tests/dynamics/test_{name}.py" for name in ("laws", "factorizations", "probes"))
 MOST = 3  # tests that fail, of one change, before the rest are left out
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """One place changed: `old` in the file `path` becomes `new`; `says` what that means, and `figures` use it."""
+    """One place changed: `old` in the file `path` becomes `new`; `says` what that means; `figures` use it, and `tests` are run.
+
+    `base` is the row, of the package as it is, that ran the same figures and tests.
+    """
 
     name: str
     figures: tuple[str, ...]
@@ -42,16 +41,24 @@ class Mutation:
     path: str
     old: str
     new: str
+    tests: tuple[str, ...] = TESTS
+    base: str = "none"
 
 
+SAME = "return 2.0 - 2.0 / order + depth"
+AS_IT_IS = ("the package as it is", "depth.py", SAME, SAME)
 MUTATIONS = (
+    Mutation("none", ("law", "collapse", "twin"), *AS_IT_IS),
     Mutation(
-        "none",
-        ("law", "collapse", "matrix", "twin"),
-        "the package as it is",
-        "depth.py",
-        "return 2.0 - 2.0 / order + depth",
-        "return 2.0 - 2.0 / order + depth",
+        "none, matrices",
+        ("matrix",),
+        *AS_IT_IS,
+        (
+            f"{LAWS}::test_singular_values_grow_as_arora_says",
+            f"{FACTORIZATIONS}::test_matrix_velocity_is_the_sum_of_arora",
+            f"{FACTORIZATIONS}::test_deep_matrix_flows_as_its_collapse",
+            f"{PROBES}::test_the_time_left_runs_out_at_the_speed_of_the_law",
+        ),
     ),
     Mutation(
         "exponent",
@@ -79,19 +86,21 @@ MUTATIONS = (
     ),
     Mutation(
         "mobility's size",
-        ("law", "collapse", "twin"),
+        ("collapse",),
         "`|u|^(2k/(k+1))` times 1.02",
         "depth.py",
         "return norm ** (2.0 * depth / (depth + 1.0))",
         "return 1.02 * norm ** (2.0 * depth / (depth + 1.0))",
+        ("tests/test_depth.py", FACTORIZATIONS),
     ),
     Mutation(
         "radial term",
-        ("law", "collapse", "twin"),
+        ("collapse", "twin"),
         "`k (u u^T/|u|^2) g` times 1.02",
         "dynamics/cp.py",
         "(g + self.depth * radial)",
         "(g + 1.02 * self.depth * radial)",
+        (FACTORIZATIONS,),
     ),
     Mutation(
         "ridge",
@@ -100,6 +109,7 @@ MUTATIONS = (
         "depth.py",
         "return norm ** (-2.0 * depth / (depth + 1.0))",
         "return 1.02 * norm ** (-2.0 * depth / (depth + 1.0))",
+        ("tests/test_depth.py", "tests/dynamics/test_twin.py"),
     ),
     Mutation(
         "penalty",
@@ -108,6 +118,7 @@ MUTATIONS = (
         "depth.py",
         "return 0.5 * (depth + 1.0) * norm ** (2.0 / (depth + 1.0))",
         "return 1.02 * 0.5 * (depth + 1.0) * norm ** (2.0 / (depth + 1.0))",
+        ("tests/test_depth.py",),
     ),
     Mutation(
         "chain's metric",
@@ -116,6 +127,8 @@ MUTATIONS = (
         "dynamics/chains.py",
         "    a = s ** (2 / layers)\n    inside",
         "    a = s ** (2.04 / layers)\n    inside",
+        (f"{FACTORIZATIONS}::test_matrix_velocity_is_the_sum_of_arora", f"{FACTORIZATIONS}::test_deep_matrix_flows_as_its_collapse"),
+        "none, matrices",
     ),
     Mutation(
         "law of singular values",
@@ -124,6 +137,8 @@ MUTATIONS = (
         "dynamics/laws.py",
         "return layers * (along * s ** (2 - 2 / layers) - decay_of(problem) * s)",
         "return layers * (1.02 * along * s ** (2 - 2 / layers) - decay_of(problem) * s)",
+        (f"{LAWS}::test_singular_values_grow_as_arora_says",),
+        "none, matrices",
     ),
     Mutation(
         "drive",
@@ -132,6 +147,7 @@ MUTATIONS = (
         "dynamics/laws.py",
         "return -jnp.sum(first_mode(factorization)",
         "return -1.02 * jnp.sum(first_mode(factorization)",
+        (f"{LAWS}::test_drive_is_the_inner_product_with_the_dense_gradient", f"{LAWS}::test_deep_cp_growth"),
     ),
     Mutation(
         "switch-on time",
@@ -140,6 +156,7 @@ MUTATIONS = (
         "depth.py",
         "return norm ** (2.0 / factors - 1.0)",
         "return 1.02 * norm ** (2.0 / factors - 1.0)",
+        (f"{LAWS}::test_a_component_switches_on_when_the_law_says", f"{PROBES}::test_the_time_left_runs_out_at_the_speed_of_the_law"),
     ),
 )
 
@@ -169,9 +186,9 @@ def outcome(mutation: Mutation) -> dict[str, str]:
     claims = re.findall(r"^\[\d+/\d+\] (\w+): DOES NOT HOLD: ([^:]+):", said, re.MULTILINE)
     # a figure that stops with an error says nothing of its claims: that, too, is noticed
     claims += [(name, "stops with an error") for name in mutation.figures if f"{name}: done in" not in said]
-    most = MOST if mutation.name != "none" else 99
+    most = MOST if mutation.says != AS_IT_IS[0] else 99
     options = f"-q -p no:cacheprovider -rfE --tb=no --maxfail={most} -o pythonpath={source}".split()
-    tests = [sys.executable, "-m", "pytest", *TESTS, "-m", "not slow", *options]
+    tests = [sys.executable, "-m", "pytest", *mutation.tests, "-m", "not slow", *options]
     ran = subprocess.run(tests, capture_output=True, text=True, env=environment, cwd=ROOT, check=False).stdout
     failed = sorted({name.split("::")[-1].split("[")[0] for name in re.findall(r"^(?:FAILED|ERROR) (\S+)", ran, re.MULTILINE)})
     if not re.search(r"\d+ (passed|failed)", ran):
@@ -179,8 +196,12 @@ def outcome(mutation: Mutation) -> dict[str, str]:
     return {"claims": "; ".join(f"{name}: {claim}" for name, claim in claims), "tests": "; ".join(failed)}
 
 
-def store(**how: Any) -> Store:
-    return Store("mutations", timed=False, stamp=source_stamp(SOURCES, without=("draw",)), **how)
+def store(mutation: Mutation, **how: Any) -> Store:
+    """The cells of one change, by the formulas, its figures and its files of tests."""
+    figures = [f"src/rankless/figures/{name}.py" for name in mutation.figures]
+    files = [name.split("::")[0] for name in mutation.tests]
+    stamp = source_stamp(("src/rankless/dynamics/*.py", "src/rankless/depth.py", *figures, *dict.fromkeys(files)), without=("draw",))
+    return Store("mutations", timed=False, stamp=stamp, **how)
 
 
 def noticed(cell: Cell, untouched: Mapping[str, str], what: str) -> list[str]:
@@ -189,19 +210,22 @@ def noticed(cell: Cell, untouched: Mapping[str, str], what: str) -> list[str]:
 
 
 def run(fresh: bool = False) -> None:
-    cells, found = store(fresh=fresh), {}
     for m in MUTATIONS:
-        found[m] = cells.measure({"mutation": m.name}, lambda m=m: outcome(m))
-        if len(found) > 1:
-            write(found)  # a run that is cut short leaves a page of what it measured
+        store(m, fresh=fresh).measure({"mutation": m.name}, lambda m=m: outcome(m))
+        write()  # a run that is cut short leaves a page of what it measured
 
 
-def write(found: Mapping[Mutation, Cell]) -> None:
-    """The page, a row for each change measured."""
-    untouched = found[MUTATIONS[0]]
-    rows, caught = [], 0
-    for mutation in list(found)[1:]:
-        claims, tests = (noticed(found[mutation], untouched, what) for what in ("claims", "tests"))
+def write() -> None:
+    """The page, a row for each change measured with its base."""
+    cells = {m.name: store(m).find({"mutation": m.name}) for m in MUTATIONS}
+    changes = [m for m in MUTATIONS if m.says != AS_IT_IS[0]]
+    rows, caught, always = [], 0, []
+    for mutation in changes:
+        cell, untouched = cells[mutation.name], cells[mutation.base]
+        if cell is None or untouched is None:
+            continue
+        claims, tests = (noticed(cell, untouched, what) for what in ("claims", "tests"))
+        always += [name for what in ("claims", "tests") for name in untouched[what].split("; ") if name and name not in always]
         caught += bool(claims or tests)
         rows.append(
             [
@@ -209,20 +233,19 @@ def write(found: Mapping[Mutation, Cell]) -> None:
                 mutation.says.replace("|", "\\|"),
                 ", ".join(mutation.figures),
                 "<br>".join(claims).replace("|", "\\|") or "**none**",
+                "<br>".join(f"`{name.removeprefix('tests/').removeprefix('dynamics/')}`" for name in mutation.tests),
                 "<br>".join(f"`{t}`" for t in tests) or "**none**",
             ]
         )
-    always = [name for what in ("claims", "tests") for name in untouched[what].split("; ") if name]
     page.write(
         "mutations",
         "What notices a formula that is 2 % off",
-        "Each row changes one place in a copy of the package by 2 % and runs, in fresh processes, the figures that "
-        "use the formula, with the quick settings, and the tests "
-        f"{', '.join(f'`{name}`' for name in TESTS)}. "
+        "Each row changes one place in a copy of the package by 2 % and runs, in fresh processes, figures that "
+        "use the formula, with the quick settings, and tests of it. "
         "It lists what fails then and not in the package as it is"
         + (f" (where {'; '.join(always)} fail)" if always else ", where all of them hold and pass")
         + ". Parametrised tests are named once, and tests are run to the third failure.",
         f"{caught} of {len(rows)} changes are noticed"
-        + (f"; {len(MUTATIONS) - 1 - len(rows)} more are on the list and not measured yet." if len(rows) < len(MUTATIONS) - 1 else "."),
-        page.table(["changed", "how", "figures run", "claims that do not hold", "tests that fail"], rows),
+        + (f"; {len(changes) - len(rows)} more are on the list and not measured yet." if len(rows) < len(changes) else "."),
+        page.table(["changed", "how", "figures run", "claims that do not hold", "tests run", "tests that fail"], rows),
     )

@@ -1,13 +1,13 @@
 """Every figure of deep factorization by its command: how long each takes, and how many claims hold.
 
-A cell is one figure with one of the settings, in a fresh process, and counts while the code that makes its numbers is the same: a long run
-can be done in several goes. The sum of them, each with a start of its own, is what the whole command takes at most.
+The quick settings are measured as the command is run, all figures in one process. With the full settings a cell is one figure in a
+fresh process, and counts while the code that makes its numbers is the same: a long run can be done in several goes. The sum of them,
+each with a start of its own, is what the whole command takes at most.
 """
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 from campaign import page
@@ -17,6 +17,7 @@ from PIL import Image
 
 from benchmarks.measures import reproduce
 from rankless.figures import NAMES
+from rankless.figures.outcome import read_rows, write_claims
 
 OUT = ROOT / "out"
 DOCS = ROOT / "docs" / "reproduce"
@@ -37,6 +38,11 @@ def store(figure: str, **how: Any) -> Store:
     return Store("reproduce", timed=True, stamp=stamp, **how)
 
 
+def command(**how: Any) -> Store:
+    """The cell of the whole command, by the code of all figures."""
+    return Store("reproduce", timed=True, stamp=source_stamp((*SHARED, "src/rankless/figures/*.py"), without=("draw",)), **how)
+
+
 def of(settings: str, **how: Any) -> list[Cell]:
     """The cells of all figures; none where one of them is missing."""
     found = [store(name, **how).find({"settings": settings, "figure": name}) for name in NAMES]
@@ -49,42 +55,82 @@ def total(cells: Sequence[Cell], column: str) -> float:
 
 
 def measured(name: str, settings: str, *, fresh: bool) -> Cell:
+    """The cell of one figure; measured again where what it wrote is not there, since the page of claims is made of that."""
     folder = OUT / f"reproduce-{settings}"
     key = {"settings": settings, "figure": name}
-    return store(name, fresh=fresh).measure(key, lambda: reproduce.reproduce(name, folder, quick=settings == "quick"))
+    there = (folder / f"{name}-claims.csv").exists()
+    return store(name, fresh=fresh or not there).measure(key, lambda: reproduce.reproduce(name, folder, quick=settings == "quick"))
 
 
 def run(fresh: bool = False) -> None:
-    for settings in SETTINGS:
+    quickly(fresh)
+    for name in NAMES:
+        print(measured(name, "full", fresh=fresh), flush=True)
+        write()  # a run that is cut short leaves a page of what it measured
+
+
+def quickly(fresh: bool = False) -> None:
+    """Measure the quick settings by one run of the command, unless that is there; then the page."""
+    key = {"settings": "quick", "figure": "all"}
+    if fresh or command().find(key) is None:
+        found = reproduce.whole(OUT / "reproduce-quick", quick=True)
+        print(command(fresh=True).measure(key, lambda: found["all"]), flush=True)
         for name in NAMES:
-            print(measured(name, settings, fresh=fresh), flush=True)
-            write()  # a run that is cut short leaves a page of what it measured
+            store(name, fresh=True).measure({"settings": "quick", "figure": name}, lambda name=name: found[name])
+    write()
 
 
 def write() -> None:
     """The page of what is measured with today's code, and of the full run its table of claims and a picture once all of it is there."""
     found = {settings: [store(name).find({"settings": settings, "figure": name}) for name in NAMES] for settings in SETTINGS}
-    whole, single = [], []
+    whole, single, ran_whole = [], [], False
     for settings, cells in found.items():
+        once = command().find({"settings": settings, "figure": "all"})
         there = [cell for cell in cells if cell is not None]
+        if once is not None:
+            ran_whole = True
+            there, cells = [once], [once] * len(NAMES)
         seconds, processor, held, claims = (total(there, column) for column in ("seconds", "processor_seconds", "held", "claims"))
-        part = "" if len(there) == len(NAMES) else f", {len(there)} of {len(NAMES)} figures"
+        part = "" if None not in cells else f", {len(there)} of {len(NAMES)} figures"
         if there:
             whole.append([SETTINGS[settings] + part, f"{seconds:.0f}", f"{processor:.0f}", f"{held:.0f} of {claims:.0f}"])
     for name, *cells in zip(NAMES, *found.values(), strict=True):
         texts = [("-", "-") if c is None else (f"{float(c['processor_seconds']):.0f}", f"{c['held']} of {c['claims']}") for c in cells]
         single.append([f"`{name}`", *(text for each in texts for text in each)])
-    if None not in found["full"] and (OUT / "reproduce-full" / "claims.md").exists():
-        DOCS.mkdir(exist_ok=True)
-        shutil.copy(OUT / "reproduce-full" / "claims.md", DOCS / "claims.md")
-        with Image.open(OUT / "reproduce-full" / SHOWN) as picture:  # few colours: a third of the size
-            picture.convert("RGB").quantize(128).save(DOCS / SHOWN, optimize=True)
+    write_page_of_claims({name for name, cell in zip(NAMES, found["full"], strict=True) if cell is not None})
     page.write(
         "reproduce",
         "The figures of deep factorization",
-        f"{len(NAMES)} figures and a table of claims, each figure from its command in a fresh process, and their sums: the whole command "
-        "starts once and takes less. What the full run wrote is in [reproduce](../reproduce/README.md). "
+        f"{len(NAMES)} figures and a table of claims. "
+        + ("Quick is one run of the command, with the share of each figure; full" if ran_whole else "Quick and full")
+        + " are figures from their commands, each in a fresh process, and their sum: the whole command starts once and takes less. "
+        "What the full run wrote is in [reproduce](../reproduce/README.md). "
         "Seconds by the clock are those of a machine that others may have used at the same time. A dash: not measured with today's code.",
         page.table(["command", "seconds", "processor seconds", "claims that hold"], whole),
         page.table(["figure", *(text for s in SETTINGS for text in (f"{s}: processor seconds", "claims that hold"))], single),
     )
+
+
+def write_page_of_claims(full: Container[str]) -> None:
+    """``docs/reproduce/claims.md`` and a picture, from what the figures `full` wrote; of the others what the quick run says, marked so.
+
+    Nothing is written while a figure has neither.
+    """
+    rows = {}
+    for name in NAMES:
+        claims = read_rows(OUT / "reproduce-full" / f"{name}-claims.csv", quick=False) if name in full else []
+        rows[name if claims else f"{name} (quick settings)"] = claims or read_rows(
+            OUT / "reproduce-quick" / f"{name}-claims.csv", quick=True
+        )
+    if not all(rows.values()):
+        return
+    DOCS.mkdir(exist_ok=True)
+    write_claims(DOCS / "claims.md", rows, quick=False)
+    reduced = [name for name in rows if name not in NAMES]
+    if reduced:
+        text = (DOCS / "claims.md").read_text(encoding="utf-8")
+        said = f"with the full settings of {len(NAMES) - len(reduced)} figures and the quick ones of {len(reduced)}, given in each row."
+        (DOCS / "claims.md").write_text(text.replace("with the full settings given in each row.", said), encoding="utf-8")
+    if SHOWN.removesuffix(".png") in rows:
+        with Image.open(OUT / "reproduce-full" / SHOWN) as picture:  # few colours: a third of the size
+            picture.convert("RGB").quantize(128).save(DOCS / SHOWN, optimize=True)

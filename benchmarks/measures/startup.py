@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
+from typing import IO
 
 from campaign.machine import ROOT
 
@@ -24,11 +25,11 @@ assert fit.rank >= 1
 """
 
 
-def fresh(*arguments: str) -> tuple[float, float]:
-    """Wall-clock and processor seconds of a fresh Python process, its start included."""
+def fresh(*arguments: str, to: IO[str] | int = subprocess.DEVNULL) -> tuple[float, float]:
+    """Wall-clock and processor seconds of a fresh Python process, its start included; what it says goes to the file `to`."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])}
     before, start = os.times(), time.perf_counter()
-    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL, env=environment, cwd=ROOT)
+    subprocess.run([sys.executable, *arguments], check=True, stdout=to, env=environment, cwd=ROOT)
     wall, after = time.perf_counter() - start, os.times()
     return wall, (after.children_user + after.children_system) - (before.children_user + before.children_system)
 

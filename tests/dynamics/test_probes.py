@@ -6,8 +6,10 @@ import jax
 import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from rankless import dynamics as dyn
+from rankless.depth import switch_on_time
 from rankless.dynamics import probes
 from rankless.tensors.observations import Observations
 
@@ -118,3 +120,13 @@ def test_cp_rank_and_core_consistency_tell_too_many_components():
     assert probes.core_consistency(factors, noisy) > 90
     more = [np.c_[f, f[:, 0] + 0.3 * rng.normal(size=len(f))] for f in factors]
     assert probes.core_consistency(more, noisy) < 80, "two components share what is one"
+
+
+@pytest.mark.parametrize("factors", [3.0, 4.0, 7.5])
+def test_the_time_left_runs_out_at_the_speed_of_the_law(factors):
+    """T(s) is the time left under ``s' = M g s^(2 - 2/M)``: along the solution it falls by as much as the clock goes on."""
+    norm, pull, step = 1e-2, 0.7, 1e-6
+    speed = factors * pull * norm ** (2 - 2 / factors)
+    ahead, behind = (switch_on_time(norm + side * step * norm, pull, factors) for side in (1, -1))
+    np.testing.assert_allclose((ahead - behind) / (2 * step * norm) * speed, -1.0, rtol=1e-6)
+    assert switch_on_time(1e9, pull, factors) < 1e-2 * switch_on_time(norm, pull, factors)

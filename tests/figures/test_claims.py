@@ -50,7 +50,7 @@ def test_the_reason_of_a_failing_claim_is_read_from_the_run_behind_its_median():
 
 
 def test_a_run_records_its_status_and_the_energy_of_its_components():
-    run = depth_and_rank.one(0.5, 1, 0)
+    run = depth_and_rank.one(0.5, 1, 0, 3000)
     assert run["status"][-1] == "reached stop_loss"
     assert 0.3 < run["least_energy"][-1] < 0.7 and not run["ran_away"][-1]
 

@@ -45,6 +45,25 @@ def test_claims_of_earlier_runs_with_the_same_settings_are_kept(tmp_path, monkey
     assert "4 of 5 hold" in text and text.index("| two_by_two |") < text.index("| law |")
 
 
+def test_the_page_of_claims_says_which_rows_are_of_quick_settings(tmp_path, monkeypatch):
+    """A full run that is under way: what it has, and the quick rows of the rest; nothing while a figure has neither."""
+    from benchmarks import reproduce as page
+
+    monkeypatch.setattr(page, "OUT", tmp_path)
+    monkeypatch.setattr(page, "DOCS", tmp_path / "docs")
+    for kind, quick in (("full", False), ("quick", True)):
+        (tmp_path / f"reproduce-{kind}").mkdir()
+        for name in NAMES[:-1] if quick else ("law",):
+            write_rows(tmp_path / f"reproduce-{kind}" / f"{name}-claims.csv", [Claim(kind, "s", "t", "1", "2", not quick)], quick=quick)
+    page.write_page_of_claims({"law"})
+    assert not (tmp_path / "docs").exists()
+    write_rows(tmp_path / "reproduce-quick" / f"{NAMES[-1]}-claims.csv", [Claim("quick", "s", "t", "1", "2", True)], quick=True)
+    page.write_page_of_claims({"law", "bound"})
+    text = (tmp_path / "docs" / "claims.md").read_text()
+    assert "| law | full |" in text and "| bound (quick settings) | quick |" in text
+    assert f"2 of {len(NAMES)} hold, with the full settings of 1 figures and the quick ones of {len(NAMES) - 1}" in text
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_name_is_a_figure(name):
     module = importlib.import_module(f"rankless.figures.{name}")

@@ -9,6 +9,7 @@ from rankless import dynamics as dyn
 from rankless.dynamics import laws
 from rankless.figures.look import COLORS, panels, plain_ticks, shade
 from rankless.figures.outcome import Claim, Outcome, Progress, Table, listed, where
+from rankless.figures.paths import until
 from rankless.figures.planted import planted
 
 SHAPE, RANK, SEED = (100, 100), 5, 0
@@ -31,10 +32,16 @@ def sides(problem: dyn.Problem, factorization: dyn.DeepMatrix):
 def one(problem: dyn.Problem, hidden: dyn.probes.HeldOut, layers: int, observed: int, records: int) -> tuple[Table, float]:
     """One trajectory to the training error asked for, and the residual of the law along it."""
     start = dyn.DeepMatrix.identity(SHAPE, layers=layers, scale=SCALE)
-    flow = dyn.GradientFlow(rtol=FLOW.rtol, stop_loss=0.5 * STOP_MSE * observed)
-    end = dyn.solve(problem, start, flow, ts=[1e6]).ts[-1]
     probes = {"s": dyn.probes.singular_values, "rank": dyn.probes.effective_rank, "rmse": hidden, "loss": dyn.probes.loss, "law": sides}
-    path = dyn.solve(problem, start, FLOW, ts=np.concatenate([[0], np.geomspace(end / 300, end, records)]), probes=probes)
+    path = until(
+        problem,
+        start,
+        FLOW,
+        loss=0.5 * STOP_MSE * observed,
+        latest=1e6,
+        times=lambda end: np.concatenate([[0], np.geomspace(end / 300, end, records)]),
+        probes=probes,
+    )
     left, right = path.probes["law"]
     # equal singular values (the start's) have no derivative of their own: judge them once apart
     apart = np.abs(np.diff(path.probes["s"], axis=1)).min(axis=1) > 1e-9 * path.probes["s"][:, 0]

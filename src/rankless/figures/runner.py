@@ -57,7 +57,7 @@ def reproduce(
     rows: dict[str, list[Claim]] = {}
     tracker = Tracker(callback)
     for at, name in enumerate(chosen, 1):
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.process_time()
         head, done = f"[{at}/{len(chosen)}] {name}", (at - 1) / len(chosen)
         rows[name] = _one(name, folder, quick, lambda text, head=head, done=done: tracker.stage(f"{head}: {text}", done))
         # after each figure: a run that is stopped keeps its rows
@@ -66,7 +66,7 @@ def reproduce(
         write_claims(folder / "claims.md", {other: claims for other, claims in there.items() if claims}, quick=quick)
         for claim in rows[name]:
             tell(f"{head}: {'holds' if claim.holds else 'DOES NOT HOLD'}: {claim.claim}: {claim.measured} (expected {claim.expected})")
-        tell(f"{head}: done in {time.perf_counter() - began:.0f} s")
+        tell(f"{head}: done in {time.perf_counter() - began:.0f} s, {time.process_time() - worked:.0f} s of processor time")
     return rows
 
 

@@ -130,7 +130,7 @@ def draw(tables: dict[str, Table]) -> Figure:
                     label="_" if r else ("left", "right", "root")[node - 1],
                 )
         axes.invert_xaxis()
-        axes.set(xlabel="training error, falling with time", title=f"start {scale:g}")
+        axes.set(xlabel="training error", title=f"start {scale:g}")
         plain_ticks(axes.xaxis)
     row[0].set_ylabel("norm of a local component")
     for at, scale in enumerate(scales):
