@@ -100,7 +100,7 @@ def test_every_formula_that_is_changed_by_two_percent_stands_where_the_list_says
     for mutation in mutations.MUTATIONS:
         text = (mutations.ROOT / "src" / "rankless" / mutation.path).read_text(encoding="utf-8")
         assert text.count(mutation.old) == 1, mutation.name
-        assert (mutation.old == mutation.new) == (mutation.name == "none") and set(mutation.figures) <= set(NAMES)
+        assert (mutation.old == mutation.new) == mutation.name.startswith("none") and set(mutation.figures) <= set(NAMES)
 
 
 def test_what_fails_in_the_package_as_it_is_was_not_noticed():
