@@ -321,7 +321,7 @@ def wait_for(path: Path, run: subprocess.Popen) -> None:
 def test_kills_at_random_times_do_not_change_a_bit(data, unbroken):
     rng, kept = random.Random(0), data / ".out.npy.checkpoint"
     sizes = []
-    for _ in range(2):
+    for _ in range(3):
         run = start(data, "--resume")
         wait_for(kept, run)
         time.sleep(rng.uniform(0.1, 0.5))

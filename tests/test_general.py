@@ -286,7 +286,7 @@ def test_a_fit_cut_short_goes_on_to_the_same_bits(tmp_path):
     assert again.model_.factors[1].tobytes() == whole.model_.factors[1].tobytes()
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_where_whole_fibres_are_missing_error_and_intervals_are_those_of_whole_fibres(seed):
     """Each day of a site has a level of its own, which single cells tell and a missing day does not."""
     rng = np.random.default_rng(seed)

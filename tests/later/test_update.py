@@ -12,6 +12,7 @@ import pytest
 import rankless
 from rankless.answer.tree import Grown, Tools, leaves
 from rankless.completion import Completion
+from rankless.engine.found import leaf_of
 from rankless.experts.components import Components
 from rankless.experts.draws import Draws
 from rankless.runtime.workers import Workers
@@ -158,15 +159,17 @@ def test_chains_of_draws_go_on_towards_the_posterior_mean():
     done = rankless.complete(seen[:55], random_state=0, n_jobs=1, experts=["components", "draws"])
     first = done.estimator._answer
     assert first is not None
-    (leaf,) = [leaf for leaf, _, _ in leaves(first.found.tree) if isinstance(leaf, Draws)]
+    leaf = leaf_of(first.found.tree, Draws)
     later, whole = seen[55:], done.extend(seen[55:], along=0).estimator._answer
     assert whole is not None and isinstance(whole.found.tree, Grown)
-    obs, tools = whole.near_one, Tools(Workers(1), iter(np.random.default_rng(0).spawn(99)))
-    (folded,) = [leaf for leaf, _, _ in leaves(whole.found.tree.new) if isinstance(leaf, Draws)]
+    obs, folded = whole.near_one, leaf_of(whole.found.tree, Draws)
+    assert leaf is not None and folded is not None
     assert not (leaf.chains[0].factor(0)[-1] == 0).all() and (folded.chains[0].factor(0)[-len(later) :] == 0).all()
-    some = folded.gone_on(obs, tools)
+    with Workers(1) as workers:
+        tools = Tools(workers, iter(np.random.default_rng(0).spawn(99)))
+        some = folded.gone_on(obs, tools)
+        long = replace(folded, effort=replace(folded.effort, sweeps=600, work=1e3)).again(obs, replace(tools, afresh=True))
     assert not any((chain.factor(0)[55:] == 0).all(axis=1).any() for chain in some.chains)
-    long = replace(folded, effort=replace(folded.effort, sweeps=600, work=1e3)).again(obs, replace(tools, afresh=True))
     hidden = np.argwhere(np.isnan(seen))
     far, near = (np.sqrt(np.mean((each.at(hidden) - long.at(hidden)) ** 2)) for each in (folded, some))
     assert near < 0.6 * far and near < 0.05 * np.std(long.at(hidden))

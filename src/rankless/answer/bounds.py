@@ -15,7 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from rankless.answer.tree import Branch, Fit, Predictor
-from rankless.tensors.observations import Observations, slices_of
+from rankless.tensors.observations import Observations, slices_at, slices_of
+
+Ends = tuple[np.ndarray, np.ndarray]  # the least and the greatest values of slices
 
 PILED, FEWEST = 0.05, 10  # share of a slice's entries that lie at a bound, and how many they are, at least
 
@@ -32,8 +34,8 @@ class Within(Branch):
     @classmethod
     def of(cls, tree: Predictor, obs: Observations, mode: int | None) -> Within:
         """With the bounds of `obs`; a slice that has none of its own has those of the whole."""
-        low, high = (_or_whole(*ends) for ends in zip(bounds_of(obs, mode), bounds_of(obs, None), strict=True))
-        return cls(tree, mode, low, high)
+        whole = bounds_of(obs, None)
+        return cls(tree, mode, *(whole if mode is None else _or_whole(bounds_of(obs, mode), whole)))
 
     @property
     def parts(self) -> tuple[Predictor, ...]:
@@ -47,7 +49,7 @@ class Within(Branch):
 
     def kept(self, values: np.ndarray, indices: np.ndarray) -> np.ndarray:
         """`values` at `indices` that lie beyond a bound, moved to it; NaN stays NaN."""
-        slices = np.zeros(len(indices), np.intp) if self.mode is None else indices[:, self.mode]
+        slices = slices_at(indices, self.mode)
         return np.clip(values, self.low[slices], self.high[slices])
 
     def words(self, modes: Sequence[str]) -> str:
@@ -62,17 +64,15 @@ def within(tree: Predictor, train: Observations, held: Observations) -> Predicto
     """
     whole, each = bounds_of(train, None), [bounds_of(train, mode) for mode in range(train.order)]
     mode = int(np.argmax([_share(train, *ends, mode) for mode, ends in enumerate(each)]))
-    low, high = (_or_whole(*ends) for ends in zip(each[mode], whole, strict=True))
-    if all((own == end).all() for own, end in zip((low, high), whole, strict=True)):
-        found = Within(tree, None, *whole)
-    else:
-        found = Within(tree, mode, low, high)
-    if not (np.isfinite(found.low).any() or np.isfinite(found.high).any()):
+    ends = _or_whole(each[mode], whole)
+    if not np.isfinite(ends).any():
         return tree
+    alike = all((own == end).all() for own, end in zip(ends, whole, strict=True))
+    found = Within(tree, None, *whole) if alike else Within(tree, mode, *ends)
     return found if np.array_equal(found.kept(held.values, held.indices), held.values) else tree
 
 
-def bounds_of(obs: Observations, mode: int | None) -> tuple[np.ndarray, np.ndarray]:
+def bounds_of(obs: Observations, mode: int | None) -> Ends:
     """The least and the greatest value of each slice of `mode` where values pile up there; infinite elsewhere."""
     slices, count = slices_of(obs.coords, obs.shape, mode)
     order = np.lexsort((obs.values, slices))
@@ -89,9 +89,10 @@ def bounds_of(obs: Observations, mode: int | None) -> tuple[np.ndarray, np.ndarr
     return low, high
 
 
-def _or_whole(own: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def _or_whole(own: Ends, whole: Ends) -> Ends:
     """The bounds of slices, those of the whole where they have none."""
-    return np.where(np.isfinite(own), own, whole)
+    low, high = (np.where(np.isfinite(each), each, end) for each, end in zip(own, whole, strict=True))
+    return low, high
 
 
 def _piled(values: np.ndarray) -> bool:

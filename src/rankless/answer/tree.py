@@ -23,7 +23,7 @@ import numpy as np
 
 from rankless.runtime.workers import Workers
 from rankless.tensors.axes import Axis
-from rankless.tensors.observations import Observations, slices_of
+from rankless.tensors.observations import Observations, slices_at, slices_of
 
 SPAWNED = 64  # random streams of a part of the answer that is searched for by itself
 
@@ -93,7 +93,7 @@ class Stack(Branch):
 
     def at(self, indices: np.ndarray) -> np.ndarray:
         said = np.stack([member.at(indices) for member in self.members])
-        return combined(said, np.stack([share[self._slices(indices)] for share in self.shares]))
+        return combined(said, np.stack([share[slices_at(indices, self.mode)] for share in self.shares]))
 
     @property
     def parts(self) -> tuple[Predictor, ...]:
@@ -109,9 +109,6 @@ class Stack(Branch):
             return self.members[0].words(modes) + share
         parts = [f"{member.words(modes)} in a share of {mean:.2g}" for member, mean in zip(self.members, means, strict=True)]
         return f"({', '.join(parts)})"
-
-    def _slices(self, indices: np.ndarray) -> np.ndarray:
-        return np.zeros(len(indices), np.intp) if self.mode is None else indices[:, self.mode]
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,7 +25,7 @@ from rankless.experts.side import FIRST, FORMS, NOISES, PAYS, WORK, Kriged, Term
 from rankless.kinds.side import Known
 from rankless.tensors.axes import Axis
 from rankless.tensors.cp_tensor import CPTensor
-from rankless.tensors.observations import Observations, slice_means, slices_of
+from rankless.tensors.observations import Observations, slice_means, slices_at, slices_of
 from rankless.units.effects import MainEffects
 
 FOLDS = 4  # parts of the slices, each left out once
@@ -130,8 +130,7 @@ class Cold(Bridged):
 
     def half_widths(self, indices: np.ndarray, coverage: float) -> np.ndarray:
         """Half widths of intervals in slices never seen: a quantile of the errors in slices that were left out."""
-        slices = np.zeros(len(indices), np.intp) if self.mode is None else indices[:, self.mode]
-        return quantile(self.errors, coverage) * self.sizes[slices]
+        return quantile(self.errors, coverage) * self.sizes[slices_at(indices, self.mode)]
 
 
 def widened(tree: Predictor, widths: np.ndarray, indices: np.ndarray, coverage: float) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 
 from rankless.answer.intervals import check_coverage, quantile
 from rankless.holdout.scoring import noisy_mode, slice_rms
-from rankless.tensors.observations import Observations, slices_of
+from rankless.tensors.observations import Observations, slices_at, slices_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,5 +43,4 @@ class Spread:
     def half_widths(self, indices: np.ndarray, coverage: float) -> np.ndarray:
         """Half widths at cells, shape ``(n, order)``; TooFew, which is a ValueError, where entries are too few to promise `coverage`."""
         check_coverage(coverage)
-        slices = np.zeros(len(indices), np.intp) if self.mode is None else indices[:, self.mode]
-        return quantile(self.ratios, coverage) * self.sizes[slices]
+        return quantile(self.ratios, coverage) * self.sizes[slices_at(indices, self.mode)]

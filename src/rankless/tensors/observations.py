@@ -369,7 +369,12 @@ def slices_of(coords: np.ndarray, shape: Sequence[int], mode: int | None) -> tup
     >>> slices_of(np.array([[0, 1], [2, 0]]), (2, 3), 1)
     (array([2, 0]), 3)
     """
-    return (np.zeros(coords.shape[1], np.intp), 1) if mode is None else (coords[mode], shape[mode])
+    return slices_at(coords.T, mode), 1 if mode is None else shape[mode]
+
+
+def slices_at(indices: np.ndarray, mode: int | None) -> np.ndarray:
+    """The slice of `mode` in which each row of `indices`, shape ``(n, order)``, lies; 0 for all where that is None."""
+    return np.zeros(len(indices), np.intp) if mode is None else indices[:, mode]
 
 
 def along(each: np.ndarray, mode: int, order: int) -> np.ndarray:
