@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from rankless.als import said
+from rankless.als import matrices, said
 from rankless.als.entries import MEND, Entries
 from rankless.als.losses import Loss
 from rankless.als.nonnegative import update_mode as update_nonnegative
@@ -92,6 +92,7 @@ class Target(Entries):
 def _sweeps(target: Target, state: State, problem: Problem, workers: Workers, *, pruning: bool) -> Trace:
     """What `settle` does where the loss is any: quadratics that lie above it are lowered, one a sweep."""
     trace, steep, pace, last = Trace(), 1.0, 1.0, None
+    matrix = target.order == 2 and not any(target.nonnegative)
     target.admit(state)
     balance(state)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -103,6 +104,8 @@ def _sweeps(target: Target, state: State, problem: Problem, workers: Workers, *,
         good, before = state.copy(), now
         target.turn(fitted, steep)
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is not lower
+            if matrix:
+                matrices.turn(state)
             target.sweep(state, problem, workers)
             removed = prune(state, problem) if pruning else 0
             trial = target.measure(state, problem)
@@ -124,8 +127,10 @@ def _sweeps(target: Target, state: State, problem: Problem, workers: Workers, *,
             last = None
             continue
         here, last = last, state.stack.copy()
-        if here is None or len(trace.objective) >= problem.max_sweeps:
+        if here is None or here.shape != last.shape or len(trace.objective) >= problem.max_sweeps:
             continue
+        if matrix:
+            here = matrices.alike(here, last)
         ahead = _ahead(target, state, here, pace, problem)
         pace = min(pace * _FASTER, _MOST) if ahead else pace * _SLOWER
         if ahead:

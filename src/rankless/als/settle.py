@@ -15,6 +15,7 @@ from functools import singledispatch
 
 import numpy as np
 
+from rankless.als import matrices
 from rankless.als.entries import MEND, Entries
 from rankless.als.solver import Problem, State, balance, measure_loss, objective, prices, prune, sweep
 from rankless.runtime.journal import Arrays
@@ -59,9 +60,12 @@ def settle(entries: Entries, state: State, problem: Problem, workers: Workers, *
 def sweeps(entries: Entries, state: State, problem: Problem, workers: Workers, *, pruning: bool) -> Trace:
     """What `settle` says, for squares; `majorise` adds what it is for other losses."""
     trace, removed, momentum = Trace(), 0, _Momentum()
+    matrix = entries.order == 2 and not any(problem.smooth)
     while state.rank and (removed or len(trace.objective) < problem.max_sweeps):  # a prune leaves the loss to be measured
         good = state.copy()
         with np.errstate(over="ignore", invalid="ignore"):  # the check below speaks up
+            if matrix:
+                matrices.turn(state)
             sweep(entries, state, problem, workers)
             price = prices(state, problem)
             now = objective(state, problem, price)
@@ -73,12 +77,12 @@ def sweeps(entries: Entries, state: State, problem: Problem, workers: Workers, *
             return trace
         trace.objective.append(now)
         workers.tracker.beat()
-        removed = prune(state, problem, price) if pruning else 0
-        if not removed and len(trace.objective) > 1:
-            before, now = trace.objective[-2:]
-            if before - now <= problem.tol * now:
-                trace.converged = True
-                break
+        before = trace.objective[-2] if len(trace.objective) > 1 else np.inf
+        rests = before - now <= problem.tol * now
+        removed = prune(state, problem, price) if pruning and (not matrix or rests or len(trace.objective) >= problem.max_sweeps) else 0
+        if not removed and rests:
+            trace.converged = True
+            break
         if removed:
             momentum.forget()
         elif len(trace.objective) < problem.max_sweeps:  # the last sweep's own measurements are the result's
@@ -105,8 +109,10 @@ class _Momentum:
         """Move `state` ahead where that lowers the objective, which is `now`."""
         here, last = state.stack, self._last
         self._last = here.copy()
-        if last is None:
+        if last is None or last.shape != here.shape:
             return
+        if state.order == 2:
+            last = matrices.alike(last, here)
         ahead = State(here + here.dtype.type(self._pace) * (here - last), state.offsets)
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is not lower
             balance(ahead, problem.smooth)

@@ -22,7 +22,7 @@ from rankless.answer.tree import Onto, Predictor, Stack, Tools, leaves, left_by
 from rankless.engine import folds
 from rankless.engine.found import Found, bare_of
 from rankless.engine.sides import Across, Side, blended, draws_beside, stacked
-from rankless.experts import close_cells
+from rankless.experts import close_cells, timeline
 from rankless.experts.bridge import bridged
 from rankless.experts.cold import cold
 from rankless.experts.components import Components
@@ -106,10 +106,12 @@ def _so_far(search: Search, obs: Observations, *, finished: bool) -> Found:
 
 def _found(search: Search, obs: Observations, train: Observations, holdout: float, rng: np.random.Generator) -> Found:
     """All choices, made on `train` and on the entries held out in `search`, and the tree of them fitted to `obs`."""
-    limits, held = search.limits, search.held
+    limits, held, gaps = search.limits, search.held, Gaps.of(obs)
+    if gaps is None and limits.free and "timeline" in (expert.name for expert in asked(limits)):
+        search.to_beat = timeline.error_of_lines(train, held, Axes.of(obs))
     search, best, exact = best_fit(search, train)
-    alone = best
-    gaps = None if exact else Gaps.of(obs)
+    alone, gaps = best, None if exact else gaps
+    local = limits.local and not search.outdone(best)  # a timeline does better what neighbours would
     search = replace(search, several=gaps is None)  # over gaps several chains filled none of them better, and some worse
     across = None if gaps is None else Across.of(search, best, gaps, obs, holdout, rng)
     if across is not None and across.smooth is not None:
@@ -119,14 +121,14 @@ def _found(search: Search, obs: Observations, train: Observations, holdout: floa
             best = smoothed(search, best)
         drawn = draws_beside(search, best, exact) if across is None or across.shares is not None else []
         parts = blended(search, best, drawn) if across is None else across.shared(blended(search, best, []), drawn)
-        thin = limits.local and limits.penalties is None and gaps is None and not exact and limits.effort.races > 0
+        thin = local and limits.penalties is None and gaps is None and not exact and limits.effort.races > 0
         if thin and not search.late("fewer components beside close cells"):
             parts = close_cells.thinned(search, parts)
     best, made = parts[0].point, Side.of(search, parts, exact=exact)
     # errors are judged on entries held out in the pattern of the gaps, by fits that have not seen them
     judged = made if across is None or across.smooth is not None else Side.of(across.search, across.plain, exact=False)
     judged_gaps = None if across is None else gaps
-    if limits.local:
+    if local:
         search.tracker.stage("looking at close cells")
         neighbours, point = close_cells.neighbours_of(search, parts)
         if neighbours is not None and judged is made:
@@ -271,7 +273,7 @@ def beside(
         if side.search.late(expert.name):
             continue
         tools.workers.tracker.stage(f"asking {expert.name}")
-        offers += [(predictor, task.at_held(predictor)) for predictor in expert.offers(task, tools)]
+        offers += [(predictor, task.at_held(predictor)) for predictor in expert.offers(task.behind([said for _, said in offers]), tools)]
     if not offers:
         return answer, side.errors, unasked
     several = 0 if side.search.limits.effort.races == 0 else folds.wanted(task.judge.gaps, task.train.size + task.held.size)

@@ -131,7 +131,7 @@ def blended(search: Search, best: Point, drawn: list[Point]) -> list[Part]:
 
 
 def draws_beside(search: Search, best: Point, exact: bool) -> list[Point]:
-    wanted = search.limits.free and not exact and not _between(search.train, best)
+    wanted = search.limits.free and not exact and not search.outdone(best) and not _between(search.train, best)
     return draws.averaged(search, best) if wanted and not search.late("draws") else []
 
 

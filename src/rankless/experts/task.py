@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
 from rankless.answer.tree import Predictor, Tools
 from rankless.holdout.gaps import Gaps
-from rankless.holdout.judge import Judge
+from rankless.holdout.judge import OUTDONE, Judge
 from rankless.tensors.axes import Axes
 from rankless.tensors.observations import Observations
 
@@ -36,6 +36,11 @@ class Task:
         """What `predictor` says at `held`; where it knows nothing, what the answer so far says."""
         values = predictor.at(self.held.indices)
         return np.where(np.isnan(values), self.said, values)
+
+    def behind(self, said: Sequence[np.ndarray]) -> Task:
+        """The same beside the best of what other experts have `said` at `held`, where that outdoes the answer so far."""
+        residual = min((self.held.values - each for each in said), key=self.judge.score, default=self.residual)
+        return replace(self, residual=residual) if OUTDONE * self.judge.score(residual) < self.judge.score(self.residual) else self
 
     def beside(self, fitted: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """Score, shares and errors of the answer so far and of what says `fitted` at `held`, together."""

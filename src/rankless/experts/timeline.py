@@ -28,6 +28,7 @@ from rankless.experts.task import Task
 from rankless.tensors.axes import Axes, Axis
 from rankless.tensors.canonical import COUNTABLE
 from rankless.tensors.observations import Observations
+from rankless.units.error import rmse_of
 
 STEP_COST = (30.0, 120.0, 260.0)  # multiply-adds a step, by smoothness
 TRIALS = 50.0  # of a search, about, of each smoothness
@@ -119,6 +120,18 @@ def offers(train: Observations, held: Observations, axes: Axes | Axis, mode: int
         yield replace(line, how=shared)
         if (how := search.own(shared)) is not None:
             yield replace(line, how=how)
+
+
+def error_of_lines(train: Observations, held: Observations, axes: Axes) -> float:
+    """Root mean square error at `held` of straight lines along the best axis, series without an entry at the mean; inf without an axis."""
+    least = np.inf
+    for axis in axes.candidates:
+        if axis.length < 2 or cost(train, axis) == np.inf:
+            continue
+        said = Timeline.of(train, axis, None, None).at(held.indices)
+        said = np.where(np.isnan(said), np.mean(train.values), said)
+        least = min(least, rmse_of(held.values - said, held))
+    return least
 
 
 class TimelineExpert:

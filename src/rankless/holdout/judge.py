@@ -15,6 +15,7 @@ from rankless.tensors.observations import Observations, slices_of
 from rankless.units.error import root_weights
 
 PAYS, SURE = 0.99, 3.0  # share of the score before, and standard errors of the fall of the errors, from which something more pays
+OUTDONE = 4.0  # error over another's, from which a way to fill is worth little work: if both err independently, 3 % less together
 LONE_BEND = 6.3  # the same for cells held out one by one: five standard deviations of normal errors, whose mean size is .8 of one
 BEND = 2.0  # error of a gap over the mean, beyond which it counts by its size
 ROUNDS = 6  # of reweighting gaps

@@ -24,7 +24,7 @@ def best_fit(search: Search, train: Observations) -> tuple[Search, Point, bool]:
         moved = search.moved(best, frame, best.depth, penalty)
         best = min(moved, search.walk("grow", frame, window(penalty, 2)), key=score_of)
     free = search.limits.penalties is None
-    if free and search.limits.effort.races and not search.late("refining"):
+    if free and search.limits.effort.races and not search.outdone(best) and not search.late("refining"):
         search.tracker.stage("refining the best")
         best = refine.refined(search, refine.simpler(search, best))
         if best.depth == 0 and best.frame.mode is None:

@@ -24,6 +24,7 @@ from rankless.als.losses import Gaussian, Loss
 from rankless.als.settle import settle
 from rankless.als.solver import Problem, State
 from rankless.answer.stack import MOST_FITS, Pool
+from rankless.holdout.judge import OUTDONE
 from rankless.holdout.scoring import Point, score_of, scored, unit_noise
 from rankless.runtime.progress import Tracker
 from rankless.runtime.workers import Workers
@@ -88,6 +89,7 @@ class Search:
     pool: Pool = field(default_factory=Pool)
     several: bool = True  # whether a mean of draws may be taken over several chains
     least: list[Point] = field(default_factory=list)  # the point of least held-out error so far: the answer if the search is cut short
+    to_beat: float = np.inf  # root mean square error at `held` of a simpler way to fill
 
     @property
     def tracker(self) -> Tracker:
@@ -96,6 +98,10 @@ class Search:
     def late(self, what: str) -> bool:
         """Whether the time is over before `what` has begun."""
         return self.workers.clock.over(what)
+
+    def outdone(self, best: Point) -> bool:
+        """Whether `best` errs so much more than a simpler way that nothing like it is worth much work."""
+        return best.rmse > OUTDONE * self.to_beat
 
     def walk(
         self,
