@@ -18,10 +18,11 @@ def turn(state: State) -> None:
     """Components turned into singular vectors, balanced: the same matrix, no dearer, and no more of them than rows or columns."""
     if not np.isfinite(state.stack).all():  # who sweeps looks at the objective, and says that it overflowed
         return
-    (left, one), (right, other) = (np.linalg.qr(state.factor(mode).astype(np.float64)) for mode in range(2))
-    first, sizes, last = np.linalg.svd(one @ other.T, full_matrices=False)
+    (left, one), (right, other) = (np.linalg.qr(state.factor(mode)) for mode in range(2))
+    first, sizes, last = np.linalg.svd(one.astype(np.float64) @ other.T, full_matrices=False)
     roots = np.sqrt(sizes)
-    state.stack = np.concatenate([left @ (first * roots), right @ (last.T * roots)]).astype(state.stack.dtype)
+    dtype = state.stack.dtype
+    state.stack = np.concatenate([left @ (first * roots).astype(dtype), right @ (last.T * roots).astype(dtype)])
 
 
 def alike(last: np.ndarray, here: np.ndarray) -> np.ndarray:
