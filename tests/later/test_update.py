@@ -136,10 +136,10 @@ def test_slices_of_several_modes_at_once(planted):
 
 def test_other_losses_and_draws():
     rng = np.random.default_rng(0)
-    mean = rng.gamma(1, 2, (30, 2)) @ rng.gamma(1, 2, (2, 16))
+    mean = rng.gamma(1, 2, (60, 2)) @ rng.gamma(1, 2, (2, 30))
     seen = np.where(rng.random(mean.shape) < 0.8, rng.poisson(mean), np.nan).astype(float)
-    done = rankless.complete(seen[:26], loss="poisson", random_state=0, n_jobs=1)
-    more = done.update(seen[26:], along=0)
+    done = rankless.complete(seen[:54], loss="poisson", random_state=0, n_jobs=1)
+    more = done.update(seen[54:], along=0)
     full = rankless.complete(seen, loss="poisson", random_state=0, n_jobs=1)
     assert error(more, seen, mean) < 1.1 * error(full, seen, mean)
     truth = rng.normal(size=(60, 4)) @ rng.normal(size=(4, 40))
