@@ -16,7 +16,6 @@ import numpy as np
 from rankless.als.annealing import empty
 from rankless.als.entries import Entries
 from rankless.als.solver import Problem
-from rankless.holdout.judge import OUTDONE
 from rankless.holdout.scoring import Point, better_by_slice, frame_after, noise_mode, score_of
 from rankless.search.walk import COARSE, GRID, Search, penalties_of, window
 from rankless.tensors.observations import Observations
@@ -39,14 +38,11 @@ def winner(hunt: Search) -> Point:
     units = base[-1].to_units(hunt.train)
     if units.rms() < ADDITIVE:  # main effects explain everything, and what they leave is rounding
         return hunt.scored(base[-1], "grow", COARSE, empty(Entries(units, np.float32)), 0, perf_counter())
+    quick = hunt.limits.effort.races == 0
     # the simpler frame comes first; main effects have to earn their place
-    penalties, quick = penalties_of(base[0].to_units(hunt.train)), hunt.limits.effort.races == 0
-    if quick or hunt.to_beat < hunt.held.rms() / OUTDONE:  # little work tells whether components are outdone
-        best = hunt.walk("grow", base[0], penalties[::2], how=QUICK)
-        if quick or hunt.outdone(best):
-            return _moved(hunt, best, base[1:])
-    best = hunt.walk("grow", base[0], penalties)
-    if hunt.outdone(best) or hunt.late("other frames"):
+    penalties = penalties_of(base[0].to_units(hunt.train))
+    best = hunt.walk("grow", base[0], penalties[:: 2 if quick else 1], how=QUICK if quick else COARSE)
+    if quick or hunt.outdone(best) or hunt.late("other frames"):
         return _moved(hunt, best, base[1:])
     others = [hunt.walk("grow", frame, window(hunt.guess(best, frame), 3)) for frame in base[1:]]
     best = min([best, *(other for other in others if other.score < EARNED * best.score)], key=score_of)
