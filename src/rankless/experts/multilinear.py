@@ -33,8 +33,8 @@ WORK = 1e12  # multiply-adds of all fits, at most
 # of the search for one network in the place of components
 PATH = tuple(float(p) for p in np.geomspace(0.003, 30.0, 9))  # penalties, from weak to strong: columns go as it grows
 CORE = 640  # numbers of a core, at most, unless `max_rank` says otherwise
-# How far a fit is driven: up the penalties, beside the best of them, and in the end. Where there is little noise a fit that stops early errs by
-# how early it stopped, and which is best would hang on rounding.
+# How far a fit is driven: up the penalties, from the best of them on, and in the end. Where there is little noise a fit that stops early
+# errs by how early it stopped, and which is best would hang on rounding.
 WALKED, SETTLED, REFITTED = {"tol": 1e-3, "max_sweeps": 40}, {"tol": 1e-5, "max_sweeps": 60}, {"tol": 1e-6, "max_sweeps": 300}
 EARNED = 0.99  # share of the score without main effects from which they earn their place
 PATIENCE = 2  # penalties in a row that are worse than the best, after which the walk ends
@@ -182,7 +182,7 @@ class _Walk:
         return score_of(self.best[0])
 
     def deepen(self, search: Search, found: list[tuple[Point, Multilinear]]) -> None:
-        """From the best penalty both ways for as long as that helps, with every depth allowed, driven further from the fits that stand there."""
+        """From the best penalty both ways for as long as that helps: every depth allowed, driven further from the fits that stand there."""
         at = int(np.argmin([score_of(point) for point, _ in self.tried]))
         best = self.settled(at, search, found)
         for step in (-1, 1):
