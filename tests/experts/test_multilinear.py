@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 import rankless
+from rankless.als.networks import resumed
 from rankless.answer.tree import Tools
-from rankless.experts.multilinear import Multilinear, fitted, most_columns
+from rankless.experts.multilinear import PATH, Multilinear, best_network, fitted, most_columns
 from rankless.runtime.workers import Workers
+from rankless.search.walk import Limits, Search
 from rankless.tensors.observations import Observations
 
 SHAPE, RANKS, NOISE = (8, 7, 6), (2, 2, 2), 0.01
@@ -79,6 +81,24 @@ def test_fitted_again_it_says_the_same_and_nothing_of_slices_never_seen(model, p
         assert np.isnan(said[~there]).all() and network.ranks == ranks
         assert np.linalg.norm(said[there] - truth.ravel()[there]) < 0.05 * np.linalg.norm(truth)
     assert isinstance(again, Multilinear) and again.components.rank == 0
+
+
+def test_of_data_without_noise_the_search_compares_fits_at_rest():
+    """Stopped early, fits erred by how early they stopped: their order, and so depth and penalty, hung on the last bit of the values."""
+    rng, shape = np.random.default_rng(2), (10, 9, 7)
+    core, factors = rng.normal(size=(3, 2, 2)), [rng.normal(size=(d, r)) for d, r in zip(shape, (3, 2, 2), strict=True)]
+    truth, seen = np.einsum("abc,ia,jb,kc->ijk", core, *factors), rng.random(shape)
+    parts = (np.where(part, truth / truth.std(), np.nan) for part in (seen < 0.45, (seen >= 0.45) & (seen < 0.5)))
+    train, held = map(Observations.from_array, parts)
+    found = []
+    with Workers(1) as workers:
+        best_network(Search(train, held, Limits(effects=(False,), model="tucker", max_rank=5), iter(()), workers), found)
+    best = found[0][1]
+    assert best.ranks == (3, 2, 2) and best.penalty == PATH[0]  # without noise the weakest is best
+    how = {"layers": best.layers, "penalty": best.penalty, "tol": 1e-6, "max_sweeps": 300}
+    on = best.size * resumed("tucker", train.with_values(train.values / best.size), best.arrays, **how).at(held.indices)
+    judged, driven = (np.sqrt(np.mean((said - held.values) ** 2)) for said in (best.at(held.indices), on))
+    assert 0.8 * judged < driven < 1.05 * judged
 
 
 def test_a_core_has_at_most_so_many_numbers():

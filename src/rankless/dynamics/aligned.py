@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rankless.dynamics._double import as_key, double
+from rankless.dynamics._once import normal
 from rankless.dynamics.cp import CP, DeepCP
 from rankless.dynamics.factorization import AbstractFactorization, balanced_enough, safe_norm
 
@@ -55,7 +56,7 @@ class AlignedCP(AbstractFactorization):
     def random(cls, shape: Sequence[int], *, components: int, depth: int, scale: float, spread: float, key: int | jax.Array) -> Self:
         """The directions of ``CP.balanced``, every component of norm `scale`; layer norms lognormal about equal ones, by `spread`."""
         model = CP.balanced(shape, components=components, depth=depth, scale=scale, key=key)
-        draws = spread * jax.random.normal(jax.random.fold_in(as_key(key), 1), (len(shape), depth + 1, components))
+        draws = spread * normal(jax.random.fold_in(as_key(key), 1), (len(shape), depth + 1, components))
         squares = (model.layer_norms() * jnp.exp(draws - jnp.mean(draws, axis=1, keepdims=True))) ** 2
         return cls(model.factors, (squares - squares[:, -1:])[:, :-1])
 

@@ -16,6 +16,8 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from rankless.dynamics._once import normal
+
 Chain = tuple[jax.Array, ...]
 
 
@@ -65,7 +67,7 @@ def gaussian_chain(shape: Sequence[int], count: int, key: jax.Array) -> Chain:
     *batch, m, n = shape
     sizes = [n, *[min(m, n)] * (count - 1), m]
     keys = jax.random.split(key, count)
-    return tuple(jax.random.normal(k, (*batch, b, a)) for k, a, b in zip(keys, sizes, sizes[1:], strict=False))
+    return tuple(normal(k, (*batch, b, a)) for k, a, b in zip(keys, sizes, sizes[1:], strict=False))
 
 
 def multiplied(chain: Sequence[jax.Array]) -> jax.Array:

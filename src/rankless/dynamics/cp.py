@@ -19,6 +19,7 @@ import numpy as np
 
 from rankless.depth import check_depth, mobility, vector_penalty
 from rankless.dynamics._double import as_key, double
+from rankless.dynamics._once import normal
 from rankless.dynamics.factorization import AbstractFactorization, balanced_enough, check_scale, half_square, safe_norm, steepest
 from rankless.tensors.cp_tensor import CPTensor
 
@@ -184,7 +185,7 @@ class DeepCP(AbstractFactorization):
         vectors, layers = [], []
         for n, u in enumerate(model.factors):
             norm = jnp.linalg.norm(u, axis=0)
-            hidden = jax.random.normal(jax.random.fold_in(as_key(key), n), (depth, *u.T.shape))
+            hidden = normal(jax.random.fold_in(as_key(key), n), (depth, *u.T.shape))
             v = jnp.concatenate([hidden, u.T[None]])  # (k+1, R, d)
             v = v / jnp.where(norm > 0, jnp.linalg.norm(v, axis=2), 1.0)[..., None]
             c = (norm ** (1 / (depth + 1)))[:, None]
@@ -197,8 +198,8 @@ class DeepCP(AbstractFactorization):
     def gaussian(cls, shape: Sequence[int], *, components: int, depth: int, scale: float, key: int | jax.Array) -> Self:
         """Independent normal entries in every layer: nothing is balanced; the largest component has norm `scale`."""
         keys = jax.random.split(as_key(key), (len(shape), 2))
-        vectors = [jax.random.normal(keys[n, 0], (components, d)) for n, d in enumerate(shape)]
-        layers = [jax.random.normal(keys[n, 1], (_whole_depth(depth), components, d, d)) for n, d in enumerate(shape)]
+        vectors = [normal(keys[n, 0], (components, d)) for n, d in enumerate(shape)]
+        layers = [normal(keys[n, 1], (_whole_depth(depth), components, d, d)) for n, d in enumerate(shape)]
         return cls(vectors, layers)._scaled_to(scale)
 
     @classmethod
@@ -308,7 +309,7 @@ class DeepCP(AbstractFactorization):
 
 def _gaussians(shape: Sequence[int], components: int, key: int | jax.Array) -> list[jax.Array]:
     keys = jax.random.split(as_key(key), len(shape))
-    return [jax.random.normal(k, (d, components)) for k, d in zip(keys, shape, strict=True)]
+    return [normal(k, (d, components)) for k, d in zip(keys, shape, strict=True)]
 
 
 def _component_norms(factors: Sequence[jax.Array]) -> jax.Array:

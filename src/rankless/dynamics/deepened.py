@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rankless.dynamics._double import as_key, double
+from rankless.dynamics._once import normal, once
 from rankless.dynamics.chains import (
     Chain,
     balanced_chain,
@@ -252,7 +253,7 @@ class Layered(AbstractFactorization):
         ).end_to_end()
 
 
-@jax.jit
+@once
 def evened(core: jax.Array) -> jax.Array:
     """A tensor near `core` whose unfoldings each have orthogonal rows of one norm, by polar factors in turn; unit norm."""
 
@@ -268,7 +269,7 @@ def evened(core: jax.Array) -> jax.Array:
 
 def orthonormal(shape: tuple[int, int], key: jax.Array) -> jax.Array:
     """A random matrix with orthonormal columns, or rows where it is wide."""
-    left, _, right = jnp.linalg.svd(jax.random.normal(key, shape), full_matrices=False)
+    left, _, right = jnp.linalg.svd(normal(key, shape), full_matrices=False)
     return left @ right
 
 

@@ -10,8 +10,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 
+from rankless.dynamics._once import once
 from rankless.dynamics.factorization import AbstractFactorization
 from rankless.dynamics.problem import Problem
 from rankless.dynamics.solve import AbstractFlow, Probe
@@ -55,7 +57,7 @@ class GradientFlow(AbstractFlow):
     def integrate(
         self, problem: Problem, start: AbstractFactorization, ts: jax.Array, probes: dict[str, Probe]
     ) -> tuple[np.ndarray, dict[str, Any], AbstractFactorization, str, int]:
-        return _unpack(_integrate(problem, start, ts, probes, *self._settings(start)))
+        return _unpack(_integrate(problem, start, ts, probes, *self._settings(start)), problem, probes)
 
     def integrate_many(
         self, problems: Problem, starts: AbstractFactorization, count: int, ts: jax.Array, probes: dict[str, Probe]
@@ -65,17 +67,24 @@ class GradientFlow(AbstractFlow):
         tolerances = jax.tree.map(lambda *each: jnp.stack(each), *(found[1] for found in settings))
         stops, _, step, method, max_steps = settings[0]
         solutions = _integrate_many(problems, starts, ts, probes, stops, tolerances, step, method, max_steps)
-        return [_unpack(jax.tree.map(lambda x, i=i: x[i] if eqx.is_array(x) else x, solutions)) for i in range(count)]
+        solutions = jax.tree.map(lambda x: np.asarray(x) if eqx.is_array(x) else x, solutions)
+        out = []
+        for i in range(count):
+            solution, problem = (jax.tree.map(lambda x, i=i: x[i] if eqx.is_array(x) else x, tree) for tree in (solutions, problems))
+            out.append(_unpack(solution, problem, probes))
+        return out
 
     def end(self, problem: Problem, start: AbstractFactorization, t: jax.Array) -> AbstractFactorization:
         """The factorization at time `t`, stops left out: traced, so that `jax.vmap` and `jax.grad` go through."""
         _, tolerances, step, method, max_steps = self._settings(start)
         solution = _integrate(problem, start, jnp.asarray(t)[None], {}, {}, tolerances, step, method, max_steps)
-        return jax.tree.map(lambda x: x[0], solution.ys[1][0])  # pyright: ignore[reportOptionalSubscript]
+        return jax.tree.map(lambda x: x[0], solution.ys[1])  # pyright: ignore[reportOptionalSubscript]
 
     def _settings(self, start: AbstractFactorization) -> tuple[dict, dict, jax.Array | None, str, int]:
         leaves = jax.tree.leaves(start)
-        size = jnp.sqrt(sum(jnp.sum(x**2) for x in leaves) / sum(x.size for x in leaves))
+        if not any(isinstance(x, Tracer) for x in leaves):
+            leaves = list(map(np.asarray, leaves))  # JAX would compile every operation here for every shape
+        size = jnp.sqrt(sum((x**2).sum() for x in leaves) / sum(x.size for x in leaves))
         # a step size is no function of the start to be differentiated
         atol = jnp.asarray(self.rtol) * jax.lax.stop_gradient(size) if self.atol is None else jnp.asarray(self.atol)
         stops = {"loss": self.stop_loss, "progress": self.stop_progress}
@@ -99,9 +108,6 @@ def _integrate(problem, start, ts, probes, stops, tolerances, step, method: str,
     def record(t, state, args):
         return _record(problem, whole(state), probes)
 
-    def everything(t, state, args):
-        return whole(state), record(t, state, args)
-
     return diffrax.diffeqsolve(
         diffrax.ODETerm(field),  # pyright: ignore[reportArgumentType]
         _SOLVERS[method](),
@@ -110,7 +116,9 @@ def _integrate(problem, start, ts, probes, stops, tolerances, step, method: str,
         dt0=step,
         y0=flat,
         stepsize_controller=diffrax.PIDController(**tolerances) if step is None else diffrax.ConstantStepSize(),
-        saveat=diffrax.SaveAt(subs=[diffrax.SubSaveAt(ts=ts, fn=record), diffrax.SubSaveAt(t1=True, fn=everything)]),
+        saveat=diffrax.SaveAt(
+            subs=[diffrax.SubSaveAt(ts=ts, fn=record), diffrax.SubSaveAt(t1=True, fn=lambda t, state, args: whole(state))]
+        ),
         event=diffrax.Event(_events(problem, whole, problem.objective(start), stops)) if stops else None,
         max_steps=max_steps,
         throw=False,
@@ -131,9 +139,12 @@ def _velocity(problem, state):
     return problem.velocity(state)
 
 
-@eqx.filter_jit
-def _record(problem, state, probes):
+def _looks(problem, state, probes):
     return {name: probe(problem, state) for name, probe in probes.items()}
+
+
+_record = eqx.filter_jit(_looks)  # inside the integrator, which asks in several places: traced once
+_last_record = once(_looks)  # a program of its own: where a run reaches its last time there is no need of it
 
 
 def _events(problem: Problem, whole: Callable, first: jax.Array, stops: dict[str, jax.Array]) -> dict[str, Any]:
@@ -155,14 +166,16 @@ def _events(problem: Problem, whole: Callable, first: jax.Array, stops: dict[str
     return {name: {"loss": low, "progress": at_rest}[name] for name in stops}
 
 
-def _unpack(solution: diffrax.Solution) -> tuple[np.ndarray, dict[str, Any], AbstractFactorization, str, int]:
+def _unpack(
+    solution: diffrax.Solution, problem: Problem, probes: dict[str, Probe]
+) -> tuple[np.ndarray, dict[str, Any], AbstractFactorization, str, int]:
     (times, end), (records, last) = solution.ts, solution.ys  # pyright: ignore[reportGeneralTypeIssues, reportOptionalIterable]
     count = int(np.isfinite(times).sum())
     times, records = np.asarray(times)[:count], jax.tree.map(lambda x: np.asarray(x)[:count], records)
-    final, final_record = jax.tree.map(lambda x: x[0], last)
+    final = jax.tree.map(lambda x: x[0], last)
     if count == 0 or end[0] > times[-1]:  # stopped between two of the times asked for
         times = np.append(times, end[0])
-        records = jax.tree.map(lambda x, y: np.concatenate([x, np.asarray(y)[None]]), records, final_record)
+        records = jax.tree.map(lambda x, y: np.concatenate([x, np.asarray(y)[None]]), records, _last_record(problem, final, probes))
     return times, records, final, _status(solution), int(solution.stats["num_steps"])
 
 

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rankless.dynamics._double import as_key, double
+from rankless.dynamics._once import normal
 from rankless.dynamics.deepened import Deepened, Ends, Layered, orthonormal, scaled_to
 from rankless.dynamics.factorization import check_layers, check_scale, safe_norm
 
@@ -71,7 +72,7 @@ class Hierarchical(Deepened):
         length = (check_scale(scale) ** (1 / layers) / np.sqrt(rank)) ** layers
         keys = jax.random.split(as_key(key), len(nodes))
         matrices = [length * orthonormal(_size(node, shape, rank), k) for node, k in zip(nodes[:-1], keys, strict=False)]
-        signs = jnp.sign(jax.random.normal(keys[-1], (rank, 1)))
+        signs = jnp.sign(normal(keys[-1], (rank, 1)))
         return cls([*matrices, scale * signs / np.sqrt(rank)], layers, tree=tree)
 
     @classmethod
@@ -84,7 +85,7 @@ class Hierarchical(Deepened):
         nodes = _nodes(tree)
         keys = jax.random.split(as_key(key), len(nodes))
         sizes = [(*_size(node, shape, rank)[:1], 1 if v == len(nodes) - 1 else rank) for v, node in enumerate(nodes)]
-        return cls([scaled_to(jax.random.normal(k, s), scale) for k, s in zip(keys, sizes, strict=True)], layers, tree=tree)
+        return cls([scaled_to(normal(k, s), scale) for k, s in zip(keys, sizes, strict=True)], layers, tree=tree)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rankless.dynamics._double import as_key, double
+from rankless.dynamics._once import normal
 from rankless.dynamics.chains import balanced_chain, chain_gaps, chain_penalty, chain_velocity, gaussian_chain, multiplied
 from rankless.dynamics.factorization import (
     AbstractFactorization,
@@ -54,14 +55,14 @@ class Matrix(AbstractFactorization):
     @double
     def balanced(cls, shape: Sequence[int], *, layers: float = 1.0, scale: float, key: int | jax.Array) -> Self:
         """Random orthogonal directions: every singular value is `scale`."""
-        left, _, right = jnp.linalg.svd(jax.random.normal(as_key(key), tuple(shape)), full_matrices=False)
+        left, _, right = jnp.linalg.svd(normal(as_key(key), tuple(shape)), full_matrices=False)
         return cls(check_scale(scale) * left @ right, layers)
 
     @classmethod
     @double
     def gaussian(cls, shape: Sequence[int], *, layers: float = 1.0, scale: float, key: int | jax.Array) -> Self:
         """Independent normal entries; the largest singular value is `scale`."""
-        raw = jax.random.normal(as_key(key), tuple(shape))
+        raw = normal(as_key(key), tuple(shape))
         return cls(raw * (check_scale(scale) / jnp.linalg.norm(raw, ord=2)), layers)
 
     @classmethod

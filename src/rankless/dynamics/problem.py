@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rankless.dynamics._double import double, portable
+from rankless.dynamics._once import once
 from rankless.dynamics.factorization import AbstractFactorization
 from rankless.dynamics.losses import squared
 from rankless.tensors.observations import Observations
@@ -144,23 +145,27 @@ class Problem(eqx.Module):
         return eqx.tree_at(lambda p: p.observed, self, observed)
 
     @double
+    @once
     def data_loss(self, factorization: AbstractFactorization) -> jax.Array:
         """The loss without weight decay."""
         losses = self.loss(self.observed.predictions(factorization), self.observed.values)
         return self.factor * jnp.sum(self.observed.weights * losses)
 
     @double
+    @once
     def objective(self, factorization: AbstractFactorization) -> jax.Array:
         """What the flow descends: the loss and the weight decay."""
         loss = self.data_loss(factorization)
         return loss if self.decay is None else loss + self.decay * factorization.penalty()
 
     @double
+    @once
     def gradient(self, factorization: Factorization) -> Factorization:
         """Derivative of the objective with respect to every parameter."""
         return jax.grad(self.objective)(factorization)
 
     @double
+    @once
     def velocity(self, factorization: Factorization) -> Factorization:
         """The vector field of the flow."""
         return factorization.velocity(self.gradient(factorization))

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rankless.dynamics._double import as_key, double
+from rankless.dynamics._once import normal
 from rankless.dynamics.deepened import Deepened, Ends, Layered, orthonormal, scaled_to
 from rankless.dynamics.factorization import check_layers, check_scale
 
@@ -61,7 +62,7 @@ class Train(Deepened):
                 )
         keys = jax.random.split(as_key(key), (len(shape), 2))
         root = check_scale(scale) ** (1 / layers) * np.sqrt(min(ranks))  # norm of every core
-        cores = [root * evened_core(jax.random.normal(k[0], size)) for k, size in zip(keys, sizes, strict=True)]
+        cores = [root * evened_core(normal(k[0], size)) for k, size in zip(keys, sizes, strict=True)]
         bonds = [(root / np.sqrt(r)) ** layers * orthonormal((r, r), k[1]) for r, k in zip(ranks, keys[:-1], strict=True)]
         return cls(cores, bonds, layers)
 
@@ -71,9 +72,9 @@ class Train(Deepened):
         """Independent normal entries; the largest singular value of a bond is `scale`, of a core's rows ``scale^(1/L)``."""
         keys = jax.random.split(as_key(key), (len(shape), 2))
         size = check_scale(scale) ** (1 / layers)
-        raw = [jax.random.normal(k[0], s) for k, s in zip(keys, _sizes(shape, ranks), strict=True)]
+        raw = [normal(k[0], s) for k, s in zip(keys, _sizes(shape, ranks), strict=True)]
         cores = [g * (size / jnp.linalg.norm(g.reshape(-1, g.shape[2]), ord=2)) for g in raw]
-        return cls(cores, [scaled_to(jax.random.normal(k[1], (r, r)), scale) for r, k in zip(ranks, keys[:-1], strict=True)], layers)
+        return cls(cores, [scaled_to(normal(k[1], (r, r)), scale) for r, k in zip(ranks, keys[:-1], strict=True)], layers)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rankless.dynamics._double import as_key, double
+from rankless.dynamics._once import normal
 from rankless.dynamics.chains import balanced_chain, chain_gaps, chain_penalty, chain_velocity, gaussian_chain, multiplied
 from rankless.dynamics.factorization import (
     AbstractFactorization,
@@ -53,14 +54,14 @@ class Tubal(AbstractFactorization):
     @double
     def balanced(cls, shape: Sequence[int], *, layers: float = 1.0, scale: float, key: int | jax.Array) -> Self:
         """Random orthogonal directions: every singular value of every frequency is `scale`."""
-        left, _, right = jnp.linalg.svd(_frequencies(jax.random.normal(as_key(key), tuple(shape))), full_matrices=False)
+        left, _, right = jnp.linalg.svd(_frequencies(normal(as_key(key), tuple(shape))), full_matrices=False)
         return cls(_tubes(check_scale(scale) * left @ right, shape[2]), layers)
 
     @classmethod
     @double
     def gaussian(cls, shape: Sequence[int], *, layers: float = 1.0, scale: float, key: int | jax.Array) -> Self:
         """Independent normal entries; the largest singular value of any frequency is `scale`."""
-        raw = cls(jax.random.normal(as_key(key), tuple(shape)))
+        raw = cls(normal(as_key(key), tuple(shape)))
         return cls(raw.product * (check_scale(scale) / jnp.max(raw.spectrum())), layers)
 
     @property

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rankless.dynamics._double import as_key, double
+from rankless.dynamics._once import normal
 from rankless.dynamics.deepened import Deepened, Ends, Layered, evened, orthonormal, scaled_to
 from rankless.dynamics.factorization import check_layers, check_scale, safe_norm
 
@@ -56,7 +57,7 @@ class Tucker(Deepened):
                     "product of the others, or use gaussian(...)"
                 )
         keys = jax.random.split(as_key(key), len(shape) + 1)
-        core = evened(jax.random.normal(keys[0], tuple(ranks)))
+        core = evened(normal(keys[0], tuple(ranks)))
         root = check_scale(scale) ** (1 / layers) * np.sqrt(min(ranks))  # norm of the core
         factors = [(root / np.sqrt(r)) ** layers * orthonormal((d, r), k) for d, r, k in zip(shape, ranks, keys[1:], strict=True)]
         return cls(root * core, factors, layers)
@@ -66,9 +67,9 @@ class Tucker(Deepened):
     def gaussian(cls, shape: Sequence[int], *, ranks: Sequence[int], layers: float = 1.0, scale: float, key: int | jax.Array) -> Self:
         """Independent normal entries; the largest singular value of a factor is `scale`, of the core's first unfolding ``scale^(1/L)``."""
         keys = jax.random.split(as_key(key), len(shape) + 1)
-        core = jax.random.normal(keys[0], tuple(ranks))
+        core = normal(keys[0], tuple(ranks))
         core = core * (check_scale(scale) ** (1 / layers) / jnp.linalg.norm(core.reshape(ranks[0], -1), ord=2))
-        return cls(core, [scaled_to(jax.random.normal(k, (d, r)), scale) for d, r, k in zip(shape, ranks, keys[1:], strict=True)], layers)
+        return cls(core, [scaled_to(normal(k, (d, r)), scale) for d, r, k in zip(shape, ranks, keys[1:], strict=True)], layers)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -33,7 +33,9 @@ WORK = 1e12  # multiply-adds of all fits, at most
 # of the search for one network in the place of components
 PATH = tuple(float(p) for p in np.geomspace(0.003, 30.0, 9))  # penalties, from weak to strong: columns go as it grows
 CORE = 640  # numbers of a core, at most, unless `max_rank` says otherwise
-WALKED, REFITTED = {"tol": 1e-3, "max_sweeps": 40}, {"tol": 1e-6, "max_sweeps": 300}  # how far a fit is driven
+# How far a fit is driven: up the penalties, from the best of them on, and in the end. Where there is little noise a fit that stops early
+# errs by how early it stopped, and which is best would hang on rounding.
+WALKED, SETTLED, REFITTED = {"tol": 1e-3, "max_sweeps": 40}, {"tol": 1e-5, "max_sweeps": 60}, {"tol": 1e-6, "max_sweeps": 300}
 EARNED = 0.99  # share of the score without main effects from which they earn their place
 PATIENCE = 2  # penalties in a row that are worse than the best, after which the walk ends
 
@@ -123,8 +125,8 @@ def best_network(search: Search, found: list[tuple[Point, Multilinear]]) -> None
     """Networks of the family of the limits, with their errors at the entries held out, the best one first in `found`.
 
     `found` is filled as the search goes on, so that whoever ends it keeps what there is. A walk goes up the penalties from as many
-    columns as are allowed, each fit on from the one before, with the least depth allowed; layers are then added beside the best
-    penalty. Main effects under the network are tried both ways, and have to earn their place.
+    columns as are allowed, each fit on from the one before, with the least depth allowed; from the best penalty on fits are then driven
+    further, with layers and without. Main effects under the network are tried both ways, and have to earn their place.
     """
     walks = [_Walk.of(search, effects, found) for effects in search.limits.effects]
     least = min(walk.score for walk in walks)
@@ -180,13 +182,21 @@ class _Walk:
         return score_of(self.best[0])
 
     def deepen(self, search: Search, found: list[tuple[Point, Multilinear]]) -> None:
-        """More layers at the best penalty and those beside it, from the fits that stand there."""
-        limits = search.limits
+        """From the best penalty both ways for as long as that helps: every depth allowed, driven further from the fits that stand there."""
         at = int(np.argmin([score_of(point) for point, _ in self.tried]))
-        for penalty, plain in list(zip(self.penalties, self.plain, strict=True))[max(at - 1, 0) : at + 2]:
-            for depth in sorted(limits.depths)[1:]:
-                fit = resumed(limits.model, self.target, plain.flat, layers=depth + 1.0, penalty=penalty, **WALKED)
-                self.add(search, fit, found, depth, penalty)
+        best = self.settled(at, search, found)
+        for step in (-1, 1):
+            here = at + step
+            while 0 <= here < len(self.penalties) and (score := self.settled(here, search, found)) < best:
+                best, here = score, here + step
+
+    def settled(self, at: int, search: Search, found: list[tuple[Point, Multilinear]]) -> float:
+        """Fits of every depth allowed at penalty number `at`; the least score of them."""
+        model, penalty, scores = search.limits.model, self.penalties[at], []
+        for depth in sorted(search.limits.depths):
+            fit = resumed(model, self.target, self.plain[at].flat, layers=depth + 1.0, penalty=penalty, **SETTLED)
+            scores.append(self.add(search, fit, found, depth, penalty))
+        return min(scores)
 
     def add(self, search: Search, fit: NetworkFit, found: list[tuple[Point, Multilinear]], depth: float, penalty: float) -> float:
         """Note a fit with its errors; its score."""

@@ -21,7 +21,7 @@ from rankless.figures.paths import until
 from rankless.figures.planted import planted
 
 SHAPES = {3: (10, 10, 10), 4: (7, 7, 7, 7)}
-DEPTHS = {False: (0, 1, 2, 3, 4), True: (0, 2)}
+DEPTHS = {False: (0, 1, 2, 3, 4), True: (2,)}
 ORDERS = {False: (3, 4), True: (3,)}
 RANK, OBSERVED, COMPONENTS, SCALE, SEED = 2, 0.5, 3, 1e-2, 0
 RECORDS = 200
@@ -91,7 +91,7 @@ def from_equal_norms(depth: int, problem: dyn.Problem) -> dict:
     """
     start = dyn.DeepCP.gaussian(SHAPES[3], components=COMPONENTS, depth=depth, scale=SCALE, key=SEED).equalised()
     half = 0.5 * float(problem.data_loss(start))
-    path = until(problem, start, FLOW, loss=half, latest=1e4, times=lambda end: end * CROWDED, probes={"sides": sides})
+    path = until(problem, start, FLOW, loss=half, latest=1e4, times=lambda end: end * CROWDED, probes=PROBES)
     left, right = path.probes["sides"]["s"]
     apart = np.max(np.abs(left - right), axis=1) / np.max(np.abs(left), axis=1)
     return {"k": depth, "last_layer_residual": residual(path.probes["sides"]["w"]), "end_to_end_residual": float(apart.max())}

@@ -72,3 +72,4 @@ def save(figure: Figure, stem: Path) -> None:
     for suffix in (".png", ".svg"):
         with write_beside(stem.with_suffix(suffix)) as temporary:
             figure.savefig(temporary, dpi=300, metadata={"Date": None} if suffix == ".svg" else None)
+        figure.set_layout_engine("none")  # found once, by the first: the second keeps it

@@ -142,13 +142,15 @@ def _limit(name: str, array: np.ndarray, parts: list[Table], quick: bool) -> Cla
     fit = max(float(part["train_rmse"].min()) for part in parts)
     ranks, errors = ([at_fit(part, quantity, fit) for part in parts] for quantity in ("effective_rank", "test_rmse"))
     least = [float(part["test_rmse"].min()) for part in parts]
+    lower = [f"k = {k} by {1 - error / errors[0]:.1%}" for k, error in zip(DEPTHS[quick], errors, strict=True) if error < errors[0]]
+    why = f"; the error is lower at {', '.join(lower)}, rank lower by {1 - min(ranks[1:]) / ranks[0]:.0%}" if lower else ""
     return Claim(
         f"on {name} depth lowers the rank and not the error: a limit",
         "here",
         f"{' x '.join(map(str, array.shape))}, {SHARE[name]:.0%} of cells seen, {COMPONENTS[name]} components, start {SCALE[name]:g}, "
         f"k = {listed(DEPTHS[quick])}, to training error {STOP_RMSE[name]:g} or {MAX_STEPS[name]} steps",
         "at the same training error: effective rank lower at every k >= 1 than at k = 0, error on hidden cells not",
-        f"at training error {fit:.3g} ranks {listed(ranks)}, errors {listed(errors)}; least errors along the runs {listed(least)}",
+        f"at training error {fit:.3g} ranks {listed(ranks)}, errors {listed(errors)}; least errors along the runs {listed(least)}{why}",
         bool(max(ranks[1:]) < ranks[0] and min(errors[1:]) >= errors[0]),
     )
 

@@ -18,7 +18,7 @@ from rankless.tensors.observations import Observations
 
 SHAPE = (2, 2)
 INDICES, VALUES = [[0, 1], [1, 0], [1, 1]], [1.0, 1.0, 0.0]
-LAYERS = {False: (2, 3, 4), True: (2, 3)}
+LAYERS = {False: (2, 3, 4), True: (3,)}
 SCALE = 0.5
 # at L = 2 the determinant falls exponentially: past t = 100 it is below rounding, and its sign is lost
 LAST_TIME = {2: 1e2, 3: 1e6, 4: 1e5}
