@@ -10,6 +10,7 @@ import pytest
 
 from rankless import dynamics as dyn
 from rankless.dynamics import losses
+from rankless.dynamics._once import normal
 from rankless.tensors.observations import Observations
 
 from .conftest import CUBE, compiled, planted, relative
@@ -159,3 +160,14 @@ def test_stochastic_steps_are_seeded_and_label_noise_keeps_the_loss_up():
     for options, words in (({"batch": 0}, "batch=0"), ({"label_noise": -1.0}, "label_noise=-1.0")):
         with pytest.raises(ValueError, match=words):
             dyn.GradientDescent(1e-3, **options)  # pyright: ignore[reportArgumentType]
+
+
+def test_what_is_compiled_with_the_least_effort_gives_the_same_numbers():
+    @dyn.double
+    def both():
+        key = jax.random.key(3)
+        return normal(key, (2, 3, 4)), jax.random.normal(key, (2, 3, 4))
+
+    mine, theirs = both()
+    assert mine.dtype == np.float64
+    np.testing.assert_allclose(mine, theirs, rtol=1e-14)

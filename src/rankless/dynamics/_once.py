@@ -38,8 +38,9 @@ def once(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def called(*args: Any) -> Any:
-        # options are those of a whole program: a part of one has none of its own
-        return function(*args) if isinstance(jnp.zeros(()), Tracer) else compiled()(*args)
+        # options are those of a whole program: a part of one, or what is differentiated or mapped over, has none of its own
+        inside = any(isinstance(x, Tracer) for x in (jnp.zeros(()), *jax.tree.leaves(args)))
+        return function(*args) if inside else compiled()(*args)
 
     return called
 

@@ -19,7 +19,7 @@ from rankless.figures.planted import planted
 from rankless.figures.runaway import SUSPECT
 
 SHAPE, RANK, COMPONENTS, NOISE, SCALE = (20, 20, 20), 5, 40, 0.1, 0.1
-DEPTHS = {False: (0, 1, 2, 3, 4), True: (0, 1, 3)}
+DEPTHS = {False: (0, 1, 2, 3, 4), True: (0, 3)}
 SEEDS = {False: (0, 1, 2, 3, 4), True: (0, 1, 2)}
 SHARES = {False: (0.2, 0.3, 0.5), True: (0.3,)}
 MIDDLE = 0.3  # the share drawn over time

@@ -18,7 +18,7 @@ SCALES = {False: (1e-1, 1e-2, 1e-3), True: (1e-2,)}
 DEPTHS = {False: (0, 1, 2, 3), True: (0, 2)}
 SEEDS = {False: range(6), True: range(4)}
 STOP_RMSE, LATEST = 0.05, 1e3
-MAX_STEPS = {False: 4000, True: 1500}
+MAX_STEPS = {False: 4000, True: 1000}
 SUSPECT = 0.1  # share of a live component's energy on observed cells, over the share of cells observed, below which it ran away
 
 
