@@ -11,7 +11,7 @@ from oracles import random_state
 from rankless import als, complete
 from rankless.als import matrices
 from rankless.als.entries import Entries
-from rankless.als.solver import Problem, balance, prices
+from rankless.als.solver import Problem, State, balance, prices
 from rankless.tensors.observations import Observations
 
 
@@ -31,6 +31,23 @@ def test_turned_it_is_the_same_matrix_and_no_dearer(rows, columns, rank, depth):
     assert state.rank == min(rows, columns, rank)
     sizes = np.linalg.svd(before, compute_uv=False)[: state.rank]
     np.testing.assert_allclose(state.norms().prod(axis=0), sizes, atol=1e-12 * sizes[0])
+
+
+@pytest.mark.parametrize(("rows", "columns", "rank"), [(70_000, 9, 6), (50, 8, 12), (5, 40, 7), (20, 20, 3)])
+def test_in_single_precision_it_is_the_same_matrix_to_single_precision(rows, columns, rank):
+    rng = np.random.default_rng(0)
+    factors = [rng.normal(size=(d, rank)).astype(np.float32) for d in (rows, columns)]
+    factors[0][:, -1] = factors[0][:, 0]  # one direction less than there are columns
+    state = State(np.concatenate(factors), np.array([0, rows, rows + columns]))
+    before = factors[0].astype(float) @ factors[1].T
+    matrices.turn(state)
+    assert state.stack.dtype == np.float32 and state.rank <= min(rows, columns, rank - 1)
+    assert np.linalg.norm(full_matrix(state) - before) < 1e-5 * np.linalg.norm(before)
+    sizes = np.linalg.svd(np.linalg.qr(factors[0].astype(float))[1] @ factors[1].T, compute_uv=False)
+    np.testing.assert_allclose(state.norms().prod(axis=0), sizes[: state.rank], rtol=1e-4)
+    for factor in (state.factor(0), state.factor(1)):
+        gram = factor.T.astype(float) @ factor
+        assert np.abs(gram - np.diag(np.diag(gram))).max() < 1e-5 * gram.max()
 
 
 def test_the_last_step_is_turned_as_the_matrix_was():

@@ -102,7 +102,7 @@ def solve(
     verbose: bool = False,
     callback: Callback | None = None,
 ) -> Fit:
-    """Minimise the objective of this module's page from a random start of `max_rank` components.
+    """Minimise the objective of this module's page from a random start of `max_rank` components; of a matrix they are its singular vectors.
 
     Parameters
     ----------
