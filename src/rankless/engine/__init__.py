@@ -107,8 +107,10 @@ def _so_far(search: Search, obs: Observations, *, finished: bool) -> Found:
 def _found(search: Search, obs: Observations, train: Observations, holdout: float, rng: np.random.Generator) -> Found:
     """All choices, made on `train` and on the entries held out in `search`, and the tree of them fitted to `obs`."""
     limits, held, gaps = search.limits, search.held, Gaps.of(obs)
-    if gaps is None and limits.free and "timeline" in (expert.name for expert in asked(limits)):
-        search.to_beat = timeline.error_of_lines(train, held, Axes.of(obs))
+    experts = asked(limits)
+    axes = Axes.of(obs) if experts else None
+    if gaps is None and axes is not None and limits.free and "timeline" in (expert.name for expert in experts):
+        search = replace(search, to_beat=timeline.error_of_lines(train, held, axes))
     search, best, exact = best_fit(search, train)
     alone, gaps = best, None if exact else gaps
     local = limits.local and not search.outdone(best)  # a timeline does better what neighbours would
@@ -136,12 +138,13 @@ def _found(search: Search, obs: Observations, train: Observations, holdout: floa
             judged = replace(made, residual=point.residual)
         elif neighbours is not None and (trial := judged.with_neighbours(neighbours)).fills_better(judged, gaps, best.frame.mode):
             made, judged = made.with_neighbours(neighbours), trial
-    return _asked_and_refitted(search, obs, best, (alone, held), made, judged, gaps, judged_gaps, exact=exact)
+    return _asked_and_refitted(search, obs, axes, best, (alone, held), made, judged, gaps, judged_gaps, exact=exact)
 
 
 def _asked_and_refitted(
     search: Search,
     obs: Observations,
+    axes: Axes | None,
     best: Point,
     alone: tuple[Point, Observations],
     made: Side,
@@ -153,13 +156,12 @@ def _asked_and_refitted(
 ) -> Found:
     """What experts add to the answer `made`, on the entries of `judged`, held out as `judged_gaps`; and the whole fitted to `obs`.
 
-    `alone` is the best single fit and the single cells that were held out for it.
+    `axes` are those of `obs`, None where no expert is asked. `alone` is the best single fit and the single cells that were held out for it.
     """
     limits, bare = search.limits, MainEffects.fit(obs)
     tree, errors, unasked = made.answer, judged.errors, []
-    if (experts := asked(limits)) and not exact:
-        axes = Axes.of(obs)
-        tree, errors, unasked = beside(tree, judged, judged_gaps, best.frame.mode, axes, experts)
+    if axes is not None and not exact:
+        tree, errors, unasked = beside(tree, judged, judged_gaps, best.frame.mode, axes, asked(limits))
         left = left_by(None if best.frame.offset is None else bare, obs)
         knowing = [
             leaf for leaf, _, _ in leaves(tree) if isinstance(leaf, Folded) or (isinstance(leaf, Components) and any(leaf.point.smooth))
@@ -212,7 +214,8 @@ def _network(search: Search, obs: Observations, holdout: float, rng: np.random.G
         again = network.again(left, Tools(search.workers, iter(rng.spawn(STREAMS)), afresh=True, gaps=True))
         residual = left_out.values - np.nan_to_num(again.at(over.indices))
         judged = Side(replace(search, train=rest, held=over), left, left_out, again, residual)
-    return _asked_and_refitted(search, obs, best, (best, search.held), made, judged, gaps, gaps)
+    axes = Axes.of(obs) if asked(search.limits) else None
+    return _asked_and_refitted(search, obs, axes, best, (best, search.held), made, judged, gaps, gaps)
 
 
 def _linked(

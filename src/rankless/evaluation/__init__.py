@@ -23,7 +23,7 @@ import numpy as np
 from rankless import als
 from rankless.als.losses import Bernoulli, Huber, Poisson
 from rankless.completer import TensorCompleter
-from rankless.experts.timeline import Timeline
+from rankless.experts.timeline import straight_lines
 from rankless.runtime.progress import Callback, Tracker
 from rankless.search.asked import signs_in
 from rankless.search.effort import effort_of
@@ -85,16 +85,7 @@ def main_effects(train: Observations) -> Callable[[np.ndarray], np.ndarray]:
 def straight_line(train: Observations) -> Callable[[np.ndarray], np.ndarray]:
     """From each entry of a series straight to the next, along the surest axis; the mean where there is no axis or no entry."""
     nearest = next(iter(Axes.of(train).axes), None)
-    lines, level = None if nearest is None else Timeline.of(train, nearest, None, None), mean(train)
-
-    def at(indices: np.ndarray) -> np.ndarray:
-        said = level(indices)
-        if lines is None:
-            return said
-        found = lines.at(indices)
-        return np.where(np.isnan(found), said, found)
-
-    return at
+    return mean(train) if nearest is None else straight_lines(train, nearest)
 
 
 def plain_cp(train: Observations, rank: int, seed: int) -> Callable[[np.ndarray], np.ndarray]:

@@ -13,7 +13,7 @@ the error on held-out entries; positions may be irregular; time is linear in the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -107,9 +107,7 @@ def offers(train: Observations, held: Observations, axes: Axes | Axis, mode: int
     entries, a second one has their own. Numbers are those that err least on `held`, which should be held out as the missing cells
     are missing. Values may be what another predictor leaves. Nothing is fitted before it is asked for.
     """
-    for axis in axes.candidates if isinstance(axes, Axes) else (axes,):
-        if axis.length < 2 or cost(train, axis) == np.inf:
-            continue
+    for axis in _askable(train, axes.candidates if isinstance(axes, Axes) else (axes,)):
         own = None if mode in axis.modes else mode
         line = Timeline.of(train, axis, own, None)
         yield line
@@ -124,14 +122,24 @@ def offers(train: Observations, held: Observations, axes: Axes | Axis, mode: int
 
 def error_of_lines(train: Observations, held: Observations, axes: Axes) -> float:
     """Root mean square error at `held` of straight lines along the best axis, series without an entry at the mean; inf without an axis."""
-    least = np.inf
-    for axis in axes.candidates:
-        if axis.length < 2 or cost(train, axis) == np.inf:
-            continue
-        said = Timeline.of(train, axis, None, None).at(held.indices)
-        said = np.where(np.isnan(said), np.mean(train.values), said)
-        least = min(least, rmse_of(held.values - said, held))
-    return least
+    lines = (straight_lines(train, axis) for axis in _askable(train, axes.candidates))
+    return min((rmse_of(held.values - said(held.indices), held) for said in lines), default=np.inf)
+
+
+def straight_lines(train: Observations, axis: Axis) -> Callable[[np.ndarray], np.ndarray]:
+    """What is said at indices ``(n, order)``: from each entry of a series straight to the next along `axis`, the mean where it has none."""
+    lines, level = Timeline.of(train, axis, None, None), float(np.average(train.values, weights=train.weights))
+
+    def at(indices: np.ndarray) -> np.ndarray:
+        said = lines.at(indices)
+        return np.where(np.isnan(said), level, said)
+
+    return at
+
+
+def _askable(train: Observations, axes: Sequence[Axis]) -> Iterator[Axis]:
+    """Those of `axes` along which there is something between, and whose series can be numbered."""
+    return (axis for axis in axes if axis.length >= 2 and cost(train, axis) < np.inf)
 
 
 class TimelineExpert:
