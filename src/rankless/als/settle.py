@@ -59,8 +59,8 @@ def settle(entries: Entries, state: State, problem: Problem, workers: Workers, *
 @singledispatch
 def sweeps(entries: Entries, state: State, problem: Problem, workers: Workers, *, pruning: bool) -> Trace:
     """What `settle` says, for squares; `majorise` adds what it is for other losses."""
-    trace, removed, momentum = Trace(), 0, _Momentum()
     matrix = entries.order == 2 and not any(problem.smooth)
+    trace, removed, momentum = Trace(), 0, _Momentum(matrix)
     while state.rank and (removed or len(trace.objective) < problem.max_sweeps):  # a prune leaves the loss to be measured
         good = state.copy()
         with np.errstate(over="ignore", invalid="ignore"):  # the check below speaks up
@@ -79,7 +79,9 @@ def sweeps(entries: Entries, state: State, problem: Problem, workers: Workers, *
         workers.tracker.beat()
         before = trace.objective[-2] if len(trace.objective) > 1 else np.inf
         rests = before - now <= problem.tol * now
-        removed = prune(state, problem, price) if pruning and (not matrix or rests or len(trace.objective) >= problem.max_sweeps) else 0
+        # a singular vector that is not yet aligned looks spare, even where its value exceeds the penalty: those are looked at last
+        ripe = not matrix or rests or len(trace.objective) >= problem.max_sweeps
+        removed = prune(state, problem, price) if pruning and ripe else 0
         if not removed and rests:
             trace.converged = True
             break
@@ -97,7 +99,8 @@ def sweeps(entries: Entries, state: State, problem: Problem, workers: Workers, *
 class _Momentum:
     """Where the last sweep ended, and how far ahead the next may start."""
 
-    def __init__(self) -> None:
+    def __init__(self, matrix: bool = False) -> None:
+        self._matrix = matrix  # whether components are turned before each sweep
         self._last: np.ndarray | None = None
         self._pace = _PACE
 
@@ -111,7 +114,7 @@ class _Momentum:
         self._last = here.copy()
         if last is None or last.shape != here.shape:
             return
-        if state.order == 2:
+        if self._matrix:
             last = matrices.alike(last, here)
         ahead = State(here + here.dtype.type(self._pace) * (here - last), state.offsets)
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is not lower
