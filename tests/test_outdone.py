@@ -73,3 +73,48 @@ def test_low_rank_beside_smoothness_is_searched_for_as_ever():
     done = complete(np.where(hidden, np.nan, truth), random_state=0)
     assert {"grow", "prune"} <= set(done.path["start"])
     assert np.sqrt(np.mean((done.filled - truth)[hidden] ** 2)) < 1.3e-3
+
+
+def shared_walks(seed: int, steps: int = 120, series: int = 6) -> np.ndarray:
+    """Walks about 5 beside a walk that all of them take, such as shares beside their market: main effects of times explain much."""
+    rng = np.random.default_rng(seed)
+    walks = np.cumsum(rng.standard_normal((steps, series)), axis=0) + 1.5 * np.cumsum(rng.standard_normal((steps, 1)), axis=0)
+    return 5 + (walks - walks.mean(axis=0)) / walks.std()
+
+
+def between(values: np.ndarray) -> np.ndarray:
+    """Straight lines between what was seen, column by column."""
+    steps = np.arange(len(values))
+    return np.stack([np.interp(steps, steps[~np.isnan(x)], x[~np.isnan(x)]) for x in values.T], axis=1)
+
+
+@pytest.mark.parametrize("seed", [0, 2, 4])
+@pytest.mark.parametrize("gaps", [False, True])
+def test_main_effects_do_not_stand_before_straight_lines(gaps, seed):
+    """An effect of each time, told by the few series seen then, is noise: of six shares lines err half as much as what lies on it."""
+    truth, rng = shared_walks(seed), np.random.default_rng(seed)
+    hidden = rng.random(truth.shape) < 0.4
+    if gaps:
+        hidden[:] = False
+        while hidden.mean() < 0.2:
+            first = rng.integers(0, len(truth) - 8)
+            hidden[first : first + 8, rng.integers(truth.shape[1])] = True
+    hidden[hidden.all(axis=1), 0] = False  # something was seen at every step
+    seen = np.where(hidden, np.nan, truth)
+    done = complete(seen, random_state=seed)
+    ours, lines = (np.sqrt(np.mean((said - truth)[hidden] ** 2)) for said in (done.filled, between(seen)))
+    assert ours < 0.95 * lines
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_single_series_is_filled_along_itself(turned):
+    """A table of one column, or of one row."""
+    rng = np.random.default_rng(0)
+    truth = np.sin(np.arange(200) / 9)[:, None]
+    hidden = rng.random(truth.shape) < 0.3
+    seen = np.where(hidden, np.nan, truth + 0.05 * rng.standard_normal(truth.shape))
+    with pytest.warns(UserWarning, match="are filled from their neighbours"):
+        done = complete(seen.T if turned else seen, random_state=0)
+    filled = done.filled.T if turned else done.filled
+    ours, lines = (np.sqrt(np.mean((said - truth)[hidden] ** 2)) for said in (filled, between(seen)))
+    assert ours < lines < 0.1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import rankless
 from rankless import complete
 from rankless.kinds.standard import Standard
 from rankless.tensors.observations import Observations
@@ -66,12 +67,27 @@ def test_like_units_are_left_alone():
 @pytest.mark.parametrize("size", [2, 5, 30])
 def test_a_ladder_of_units_is_seen_and_sizes_of_one_unit_are_not(size):
     """Dollars by the billion, people by the million, percents: no two of them lie a hundredfold apart."""
-    rng = np.random.default_rng(size)
+    rng, alike = np.random.default_rng(size), 0
     for _ in range(20):
         table = rng.normal(size=(60, 2)) @ rng.normal(size=(2, 12)) + 0.3 * rng.normal(size=(60, 12))
         found = Standard.where_unlike(Observations.from_array(table * 4.0 ** np.arange(12)))
         assert found is not None and found.mode == 1
-        assert Standard.where_unlike(Observations.from_array(table * (1 + size * rng.random(12)))) is None
+        alike += Standard.where_unlike(Observations.from_array(table * (1 + size * rng.random(12)))) is None
+    assert alike >= 19, "of a hundred tables in one unit one is taken for one of several"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_heavy_tailed_variable_does_not_decide_for_the_others(seed):
+    """Its median lies near theirs, and its deviation is a hundred times as large: a population in thousands beside age and schooling."""
+    rng = np.random.default_rng(seed)
+    taste = rng.normal(size=(300, 2))
+    truth = np.column_stack([taste @ rng.normal(size=(2, 6)) + 0.3 * rng.normal(size=(300, 6)), 20 * np.exp(2 * rng.normal(size=300))])
+    gone = rng.random(truth.shape) < 0.3
+    done = rankless.complete(np.where(gone, np.nan, truth), random_state=seed)
+    off = np.where(gone, done.filled - truth, np.nan)
+    by_mean = np.where(gone, np.nanmean(np.where(gone, np.nan, truth), axis=0) - truth, np.nan)
+    ours, mean = (np.sqrt(np.nanmean(each[:, :6] ** 2)) for each in (off, by_mean))
+    assert ours < 0.6 * mean
 
 
 def test_a_few_entries_tell_that_units_are_unlike():

@@ -129,7 +129,7 @@ def test_the_bridge_takes_factors_and_changes_nothing_elsewhere():
     bare = MainEffects.fit(obs)
     with Workers(1) as workers:
         tools = Tools(workers, iter(()))
-        answer = bridged(bare, obs.with_values(obs.values - bare.at(obs.indices)), Axes.of(obs), None, (), tools)
+        answer = bridged(bare, obs, Axes.of(obs), None, (), effects=True, tools=tools)
         again = answer.again(obs.with_values(obs.values - bare.at(obs.indices)), tools)
     assert isinstance(answer, Bridged) and "factors that go on" in answer.words(obs.modes)
     np.testing.assert_array_equal(answer.at(obs.indices), bare.at(obs.indices))
@@ -147,7 +147,7 @@ def test_no_bridge_where_times_have_nothing_to_do_with_each_other_or_all_were_se
         for gone in (blackout(array, 5, 6), np.zeros(array.shape, bool)):
             obs = Observations.from_array(np.where(gone, np.nan, array))
             bare = MainEffects.fit(obs)
-            assert bridged(bare, obs, Axes((line(obs),), 2), None, (), tools) is bare or gone.any()
+            assert bridged(bare, obs, Axes((line(obs),), 2), None, (), effects=False, tools=tools) is bare or gone.any()
 
 
 def test_shuffled_and_descending_dates_give_the_same_fill():

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from rankless.answer.bounds import Within, within
-from rankless.answer.stack import Part
+from rankless.answer.stack import Part, Pool
 from rankless.answer.tree import Onto, Predictor, Stack, Tools, leaves, left_by
 from rankless.engine import folds
 from rankless.engine.found import Found, bare_of
@@ -109,13 +109,24 @@ def _found(search: Search, obs: Observations, train: Observations, holdout: floa
     limits, held, gaps = search.limits, search.held, Gaps.of(obs)
     experts = asked(limits)
     axes = Axes.of(obs) if experts else None
-    if gaps is None and axes is not None and limits.free and "timeline" in (expert.name for expert in experts):
-        search = replace(search, to_beat=timeline.error_of_lines(train, held, axes))
+    along = axes if limits.free and "timeline" in (expert.name for expert in experts) else None
+    if gaps is None:
+        search = replace(search, to_beat=_error_of_lines(train, held, along))
     search, best, exact = best_fit(search, train)
-    alone, gaps = best, None if exact else gaps
-    local = limits.local and not search.outdone(best)  # a timeline does better what neighbours would
+    if _under_effects(best, limits) and best.rmse > search.to_beat:
+        search, best, exact = _without_effects(search, train)
+    gaps = None if exact else gaps
     search = replace(search, several=gaps is None)  # over gaps several chains filled none of them better, and some worse
     across = None if gaps is None else Across.of(search, best, gaps, obs, holdout, rng)
+    if (
+        across is not None
+        and _under_effects(best, limits)
+        and across.error > _error_of_lines(across.search.train, across.search.held, along)
+    ):
+        search, best, exact = _without_effects(search, train)
+        gaps = None if exact else gaps
+        across = None if gaps is None else Across.of(search, best, gaps, obs, holdout, rng)
+    alone, local = best, limits.local and not search.outdone(best)  # a timeline does better what neighbours would
     if across is not None and across.smooth is not None:
         search, parts = across.search, across.smooth
     else:
@@ -141,6 +152,24 @@ def _found(search: Search, obs: Observations, train: Observations, holdout: floa
     return _asked_and_refitted(search, obs, axes, best, (alone, held), made, judged, gaps, judged_gaps, exact=exact)
 
 
+def _error_of_lines(train: Observations, held: Observations, axes: Axes | None) -> float:
+    """Root mean square error at `held` of straight lines along the best of `axes`; inf where there are none."""
+    return np.inf if axes is None else timeline.error_of_lines(train, held, axes)
+
+
+def _under_effects(best: Point, limits: Limits) -> bool:
+    """Whether main effects lie under `best`, and need not."""
+    return best.frame.offset is not None and False in limits.effects
+
+
+def _without_effects(search: Search, train: Observations) -> tuple[Search, Point, bool]:
+    """The best fit without main effects, where straight lines fill better than the best one with them.
+
+    Every series will then be filled from its own entries, and an effect of each time, told by the few series seen then, is noise to it.
+    """
+    return best_fit(replace(search, limits=replace(search.limits, effects=(False,)), pool=Pool()), train)
+
+
 def _asked_and_refitted(
     search: Search,
     obs: Observations,
@@ -162,12 +191,12 @@ def _asked_and_refitted(
     tree, errors, unasked = made.answer, judged.errors, []
     if axes is not None and not exact:
         tree, errors, unasked = beside(tree, judged, judged_gaps, best.frame.mode, axes, asked(limits))
-        left = left_by(None if best.frame.offset is None else bare, obs)
         knowing = [
             leaf for leaf, _, _ in leaves(tree) if isinstance(leaf, Folded) or (isinstance(leaf, Components) and any(leaf.point.smooth))
         ]
-        tree = bridged(tree, left, axes, best.frame.mode, knowing, Tools(search.workers, search.streams))
-        tree = amended(tree, obs, effects=best.frame.offset is not None, tools=Tools(search.workers, search.streams))
+        effects, tools = best.frame.offset is not None, Tools(search.workers, search.streams)
+        tree = bridged(tree, obs, axes, best.frame.mode, knowing, effects=effects, tools=tools)
+        tree = amended(tree, obs, effects=effects, tools=tools)
     tree = cold(_onto(best.frame.offset, tree), obs, limits.side, best.frame.mode, Tools(search.workers, search.streams))
     as_they_are = search.error is None  # a transform of amounts gives amounts back anyway
     if as_they_are and not exact and isinstance(tree := within(tree, judged.search.train, judged.search.held), Within):

@@ -97,6 +97,11 @@ class Across:
         pays = scores[1] < EARNED * scores[0] and points[1].rmse < points[0].rmse
         return cls(search, plain, smooth if pays or not auto else None, shares)
 
+    @property
+    def error(self) -> float:
+        """Root mean square error over the gaps held out of what fills them best."""
+        return min(whole(parts, self.search.held).rmse for parts in (self.plain, self.smooth) if parts is not None)
+
     def shared(self, parts: list[Part], drawn: list[Point]) -> list[Part]:
         """The components of `parts`, fitted to other entries, beside `drawn`, in the shares that fill gaps best.
 

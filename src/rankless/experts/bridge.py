@@ -13,11 +13,12 @@ from dataclasses import replace
 import numpy as np
 from scipy.optimize import nnls
 
-from rankless.answer.tree import Bridged, Predictor, Stack, Tools
+from rankless.answer.tree import Bridged, Predictor, Stack, Tools, left_by
 from rankless.experts.factors import Factors, counts_of
 from rankless.experts.timeline import offers
 from rankless.tensors.axes import Axes, Axis
 from rankless.tensors.observations import Observations
+from rankless.units.effects import MainEffects
 
 MOVES = 4  # times that the pattern is moved along the axis and left out
 LEFT = 0.5  # share of the entries that has to be left when it is
@@ -25,11 +26,14 @@ SWEEPS = 20  # of the factors: their error has come to rest by then
 LEAST = 0.01  # share below which a predictor is left out
 
 
-def bridged(tree: Predictor, obs: Observations, axes: Axes, mode: int | None, knowing: Sequence[Predictor], tools: Tools) -> Predictor:
+def bridged(
+    tree: Predictor, obs: Observations, axes: Axes, mode: int | None, knowing: Sequence[Predictor], *, effects: bool, tools: Tools
+) -> Predictor:
     """`tree`, with a bridge across times never seen, along the surest axis that has such times.
 
-    As it is where there are none, or where main effects alone fill them better. `obs` is less the main effects: 0 is what these say.
-    `knowing` are members of the tree that say something of times never seen.
+    As it is where there are none, or where main effects alone fill them better. `obs` are all entries, with their main effects; `tree` and
+    the bridge are fitted to what these leave where there are `effects`, and 0 is what they say. `knowing` are members of the tree that say
+    something of times never seen.
     """
     own = tools.own() if knowing else tools
     for axis in axes.axes:
@@ -37,17 +41,25 @@ def bridged(tree: Predictor, obs: Observations, axes: Axes, mode: int | None, kn
         seen = np.bincount(ranks, minlength=axis.length) > 0
         if seen.all() or len(axis.modes) == obs.order:
             continue
-        if (bridge := _best(obs, axis, ranks, ~seen, mode, knowing, own)) is not None:
+        if (bridge := _best(obs, axis, ranks, ~seen, mode, knowing, effects, own)) is not None:
             return Bridged.of(tree, bridge, axis, obs)
     return tree
 
 
 def _best(
-    obs: Observations, axis: Axis, ranks: np.ndarray, unseen: np.ndarray, mode: int | None, knowing: Sequence[Predictor], tools: Tools
+    obs: Observations,
+    axis: Axis,
+    ranks: np.ndarray,
+    unseen: np.ndarray,
+    mode: int | None,
+    knowing: Sequence[Predictor],
+    effects: bool,
+    tools: Tools,
 ) -> Predictor | None:
     """Predictors in the shares that fill best what is left out as the unseen times lie.
 
-    None where that is worse than to say 0, or where only those are wanted that the tree has already.
+    None where that is worse than to say 0, or where only those are wanted that the tree has already. Main effects must not have seen what
+    is left out: those of its times would say most of it.
     """
     first: list[Predictor] = []
     afresh = replace(tools, afresh=True)  # chains must not remember the times left out
@@ -58,6 +70,9 @@ def _best(
         rest, held = obs.subset(~out), obs.subset(out)
         if not held.size or rest.size < LEFT * obs.size:
             continue
+        if effects:
+            base = MainEffects.fit(rest)
+            rest, held = left_by(base, rest), left_by(base, held)
         if not first:
             first = [*offers(rest, held, axis, mode), *_factors(rest, axis), *knowing]
         columns = np.stack([predictor.again(rest, afresh).at(held.indices) for predictor in first], axis=1)
@@ -73,7 +88,8 @@ def _best(
     kept = [(predictor, np.array([share])) for predictor, share in zip(first, shares, strict=True) if share > LEAST]
     if all(any(predictor is one for one in knowing) for predictor, _ in kept):  # the tree says as much by itself
         return None
-    return Stack(tuple(predictor.again(obs, tools) for predictor, _ in kept), tuple(share for _, share in kept))
+    whole = left_by(MainEffects.fit(obs), obs) if effects else obs
+    return Stack(tuple(predictor.again(whole, tools) for predictor, _ in kept), tuple(share for _, share in kept))
 
 
 def _factors(obs: Observations, axis: Axis) -> list[Factors]:

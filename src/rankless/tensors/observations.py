@@ -316,7 +316,8 @@ class Observations:
         """Train and hold-out parts, shuffled; no slice with an entry is left without a training entry.
 
         `holdout` is the share of entries held out. Where a slice would lose its last training
-        entry one of its entries stays in training, so the hold-out may come out a little smaller.
+        entry one of its entries stays in training, so the hold-out may come out a little smaller. A mode of which no slice has two
+        entries is the exception: of a single series every entry is the last of its time.
         """
         if not 0.0 < holdout < 1.0:
             raise ValueError(f"holdout={holdout!r} is not a share between 0 and 1; pass holdout=0.1 for a tenth")
@@ -325,6 +326,8 @@ class Observations:
         held[rng.permutation(self.size)[: round(holdout * self.size)]] = True
         for mode in range(self.order):
             coordinate = self.coords[mode]
+            if self.counts(mode).max(initial=0) < 2:
+                continue
             left = np.bincount(coordinate[~held], minlength=self.shape[mode])
             bare = held & (left[coordinate] == 0)
             _, first = np.unique(coordinate[bare], return_index=True)
