@@ -105,11 +105,11 @@ MUTATIONS = (
     Mutation(
         "ridge",
         ("twin",),
-        "the ridge of ALS, `|u|^(-2k/(k+1))`, times 1.02",
-        "depth.py",
-        "return norm ** (-2.0 * depth / (depth + 1.0))",
-        "return 1.02 * norm ** (-2.0 * depth / (depth + 1.0))",
-        ("tests/test_depth.py", "tests/dynamics/test_twin.py"),
+        "the ridge of ALS, `|u|^(-2k/(k+1))`, times 1.02 where a sweep takes it",
+        "als/solver.py",
+        "root = np.sqrt(mobility(norms_of(factor, tau), problem.depth))",
+        "root = np.sqrt(mobility(norms_of(factor, tau), problem.depth) / 1.02)",
+        ("tests/dynamics/test_twin.py",),
     ),
     Mutation(
         "penalty",
@@ -200,7 +200,8 @@ def store(mutation: Mutation, **how: Any) -> Store:
     """The cells of one change, by the formulas, its figures and its files of tests."""
     figures = [f"src/rankless/figures/{name}.py" for name in mutation.figures]
     files = [name.split("::")[0] for name in mutation.tests]
-    stamp = source_stamp(("src/rankless/dynamics/*.py", "src/rankless/depth.py", *figures, *dict.fromkeys(files)), without=("draw",))
+    formulas = dict.fromkeys(("src/rankless/dynamics/*.py", "src/rankless/depth.py", f"src/rankless/{mutation.path}"))
+    stamp = source_stamp((*formulas, *figures, *dict.fromkeys(files)), without=("draw",))
     return Store("mutations", timed=False, stamp=stamp, **how)
 
 
