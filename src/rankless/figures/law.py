@@ -187,11 +187,10 @@ def draw(tables: dict[str, Table]) -> Figure:
     for at, order in enumerate(np.unique(fits["N"])):
         part = where(fits, N=order)
         last.plot(part["k"], part["switched"], MARKERS[at], color=COLORS[at], label=f"N = {order}")
-        last.plot(
-            part["k"], part["predicted"], color=COLORS[at], linewidth=0.8, label=f"N = {order}, predicted at {GROWN:g} times the start"
-        )
-    last.set(xlabel="depth k", ylabel="time", title="switch-on of the largest component", xticks=np.unique(fits["k"]), ylim=(0, None))
-    last.legend()
+        last.plot(part["k"], part["predicted"], color=COLORS[at], linewidth=0.8)
+    last.set(xlabel="depth k", ylabel="time", xticks=np.unique(fits["k"]), ylim=(0, None))
+    last.set_title(f"the largest switches on (lines: predicted at {GROWN:g} times its start)")
+    last.legend(loc="upper left")
     middle.set(xlabel="depth k", ylabel="exponent fitted", title="last layer: $2 - 2/N + k$")
     right.set(xlabel="depth k", ylabel="exponent fitted", title="end to end: $2 - 2/(N(k+1))$")
     middle.legend()
