@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 
 import pytest
+import scipy.linalg.cython_blas  # noqa: F401  (the library whose threads are counted)
+from threadpoolctl import threadpool_info
 
-from rankless.figures import NAMES, reproduce, runner
+from rankless.figures import NAMES, multirank, reproduce, runner
+from rankless.figures.command import one_thread
 from rankless.figures.outcome import Claim, read_rows, write_claims, write_rows
 
 
@@ -62,6 +66,26 @@ def test_the_page_of_claims_says_which_rows_are_of_quick_settings(tmp_path, monk
     text = (tmp_path / "docs" / "claims.md").read_text()
     assert "| law | full |" in text and "| bound (quick settings) | quick |" in text
     assert f"2 of {len(NAMES)} hold, with the full settings of 1 figures and the quick ones of {len(NAMES) - 1}" in text
+
+
+def test_the_command_works_on_one_thread_unless_told_how_many(monkeypatch):
+    def threads() -> set[int]:
+        return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+    before = threads()
+    monkeypatch.delenv("NPROC", raising=False)
+    with one_thread():
+        assert threads() == {1} and os.environ["NPROC"] == "1"
+    monkeypatch.setenv("NPROC", "3")
+    with one_thread():
+        assert os.environ["NPROC"] == "3"
+    assert threads() == before
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_claim_names_the_shares_that_were_run(quick):
+    said = multirank.named(multirank.HIDDEN[quick])
+    assert said.count("%") == len(multirank.HIDDEN[quick]) and all(f"{share:.0%}" in said for share in multirank.HIDDEN[quick])
 
 
 @pytest.mark.parametrize("name", NAMES)

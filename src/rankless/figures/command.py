@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +12,20 @@ import typer
 
 from rankless.figures.runner import NAMES
 from rankless.runtime.progress import shown
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Linear algebra on one thread, of XLA (where it has not computed yet) and of the BLAS that it calls for singular values.
+
+    The arrays of all figures are small: threads that share out work of microseconds wait for each other most of the time. The deep
+    matrices took 46 seconds of processor time with two, and take 27 with one; beside another process on the same two cores, 130 to 160.
+    """
+    from rankless.runtime.workers import Workers
+
+    os.environ.setdefault("NPROC", "1")  # the size of XLA's pool of threads, read when JAX first computes; there is no option for it
+    with Workers(1):
+        yield
 
 
 def reproduce(
@@ -22,7 +39,7 @@ def reproduce(
     """Make the figures of deep factorization, with a table of claim, expected and measured."""
     from rankless.figures import reproduce as run
 
-    with shown(not quiet) as callback:
+    with shown(not quiet) as callback, one_thread():
         rows = run(names or (), out, quick=quick, tell=typer.echo, callback=callback)
     failed = sum(not claim.holds for claims in rows.values() for claim in claims)
     typer.echo(f"{out / 'claims.md'}: {sum(map(len, rows.values()))} claims, {failed} of them do not hold with these settings")

@@ -18,7 +18,7 @@ from rankless.figures.planted import planted
 
 SHAPE, RANK, OBSERVED, SEED = (10, 10, 10, 10), 5, 2000, 0
 COMPONENTS = 100
-SCALES = {False: (1e-2, 1e-4, 1e-6), True: (1e-2, 1e-6)}
+SCALES = {False: (1e-2, 1e-4, 1e-6), True: (1e-2, 1e-5)}
 STOP_RMSE = {False: 3e-3, True: 1e-2}  # relative to the root mean square of the truth
 RECORDS = {False: 300, True: 150}
 GROWN, CLOSE = 5.0, 0.25  # when a time is predicted, and how well

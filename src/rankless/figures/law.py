@@ -21,14 +21,14 @@ from rankless.figures.paths import until
 from rankless.figures.planted import planted
 
 SHAPES = {3: (10, 10, 10), 4: (7, 7, 7, 7)}
-DEPTHS = {False: (0, 1, 2, 3, 4), True: (2,)}
+DEPTHS = {False: (0, 1, 2, 3, 4), True: (0, 1)}
 ORDERS = {False: (3, 4), True: (3,)}
 RANK, OBSERVED, COMPONENTS, SCALE, SEED = 2, 0.5, 3, 1e-2, 0
 RECORDS = 200
 # deep components rise all at once: records crowd towards the rise, so that all its decades are seen
 CROWDED = np.concatenate([1 - np.geomspace(1, 1e-4, RECORDS), np.linspace(1, 1.3, RECORDS // 10)])
 FLOW = dyn.GradientFlow(method="dopri8", rtol=1e-10)
-EQUAL_DEPTHS = {False: (1, 2, 3), True: (2,)}  # at k = 0 there is nothing to be unbalanced inside a mode
+EQUAL_DEPTHS = {False: (1, 2, 3), True: (1,)}  # at k = 0 there is nothing to be unbalanced inside a mode
 GROWN, CLOSE = 5.0, 0.25  # when a time is predicted, and how well
 
 
@@ -187,11 +187,9 @@ def draw(tables: dict[str, Table]) -> Figure:
     for at, order in enumerate(np.unique(fits["N"])):
         part = where(fits, N=order)
         last.plot(part["k"], part["switched"], MARKERS[at], color=COLORS[at], label=f"N = {order}")
-        last.plot(
-            part["k"], part["predicted"], color=COLORS[at], linewidth=0.8, label=f"N = {order}, predicted at {GROWN:g} times the start"
-        )
+        last.plot(part["k"], part["predicted"], color=COLORS[at], linewidth=0.8)
     last.set(xlabel="depth k", ylabel="time", title="switch-on of the largest component", xticks=np.unique(fits["k"]), ylim=(0, None))
-    last.legend()
+    last.legend(loc="upper left", title=f"lines: predicted at {GROWN:g} times the start", title_fontsize=7, alignment="left")
     middle.set(xlabel="depth k", ylabel="exponent fitted", title="last layer: $2 - 2/N + k$")
     right.set(xlabel="depth k", ylabel="exponent fitted", title="end to end: $2 - 2/(N(k+1))$")
     middle.legend()

@@ -17,20 +17,21 @@ OBSERVED = {False: (2000, 5000), True: (2000,)}
 LAYERS = {False: (1, 2, 3, 4), True: (1, 2, 3)}
 SCALE = 1e-3  # every singular value of the identity start
 STOP_MSE = 1e-6
-RECORDS = {False: 160, True: 60}
+RECORDS = {False: 160, True: 40}
 SHOWN = 10  # singular values drawn
 FLOW = dyn.GradientFlow(rtol=1e-5)
 DRIFT = 1e-4  # relative imbalance of explicit factors that the integrator may leave; the law is judged by its residual
 
 
 def sides(problem: dyn.Problem, factorization: dyn.DeepMatrix):
-    """The growth of the singular values by forward differentiation, and by the law."""
-    law = laws.deep_matrix_law(problem, factorization.collapse(tolerance=DRIFT))
-    return laws.growth(problem, factorization, lambda f: f.spectrum()), law
+    """The growth of the singular values under the flow of all factors, under that of their collapse, and by the law."""
+    collapsed = factorization.collapse(tolerance=DRIFT)
+    moved, alone = (laws.growth(problem, form, lambda f: f.spectrum()) for form in (factorization, collapsed))
+    return moved, alone, laws.deep_matrix_law(problem, collapsed)
 
 
-def one(problem: dyn.Problem, hidden: dyn.probes.HeldOut, layers: int, observed: int, records: int) -> tuple[Table, float]:
-    """One trajectory to the training error asked for, and the residual of the law along it."""
+def one(problem: dyn.Problem, hidden: dyn.probes.HeldOut, layers: int, observed: int, records: int) -> tuple[Table, np.ndarray]:
+    """One trajectory to the training error asked for, and what the collapse and the law are off by along it."""
     start = dyn.DeepMatrix.identity(SHAPE, layers=layers, scale=SCALE)
     probes = {"s": dyn.probes.singular_values, "rank": dyn.probes.effective_rank, "rmse": hidden, "loss": dyn.probes.loss, "law": sides}
     path = until(
@@ -42,10 +43,10 @@ def one(problem: dyn.Problem, hidden: dyn.probes.HeldOut, layers: int, observed:
         times=lambda end: np.concatenate([[0], np.geomspace(end / 300, end, records)]),
         probes=probes,
     )
-    left, right = path.probes["law"]
+    moved, *others = path.probes["law"]
     # equal singular values (the start's) have no derivative of their own: judge them once apart
     apart = np.abs(np.diff(path.probes["s"], axis=1)).min(axis=1) > 1e-9 * path.probes["s"][:, 0]
-    residual = float(np.max(np.abs(left - right)[apart]) / np.max(np.abs(left))) if apart.any() else 0.0
+    residuals = [np.max(np.abs(moved - other)[apart], initial=0.0) / np.max(np.abs(moved)) for other in others]
     columns = {
         "observed": np.full(len(path.ts), observed),
         "layers": np.full(len(path.ts), layers),
@@ -54,7 +55,7 @@ def one(problem: dyn.Problem, hidden: dyn.probes.HeldOut, layers: int, observed:
         "test_mse": path.probes["rmse"] ** 2,
         "effective_rank": path.probes["rank"],
     }
-    return columns | {f"s_{r + 1}": path.probes["s"][:, r] for r in range(SHOWN)}, residual
+    return columns | {f"s_{r + 1}": path.probes["s"][:, r] for r in range(SHOWN)}, np.array(residuals)
 
 
 def run(quick: bool, progress: Progress) -> Outcome:
@@ -64,13 +65,14 @@ def run(quick: bool, progress: Progress) -> Outcome:
         problem, hidden = dyn.Problem(data.seen), dyn.probes.HeldOut(data.hidden)
         for layers in LAYERS[quick]:
             progress(f"{observed} observed, L = {layers}")
-            part, residual = one(problem, hidden, layers, observed, RECORDS[quick])
+            part, off = one(problem, hidden, layers, observed, RECORDS[quick])
             parts.append(part)
-            residuals.append(residual)
+            residuals.append(off)
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     few = [where(columns, observed=OBSERVED[quick][0], layers=layers) for layers in LAYERS[quick]]
     least = [float(part["test_mse"].min()) for part in few]
     ranks = [float(part["effective_rank"][-1]) for part in few]
+    collapse, law = np.max(residuals, axis=0)
     settings = f"100 x 100, rank {RANK}, unit RMS, {OBSERVED[quick][0]} observed, identity start {SCALE:g}, L = {listed(LAYERS[quick])}"
     return Outcome(
         {"trajectories": columns},
@@ -96,8 +98,16 @@ def run(quick: bool, progress: Progress) -> Outcome:
                 "[arora2019]",
                 f"{settings}; all runs, records where singular values are apart",
                 "relative residual <= 1e-6",
-                f"{max(residuals):.1e}",
-                max(residuals) <= 1e-6,
+                f"{law:.1e}",
+                bool(law <= 1e-6),
+            ),
+            Claim(
+                "the flow of the product alone, with the metric of depth, moves its singular values as the flow of all factors does",
+                "[arora2018]",
+                f"{settings}; all runs, records where singular values are apart",
+                "relative difference of their growth <= 1e-6",
+                f"{collapse:.1e}",
+                bool(collapse <= 1e-6),
             ),
         ],
     )

@@ -6,6 +6,8 @@ the error at the same fit further. A row of the claim says which runs did not co
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -57,16 +59,26 @@ def run(quick: bool, progress: Progress) -> Outcome:
         {"tucker": columns},
         [
             Claim(
-                "layers in the factors of a Tucker model lower the error at every share hidden",
+                f"layers in the factors of a Tucker model lower the error where {named(HIDDEN[quick])} of the cells are hidden",
                 "[hariz2024]",
                 settings,
-                f"lower at L = {LAYERS[quick][-1]} than at L = 1 at every share, with a mean effective rank of at most {rank} and a half",
+                f"lower at L = {LAYERS[quick][-1]} than at L = 1 at each share, with a mean effective rank of at most {rank} and a half",
                 f"ranks {listed(first['rank'])} at L = 1, {listed(last['rank'])} at the deepest; "
                 f"errors {'; '.join(listed(part['error']) for part in by_layers.values())}{why_not(by_layers, first, last)}",
                 bool(np.all(last["error"] < first["error"]) and np.all(last["rank"] <= rank + 0.5)),
             ),
         ],
     )
+
+
+def named(shares: Sequence[float]) -> str:
+    """Shares in words.
+
+    >>> named([0.1, 0.5, 0.8]), named([0.8])
+    ('10%, 50% and 80%', '80%')
+    """
+    words = [f"{share:.0%}" for share in shares]
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
 
 
 def why_not(by_layers: dict[int, Table], first: Table, last: Table) -> str:

@@ -87,15 +87,15 @@ def run(quick: bool, progress: Progress) -> Outcome:
         {"trajectories": columns},
         [
             Claim(
-                "one step size for all parameters keeps the bias: plain, with momentum, or divided by the norm of the whole gradient",
-                "here; the last is the rule of the code of [arora2019], [razin2021]",
+                f"one step size for all parameters keeps the bias ({', '.join(keep)})",
+                "here; group RMSprop, which divides by the norm of the whole gradient, is the rule of the code of [arora2019], [razin2021]",
                 settings,
                 f"all reach the training error, effective rank within 1 of {RANK} and under 2 % of the bias lost",
                 said(keep),
                 bool(all(reached[n] and abs(ends[n]["effective_rank"] - RANK) <= 1 and abs(lost[n]) < 0.02 for n in keep)),
             ),
             Claim(
-                "a step size for each entry, or for each component, loses it",
+                f"a step size for each entry or component loses it ({', '.join(lose)})",
                 "here",
                 settings,
                 "each loses at least a fifth of the bias, and errs at least 3 times as much as plain steps",

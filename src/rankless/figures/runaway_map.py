@@ -94,6 +94,7 @@ def draw(tables: dict[str, Table]) -> Figure:
             axes.set_yticks(range(len(depths)), [str(k) for k in depths])
             axes.set_title(f"N = {order}, {share:.0%} observed")
             axes.grid(False)
+    figure.suptitle("share of starts from which a component ran away", fontsize=9)
     for axes in grid[-1]:
         axes.set_xlabel("scale of the start")
     for axes in grid[:, 0]:
