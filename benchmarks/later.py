@@ -131,7 +131,8 @@ def write() -> None:
         "## A feed, day by day",
         "A fifth of the cells is seen. The first days are fitted; the others come one by one, each taken in by `done.update`. Errors are "
         "those of hidden cells of the days that were fed, at the end, over the deviation of all hidden cells: of one `extend` with all of "
-        f"them, of the updates, and of a fit of everything from scratch. Asked are {CLOSE} of its error and {CHEAP} of its time.",
+        f"them, of the updates, and of fits of everything from scratch: the mean over {later.SEARCHES} that hold out other entries. "
+        f"Asked are {CLOSE} of their error and {CHEAP} of the time of one.",
         page.table(
             ["data", "extend", "updates", "scratch", "updates over scratch", "on all cells", "s, an update", "s, scratch", "time", "seeds"],
             feeds,
