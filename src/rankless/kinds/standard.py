@@ -91,7 +91,8 @@ def _unlike(obs: Observations, mode: int) -> float:
     logarithms of standard deviations tell more than gaps do: a population in thousands has its median near an age's, and sixty times its
     deviation.
     """
-    groups = [group.astype(np.float64) for group in _slices(obs, mode) if len(group) >= FEWEST]
+    exponent = int(np.frexp(np.max(np.abs(obs.values), initial=0.0))[1])  # squares of 1e200 overflow
+    groups = [np.ldexp(group.astype(np.float64), -exponent) for group in _slices(obs, mode) if len(group) >= FEWEST]
     levels, spreads = [], []
     for group in groups:
         level = float(np.median(group))
