@@ -1,9 +1,9 @@
 """Units of variables set equal: each slice of a mode less its mean, over its standard deviation.
 
 The variables of a Dataset have units of their own. So have slices of any mode that differ in spread or level a hundredfold, an income
-beside an age, of which the upper quarter spreads thirty times as far as the lower one: billions of dollars, millions of people,
-percents; or whose spreads differ more than those of one component of normal numbers would. Fitted together as they are, the large ones
-decide everything, and the small ones are filled with next to nothing.
+beside an age, or of which the upper quarter spreads thirty times as far as the lower one: billions of dollars, millions of people,
+percents. So have columns of a table whose spreads differ more than those of one component of normal numbers would. Fitted together as they
+are, the large ones decide everything, and the small ones are filled with next to nothing.
 """
 
 from __future__ import annotations
@@ -87,9 +87,9 @@ def _unlike(obs: Observations, mode: int) -> float:
 
     A gap, and not the range: one component alone makes slices of every size, but hardly two heaps of them, nor half of them `LADDER` times
     as large as the other half; then the ratio of quartiles counts as that much more than `UNLIKE`. Levels and spreads are medians, which a
-    wild value does not move, of spreads among the values that are not the level. Constant slices tell nothing. Of a few slices the
-    logarithms of standard deviations tell more than gaps do: a population in thousands has its median near an age's, and sixty times its
-    deviation.
+    wild value does not move, of spreads among the values that are not the level. Constant slices tell nothing. Of a few columns of a
+    table the logarithms of standard deviations tell more than gaps do: a population in thousands has its median near an age's, and sixty
+    times its deviation.
     """
     exponent = int(np.frexp(np.max(np.abs(obs.values), initial=0.0))[1])  # squares of 1e200 overflow
     groups = [np.ldexp(group.astype(np.float64), -exponent) for group in _slices(obs, mode) if len(group) >= FEWEST]
@@ -108,7 +108,13 @@ def _unlike(obs: Observations, mode: int) -> float:
     low, high = np.quantile(spreads, [0.25, 0.75]) if len(spreads) >= RUNGS else (1.0, 1.0)
     ladder = UNLIKE / LADDER * high / low
     gaps = np.max(spreads[1:] / spreads[:-1]), np.max(np.diff(np.sort(levels))) / np.median(spreads)
-    return float(max(ladder, *gaps, UNLIKE / APART * _spread_of_logs(groups)))
+    logs = _spread_of_logs([_tame(group) for group in groups]) if obs.order == 2 else 0.0  # spectra differ as much by wavelength
+    return float(max(ladder, *gaps, UNLIKE / APART * logs))
+
+
+def _tame(group: np.ndarray) -> np.ndarray:
+    """`group` without the value that lies farthest from its median: a single wild one makes no unit."""
+    return np.delete(group, np.argmax(np.abs(group - np.median(group))))
 
 
 def _spread_of_logs(groups: Sequence[np.ndarray]) -> float:
