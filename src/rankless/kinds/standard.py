@@ -119,11 +119,10 @@ def _tame(group: np.ndarray) -> np.ndarray:
 
 def _spread_of_logs(groups: Sequence[np.ndarray]) -> float:
     """The standard deviation between slices of the logarithms of their standard deviations, less what sampling makes."""
-    sizes = np.array([group.std() for group in groups])
-    some = sizes > 1e-12 * np.array([np.abs(group).max() for group in groups])
-    counts = np.array([len(group) for group in groups])[some]
-    if len(counts) < ENOUGH or np.mean(counts) < len(counts):
+    varied = [group for group in groups if group.std() > 1e-12 * np.abs(group).max()]
+    if len(varied) < ENOUGH or np.mean([len(group) for group in varied]) < len(varied):
         return 0.0
-    fourth = np.array([np.mean(((g - g.mean()) / size) ** 4) for g, size, one in zip(groups, sizes, some, strict=True) if one])
+    sizes, counts = np.array([group.std() for group in varied]), np.array([len(group) for group in varied])
+    fourth = np.array([np.mean(((group - group.mean()) / size) ** 4) for group, size in zip(varied, sizes, strict=True)])
     chance = np.mean((fourth - 1) / (4 * counts))
-    return float(np.sqrt(max(np.var(np.log(sizes[some]), ddof=1) - chance, 0.0)))
+    return float(np.sqrt(max(np.var(np.log(sizes), ddof=1) - chance, 0.0)))
