@@ -37,11 +37,8 @@ def exact(case):
         pytest.param(dyn.GradientDescent(1e-3), "dense", id="descent"),
     ],
 )
-def test_every_combination_descends_to_the_exact_trajectory(case, exact, flow, storage, request):
+def test_every_combination_descends_to_the_exact_trajectory(case, exact, flow, storage):
     obs, start = case
-    if getattr(flow, "method", None) == "kvaerno5" and isinstance(start, (dyn.Tucker, dyn.Hierarchical)):
-        reason = "the Jacobian of the metric is not a number where singular values meet, as they do in a balanced start"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     problem = dyn.Problem(obs, storage=storage)
     run = dyn.solve(problem, start, flow, ts=[END / 2, END], probes={"loss": dyn.probes.loss})
     assert run.status == "reached the last time"

@@ -25,9 +25,7 @@ class GradientFlow(AbstractFlow):
     """``d/dt parameters = velocity``, integrated with adaptive steps.
 
     `method`: ``"tsit5"`` is explicit, of order 5; ``"dopri8"`` of order 8 for tolerances below 1e-8;
-    ``"kvaerno5"`` is implicit, for stiff runs of few parameters (it solves a linear system of their number). It asks for the
-    Jacobian of the velocity, which is not a number where singular values of a collapsed block meet: from a balanced `Tucker` or
-    `Hierarchical` it spends its steps at time 0. Start those from ``gaussian``, or keep their layers explicit.
+    ``"kvaerno5"`` is implicit, for stiff runs of few parameters (it solves a linear system of their number).
     `atol` defaults to `rtol` times the root mean square of the start, so that a small start is resolved.
     `step` fixes the step instead. The run ends early when
 
