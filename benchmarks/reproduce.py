@@ -1,8 +1,8 @@
 """Every figure of deep factorization by its command: how long each takes, and how many claims hold.
 
-The quick settings are measured as the command is run, all figures in one process. With the full settings a cell is one figure in a
-fresh process, and counts while the code that makes its numbers is the same: a long run can be done in several goes. The sum of them,
-each with a start of its own, is what the whole command takes at most.
+The quick settings are measured by the command itself, all figures in one process and then two at a time. With the full settings a cell
+is one figure in a fresh process, and counts while the code that makes its numbers is the same: a long run can be done in several goes.
+The sum of them, each with a start of its own, is what the whole command takes in one process at most.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ SHARED = (
     "src/rankless/tensors/cp_tensor.py",
 )
 SETTINGS = {"quick": "`rankless reproduce --quick`", "full": "`rankless reproduce`"}
+JOBS = {1: "all", 2: "all, two at a time"}  # figures made at a time, and the name of the cell
 
 
 def store(figure: str, **how: Any) -> Store:
@@ -39,7 +40,7 @@ def store(figure: str, **how: Any) -> Store:
 
 
 def command(**how: Any) -> Store:
-    """The cell of the whole command, by the code of all figures."""
+    """The cells of the whole command, by the code of all figures."""
     return Store("reproduce", timed=True, stamp=source_stamp((*SHARED, "src/rankless/figures/*.py"), without=("draw",)), **how)
 
 
@@ -47,6 +48,11 @@ def of(settings: str, **how: Any) -> list[Cell]:
     """The cells of all figures; none where one of them is missing."""
     found = [store(name, **how).find({"settings": settings, "figure": name}) for name in NAMES]
     return [cell for cell in found if cell is not None] if None not in found else []
+
+
+def together(settings: str, **how: Any) -> list[Cell]:
+    """The cell of the command as it is where there are two processors; none where it was not measured."""
+    return command(**how).current(settings=settings, figure=JOBS[2])
 
 
 def total(cells: Sequence[Cell], column: str) -> float:
@@ -70,13 +76,14 @@ def run(fresh: bool = False) -> None:
 
 
 def quickly(fresh: bool = False) -> None:
-    """Measure the quick settings by one run of the command, unless that is there; then the page."""
-    key = {"settings": "quick", "figure": "all"}
-    if fresh or command().find(key) is None:
-        found = reproduce.whole(OUT / "reproduce-quick", quick=True)
-        print(command(fresh=True).measure(key, lambda: found["all"]), flush=True)
-        for name in NAMES:
-            store(name, fresh=True).measure({"settings": "quick", "figure": name}, lambda name=name: found[name])
+    """Measure the quick settings by runs of the command, those that are not there; then the page."""
+    for jobs, figure in JOBS.items():
+        key = {"settings": "quick", "figure": figure}
+        if fresh or command().find(key) is None:
+            found = reproduce.whole(OUT / "reproduce-quick", quick=True, jobs=jobs)
+            print(command(fresh=True).measure(key, lambda found=found: found["all"]), flush=True)
+            for name in NAMES if jobs == 1 else ():
+                store(name, fresh=True).measure({"settings": "quick", "figure": name}, lambda name=name, found=found: found[name])
     write()
 
 
@@ -84,16 +91,21 @@ def write() -> None:
     """The page of what is measured with today's code, and of the full run its table of claims and a picture once all of it is there."""
     found = {settings: [store(name).find({"settings": settings, "figure": name}) for name in NAMES] for settings in SETTINGS}
     whole, single, ran_whole = [], [], False
+    columns = ("seconds", "processor_seconds", "held", "claims")
     for settings, cells in found.items():
-        once = command().find({"settings": settings, "figure": "all"})
+        once = command().find({"settings": settings, "figure": JOBS[1]})
         there = [cell for cell in cells if cell is not None]
         if once is not None:
             ran_whole = True
             there, cells = [once], [once] * len(NAMES)
-        seconds, processor, held, claims = (total(there, column) for column in ("seconds", "processor_seconds", "held", "claims"))
         part = "" if None not in cells else f", {len(there)} of {len(NAMES)} figures"
-        if there:
-            whole.append([SETTINGS[settings] + part, f"{seconds:.0f}", f"{processor:.0f}", f"{held:.0f} of {claims:.0f}"])
+        for label, measures in (
+            (SETTINGS[settings][:-1] + " -j 1`" + part, there),
+            (SETTINGS[settings] + ", two at a time", together(settings)),
+        ):
+            if measures:
+                seconds, processor, held, claims = (total(measures, column) for column in columns)
+                whole.append([label, f"{seconds:.0f}", f"{processor:.0f}", f"{held:.0f} of {claims:.0f}"])
     for name, *cells in zip(NAMES, *found.values(), strict=True):
         texts = [("-", "-") if c is None else (f"{float(c['processor_seconds']):.0f}", f"{c['held']} of {c['claims']}") for c in cells]
         single.append([f"`{name}`", *(text for each in texts for text in each)])
@@ -102,8 +114,9 @@ def write() -> None:
         "reproduce",
         "The figures of deep factorization",
         f"{len(NAMES)} figures and a table of claims. "
-        + ("Quick is one run of the command, with the share of each figure; full" if ran_whole else "Quick and full")
+        + ("Quick are runs of the command, and of that with `-j 1` the share of each figure; full" if ran_whole else "Quick and full")
         + " are figures from their commands, each in a fresh process, and their sum: the whole command starts once and takes less. "
+        "Without `-j` figures are made two at a time where there are two processors; each process compiles for itself what figures share. "
         "What the full run wrote is in [reproduce](../reproduce/README.md). "
         "Seconds by the clock are those of a machine that others may have used at the same time. A dash: not measured with today's code.",
         page.table(["command", "seconds", "processor seconds", "claims that hold"], whole),

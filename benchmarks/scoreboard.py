@@ -279,7 +279,7 @@ def science(**how: bool) -> Iterator[Figure]:
     yield at_most("a second depth in the same process, s", None, median(found, "second"), found)
     cells_of = {settings: reproduce.of(settings, **how) for settings in REPRODUCE}
     for settings, bound in REPRODUCE.items():
-        found = cells_of[settings]
+        found = reproduce.together(settings, **how) or cells_of[settings]
         used = reproduce.total(found, "processor_seconds")
         note = f" ({used:.0f} of processor time)" if found else ""
         yield at_most(f"{reproduce.SETTINGS[settings]}, s", bound, reproduce.total(found, "seconds"), found, note=note)

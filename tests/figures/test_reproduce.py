@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import multiprocessing
 import os
+import time
 
 import pytest
 import scipy.linalg.cython_blas  # noqa: F401  (the library whose threads are counted)
 from threadpoolctl import threadpool_info
 
 from rankless.figures import NAMES, multirank, reproduce, runner
-from rankless.figures.command import one_thread
 from rankless.figures.outcome import Claim, read_rows, write_claims, write_rows
+from rankless.figures.side_by_side import one_thread, side_by_side
 
 
 def test_one_figure_writes_picture_numbers_and_claims(tmp_path):
@@ -66,6 +68,70 @@ def test_the_page_of_claims_says_which_rows_are_of_quick_settings(tmp_path, monk
     text = (tmp_path / "docs" / "claims.md").read_text()
     assert "| law | full |" in text and "| bound (quick settings) | quick |" in text
     assert f"2 of {len(NAMES)} hold, with the full settings of 1 figures and the quick ones of {len(NAMES) - 1}" in text
+
+
+def played(name: str, tell) -> tuple[str, int, str | None]:
+    """What a worker does for a name, in place of a figure."""
+    if name == "wrong":
+        raise ValueError("no such thing")
+    if name == "gone":
+        os._exit(9)
+    if name == "forever":
+        tell(str(os.getpid()))
+        time.sleep(600)
+    tell(f"at {name}")
+    return name.upper(), os.getpid(), os.environ.get("NPROC")
+
+
+def test_workers_take_names_in_order_and_tell_what_they_are_at(monkeypatch):
+    monkeypatch.delenv("NPROC", raising=False)
+    told = []
+    made = dict(side_by_side(played, ["a", "b", "c"], 2, lambda name, text: told.append((name, text))))
+    assert {name: what for name, (what, _, _) in made.items()} == {"a": "A", "b": "B", "c": "C"}
+    assert sorted(told) == [("a", "at a"), ("b", "at b"), ("c", "at c")]
+    workers = {pid for _, pid, _ in made.values()}
+    assert len(workers) <= 2 and os.getpid() not in workers
+    assert {threads for *_, threads in made.values()} == {"1"}
+
+
+@pytest.mark.parametrize(
+    "name, error, says", [("wrong", ValueError, "no such thing"), ("gone", RuntimeError, "that made 'gone' was ended; if memory ran out")]
+)
+def test_a_figure_that_fails_says_so_and_ends_the_others(name, error, says):
+    told = {}
+    with pytest.raises(error, match=says):
+        for _ in side_by_side(played, ["forever", name], 2, told.__setitem__):
+            pass
+    assert not multiprocessing.active_children()
+
+
+def test_ctrl_c_ends_the_workers():
+    def interrupt(name, text):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(side_by_side(played, ["forever", "forever"], 2, interrupt))
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.slow
+def test_figures_made_side_by_side_are_those_made_in_turn(tmp_path):
+    """The same bytes in every file, rows in the same order, though they are done in another."""
+    names, said = ("two_by_two", "multirank", "images"), []
+    for jobs in (1, 2):
+        with one_thread():
+            rows = reproduce(names, tmp_path / str(jobs), quick=True, jobs=jobs, tell=said.append)
+        assert tuple(rows) == names
+    one, two = ({path.name: path.read_bytes() for path in (tmp_path / jobs).iterdir() if path.suffix != ".svg"} for jobs in "12")
+    assert one == two and "claims.md" in one
+    assert sorted(line.split(": done")[0] for line in said if ": done" in line) == sorted(
+        f"[{n}/3] {name}" for n, name in enumerate(names, 1) for _ in "12"
+    )
+
+
+def test_jobs_below_one_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="jobs=0 is not a number of processes"):
+        reproduce(["law"], tmp_path / "out", jobs=0)
 
 
 def test_the_command_works_on_one_thread_unless_told_how_many(monkeypatch):
