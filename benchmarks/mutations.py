@@ -183,7 +183,8 @@ def outcome(mutation: Mutation) -> dict[str, str]:
     environment |= {"JAX_COMPILATION_CACHE_DIR": str(FOLDER / "jax"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     # most of the time is XLA's: its least effort compiles in under half of it, to the same numbers but for rounding
     environment |= {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"}
-    figures = [sys.executable, "-m", "rankless", "reproduce", *mutation.figures, "--quick", "--quiet", "-o", str(out)]
+    # one after the other: an error ends what is made beside it, which would then be said to stop too
+    figures = [sys.executable, "-m", "rankless", "reproduce", *mutation.figures, "--quick", "-j", "1", "--quiet", "-o", str(out)]
     said = subprocess.run(figures, capture_output=True, text=True, env=environment, cwd=FOLDER, check=False).stdout
     claims = re.findall(r"^\[\d+/\d+\] (\w+): DOES NOT HOLD: ([^:]+):", said, re.MULTILINE)
     # a figure that stops with an error says nothing of its claims: that, too, is noticed
