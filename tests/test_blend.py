@@ -146,10 +146,10 @@ def test_fits_over_gaps_stand_in_where_those_chosen_on_cells_fill_gaps_clearly_w
             return self
 
         def at(self, indices):
-            return HELD.values - worse * noise(2, 0.3)[tuple(indices.T)]
+            return HELD.values - worse * noise(4, 0.3)[tuple(indices.T)]
 
     search = SimpleNamespace(train=HELD, held=HELD, workers=None)
-    across = Across(search, [Part(fit(noise(1, 0.3)), np.ones(1))], None, None)  # pyright: ignore[reportArgumentType]
+    across = Across(search, [Part(fit(noise(3, 0.3)), np.ones(1))], None, None)  # pyright: ignore[reportArgumentType]
     side = SimpleNamespace(answer=Chosen())
     assert across.outdoes(side, Gaps((2,), None, 1), np.random.default_rng(0)) == outdone  # pyright: ignore[reportArgumentType]
 
