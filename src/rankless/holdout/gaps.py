@@ -152,7 +152,7 @@ class Gaps:
             # of what is held out as much is to lie in runs of this length as of what is missing
             shares[n] = counts[n] / inside.ravel()[fits].mean() if len(fits) else 0.0
         if not shares.any():
-            return (np.zeros(0, dtype=np.int64),) * 3
+            return (np.zeros(0, dtype=np.int64),) * 3  # pyright: ignore[reportReturnType]  # three of them
         drawn = rng.choice(len(lengths), seen.size, p=shares / shares.sum())
         sizes, line, first = lengths[drawn], np.full(len(drawn), -1), np.zeros(len(drawn), dtype=np.int64)
         for n, length in enumerate(lengths):
