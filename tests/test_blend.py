@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from rankless.als.annealing import empty, with_random
 from rankless.als.entries import Entries
 from rankless.als.solver import Problem, State
 from rankless.answer.stack import KEPT, Part, Pool, blend, in_shares, total, whole
-from rankless.engine.sides import with_draws
+from rankless.engine.sides import Across, with_draws
 from rankless.holdout.gaps import Gaps
 from rankless.holdout.judge import Judge
 from rankless.holdout.scoring import Point, score_residual, scored
@@ -134,6 +135,23 @@ def test_over_gaps_draws_have_the_share_that_fills_these():
     np.testing.assert_allclose([part.shares[0] for part in parts], [shares[0, 0] / 2, shares[0, 0] / 2, shares[1, 0]])
     assert whole(parts, HELD).rmse <= drawn.rmse
     assert with_draws(HELD, parts, [], judge) == (parts, None)
+
+
+@pytest.mark.parametrize("worse, outdone", [(3.0, True), (1.0, False), (0.5, False)])
+def test_fits_over_gaps_stand_in_where_those_chosen_on_cells_fill_gaps_clearly_worse(worse, outdone):
+    """Cells of a fibre may tell each other, so that next to no penalty fills them best, and nothing where all of a fibre is missing."""
+
+    class Chosen:
+        def again(self, obs, tools):
+            return self
+
+        def at(self, indices):
+            return HELD.values - worse * noise(4, 0.3)[tuple(indices.T)]
+
+    search = SimpleNamespace(train=HELD, held=HELD, workers=None)
+    across = Across(search, [Part(fit(noise(3, 0.3)), np.ones(1))], None, None)  # pyright: ignore[reportArgumentType]
+    side = SimpleNamespace(answer=Chosen())
+    assert across.outdoes(side, Gaps((2,), None, 1), np.random.default_rng(0)) == outdone  # pyright: ignore[reportArgumentType]
 
 
 def test_the_sum_is_the_sum_of_the_parts_in_their_shares():

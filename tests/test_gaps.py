@@ -16,11 +16,11 @@ def holed(missing: np.ndarray) -> Observations:
     return Observations.from_array(np.where(np.broadcast_to(missing, SHAPE), np.nan, values))
 
 
-def blocks(share: float, length: int) -> np.ndarray:
-    """Whole fibres along the last mode, in runs along the second."""
+def blocks(share: float, length: int, step: int = 1) -> np.ndarray:
+    """Whole fibres along the last mode, in runs along the second that begin at any of its places, or at every one of `step`."""
     rng, missing = np.random.default_rng(0), np.zeros(SHAPE[:2], dtype=bool)
     while missing.mean() < share:
-        start = rng.integers(1 - length, SHAPE[1])
+        start = rng.integers(1 - length, SHAPE[1]) // step * step
         missing[rng.integers(SHAPE[0]), max(start, 0) : start + length] = True
     return missing[..., None]
 
@@ -47,6 +47,37 @@ def test_runs_of_fibres_are_seen_and_about_how_long_they_are(share):
     gaps = seen(holed(blocks(share, 6)))
     assert (gaps.whole, gaps.run) == ((2,), 1)
     assert 4 <= gaps.length <= 8
+
+
+@pytest.mark.parametrize("share, step", [(0.3, 1), (0.6, 1), (0.3, 6), (0.6, 6)])
+def test_entries_are_held_out_in_runs_as_long_as_those_that_are_missing(share, step):
+    """Whole weeks that meet are missing as months, and a day held out within a week lies too near to what was seen."""
+
+    def mean_run(missing: np.ndarray, cells: np.ndarray) -> float:
+        """The length of the run of missing fibres in which one of `cells` lies, on average."""
+        lengths = np.zeros(missing.shape)
+        for line, out in zip(missing, lengths, strict=True):
+            edges = np.flatnonzero(np.diff(np.concatenate([[0], line.astype(int), [0]])))
+            for start, stop in zip(edges[::2], edges[1::2], strict=True):
+                out[start:stop] = stop - start
+        return float(np.mean(lengths[cells]))
+
+    obs = holed(blocks(share, 6, step))
+    missing = ~obs.observed()[..., 0]
+    found = []
+    for seed in range(20):
+        held = obs.subset(seen(obs).mask(obs, 0.1, np.random.default_rng(seed))).observed()[..., 0]
+        found.append(mean_run(missing | held, held))
+    assert 0.8 < np.mean(found) / mean_run(missing, missing) < 1.2
+
+
+def test_sensors_that_take_turns_are_held_out_in_runs():
+    """Each entry is the last of its time, which a hold-out of gaps may take, as one of single cells may."""
+    rng = np.random.default_rng(0)
+    series, turns = rng.normal(size=(300, 2)), np.repeat(np.arange(60) % 2, rng.integers(2, 12, 60))[:300]
+    series[np.arange(300), turns] = np.nan
+    obs = Observations.from_array(series)
+    assert seen(obs).run == 0 and seen(obs).mask(obs, 0.1, np.random.default_rng(0)).sum() >= 24
 
 
 def test_runs_of_cells_are_seen():

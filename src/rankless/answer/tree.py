@@ -103,12 +103,12 @@ class Stack(Branch):
         return replace(self, members=tuple(fit(member, obs) for member in self.members))
 
     def words(self, modes: Sequence[str]) -> str:
-        means = [float(np.mean(share)) for share in self.shares]
-        if len(self.members) == 1:
-            share = "" if round(means[0], 2) == 1 else f" in a share of {means[0]:.2g}"
-            return self.members[0].words(modes) + share
-        parts = [f"{member.words(modes)} in a share of {mean:.2g}" for member, mean in zip(self.members, means, strict=True)]
-        return f"({', '.join(parts)})"
+        parts = [(member, float(np.mean(share))) for member, share in zip(self.members, self.shares, strict=True)]
+        parts = [part for part in parts if round(part[1], 3)] or parts[:1]  # of the others next to nothing is in the answer
+        if len(parts) == 1:
+            [(member, mean)] = parts
+            return member.words(modes) + ("" if round(mean, 2) == 1 else f" in a share of {mean:.2g}")
+        return f"({', '.join(f'{member.words(modes)} in a share of {mean:.2g}' for member, mean in parts)})"
 
 
 @dataclass(frozen=True, eq=False)

@@ -137,9 +137,11 @@ def _found(search: Search, obs: Observations, train: Observations, holdout: floa
         thin = local and limits.penalties is None and gaps is None and not exact and limits.effort.races > 0
         if thin and not search.late("fewer components beside close cells"):
             parts = close_cells.thinned(search, parts)
+        if across is not None and gaps is not None and across.outdoes(Side.of(search, parts, exact=exact), gaps, rng):
+            search, parts = across.search, across.plain
     best, made = parts[0].point, Side.of(search, parts, exact=exact)
     # errors are judged on entries held out in the pattern of the gaps, by fits that have not seen them
-    judged = made if across is None or across.smooth is not None else Side.of(across.search, across.plain, exact=False)
+    judged = made if across is None or search is across.search else Side.of(across.search, across.plain, exact=False)
     judged_gaps = None if across is None else gaps
     if local:
         search.tracker.stage("looking at close cells")

@@ -20,12 +20,13 @@ from rankless.tensors.observations import Observations, joined
 
 ENOUGH = 400  # gaps, or entries one by one, that are to be judged on
 MOST = 4  # hold-outs, at most
+SCARCE = 40  # gaps below which the same is done for any number of entries: one gap in ten decides
 FEW = 5000  # entries up to which all is fitted again for it: of 30,000, three fits more cost half a search and gained nothing
 
 
 def wanted(count: int, size: int) -> int:
     """How many hold-outs more, where one of `size` entries makes `count` gaps."""
-    return min(MOST, -(-ENOUGH // max(count, 1))) - 1 if size <= FEW else 0
+    return min(MOST, -(-ENOUGH // max(count, 1))) - 1 if size <= FEW or count < SCARCE else 0
 
 
 def judged(

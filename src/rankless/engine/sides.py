@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rankless.answer.stack import Part, Pool, blend, whole
-from rankless.answer.tree import Onto, Predictor, Stack, left_by
+from rankless.answer.tree import Onto, Predictor, Stack, Tools, left_by
 from rankless.experts import draws
 from rankless.experts.components import Components
 from rankless.experts.neighbours import Neighbours
@@ -96,6 +96,18 @@ class Across:
         scores = [score_residual(frame, point.residual, over) for point in points]
         pays = scores[1] < EARNED * scores[0] and points[1].rmse < points[0].rmse
         return cls(search, plain, smooth if pays or not auto else None, shares)
+
+    def outdoes(self, side: Side, gaps: Gaps, rng: np.random.Generator) -> bool:
+        """Whether its fits fill the gaps held out clearly better than `side`, chosen on single cells and fitted again without these gaps.
+
+        Single cells may be told by cells of the same fibre, so that many components at next to no penalty fill them best: public capital
+        of states, the sum of its parts, erred .02 there and 1.1 standard deviations where all of a year was missing.
+        """
+        frame, tools = self.plain[0].point.frame, Tools(self.search.workers, iter(rng.spawn(STREAMS)), afresh=True, gaps=True)
+        train, held = (left_by(frame.offset, obs) for obs in (self.search.train, self.search.held))
+        said = side.answer.again(train, tools).at(held.indices)
+        ours, theirs = whole(self.plain, self.search.held).residual, held.values - np.nan_to_num(said)
+        return Judge(ours, self.search.held, gaps, frame.mode).pays(theirs, ours)
 
     @property
     def error(self) -> float:

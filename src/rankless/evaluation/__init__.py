@@ -117,7 +117,7 @@ def evaluate(
     effort_of(effort)
     signs_in(asked, obs)
     train, hidden = obs.split(hide, seed=seed)
-    if hidden.size == 0 or all(obs.counts(mode).max() < 2 for mode in range(obs.order)):
+    if hidden.size == 0:
         raise ValueError(f"hide={hide} of {obs.size} observed entries hides none without baring a slice; pass a larger share or more data")
     simple = {"mean": mean, "main effects": main_effects, "straight line": straight_line}
     simple |= {f"CP, rank {rank}": functools.partial(plain_cp, rank=rank, seed=seed) for rank in ranks}

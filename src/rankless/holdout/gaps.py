@@ -30,18 +30,25 @@ from rankless.tensors.observations import Observations, along
 MOST = 0.5  # share of the missing cells, beyond chance, from which they are said to come as fibres or runs
 FEWEST = 10  # missing fibres or cells below which a pattern is none
 ENOUGH, MOST_HELD = 20, 0.3  # gaps that are to be held out, and share of all entries that may be for it
+LENGTHS = 40  # quantiles of the lengths of runs that are kept
 MOST_CELLS = 50_000_000  # cells of an array whose pattern is looked at
 SMOOTH = 0.5  # roughness of an axis, below which pieces of a picture keep their place along it
 
 
 @dataclass(frozen=True)
 class Gaps:
-    """Missing cells come as whole fibres along `whole`, and as runs of `length` of these along `run`, or as a picture on `plane`."""
+    """Missing cells come as whole fibres along `whole`, and as runs of these along `run`, or as a picture on `plane`.
+
+    A run goes on by chance for `length` fibres. Where runs meet they are longer: in runs of each of `lengths`, none above half the mode,
+    equal parts of the missing fibres lie, and in such runs entries are held out. In runs of `length` they would lie half as far from what
+    was seen as missing cells do where six tenths are missing.
+    """
 
     whole: tuple[int, ...]
     run: int | None
     length: int
     plane: tuple[int, ...] = ()
+    lengths: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, obs: Observations) -> Gaps | None:
@@ -51,7 +58,7 @@ class Gaps:
         >>> array = np.ones((20, 30, 5))
         >>> array[np.random.default_rng(0).random((20, 30)) < 0.3] = np.nan
         >>> Gaps.of(Observations.from_array(array))
-        Gaps(whole=(2,), run=None, length=1, plane=())
+        Gaps(whole=(2,), run=None, length=1, plane=(), lengths=())
         """
         if obs.cells > MOST_CELLS:
             return None
@@ -74,8 +81,9 @@ class Gaps:
             return cls(tuple(sorted(whole)), None, 1, plane)
         half = max(1, obs.shape[-mode] // 2)
         length = min(round(1 / max(1 - share, 1 / half)), half)
-        run = (-mode, length) if share >= MOST and length > 1 else (None, 1)
-        return cls(tuple(sorted(whole)), *run) if whole or run[0] is not None else None
+        if share >= MOST and length > 1:
+            return cls(tuple(sorted(whole)), -mode, length, lengths=_lengths(missing, -mode, half))
+        return cls(tuple(sorted(whole)), None, 1) if whole else None
 
     def numbers(self, coords: np.ndarray, shape: Sequence[int]) -> np.ndarray:
         """The number of the gap in which each cell lies, shape ``(n,)``, if fibres are cut into stretches of `length` along `run`."""
@@ -86,8 +94,12 @@ class Gaps:
 
     def share(self, obs: Observations, share: float) -> float:
         """The share of the entries to hold out: `share`, or more where that is fewer than `ENOUGH` gaps, up to `MOST_HELD`."""
-        entries = obs.share * self.length * float(np.prod([obs.shape[mode] for mode in self.whole]))
+        entries = obs.share * self._mean_length * float(np.prod([obs.shape[mode] for mode in self.whole]))
         return max(share, min(ENOUGH * entries / obs.size, MOST_HELD))
+
+    @property
+    def _mean_length(self) -> float:
+        return 1.0 / float(np.mean(1.0 / np.array(self.lengths))) if self.lengths else self.length
 
     def split(self, obs: Observations, share: float, rng: np.random.Generator) -> tuple[Observations, Observations] | None:
         """Entries to fit, and `share` of all or enough for `ENOUGH` gaps to judge on; None where none can be held out."""
@@ -105,22 +117,48 @@ class Gaps:
         coords = [*coords[:along], *coords[along + 1 :], coords[along]]
         fibre = np.ravel_multi_index(coords, shape)
         seen = np.bincount(fibre, minlength=int(np.prod(shape))).reshape(-1, shape[-1])  # entries of each
-        starts = rng.permutation(seen.size + len(seen) * (self.length - 1))  # a run may begin before the array does
-        line, first = np.divmod(starts, shape[-1] + self.length - 1)
+        line, first, sizes = self._windows(seen > 0, rng)
 
         def held(count: int) -> np.ndarray:
-            picked = np.zeros(seen.shape, dtype=bool)
-            for step in range(self.length):
-                place = first[:count] - step
-                inside = (place >= 0) & (place < shape[-1])
-                picked[line[:count][inside], place[inside]] = True
-            return picked
+            ends = np.zeros((len(seen), shape[-1] + 1), dtype=np.int64)
+            np.add.at(ends, (line[:count], first[:count]), 1)
+            np.add.at(ends, (line[:count], first[:count] + sizes[:count]), -1)
+            return np.cumsum(ends, axis=1)[:, :-1] > 0
 
-        few, many = 0, len(starts)
+        few, many = 0, len(line)
         while many - few > 1:
             middle = (few + many) // 2
             few, many = (few, middle) if seen[held(middle)].sum() >= share * obs.size else (middle, many)
         return kept_slices(obs, held(many).reshape(-1)[fibre])
+
+    def _windows(self, seen: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where runs may be held out, in the order in which they are: line, first place and length of each, shape ``(n,)``.
+
+        `seen` says of which fibres there are entries, lines by places. Before and after a run something was seen, or the line ends there,
+        so that what is held out lies in gaps as long as those that there are: a run beside missing cells would make one with them.
+        """
+        if not self.lengths:
+            line, first = np.divmod(rng.permutation(seen.size), seen.shape[1])
+            return line, first, np.ones(seen.size, dtype=np.int64)
+        beside = np.pad(seen, [(0, 0), (1, 1)], constant_values=True)
+        within = np.pad(np.cumsum(seen, axis=1), [(0, 0), (1, 0)])
+        lengths, counts = np.unique(self.lengths, return_counts=True)
+        places, shares = [], np.zeros(len(lengths))
+        for n, length in enumerate(lengths):
+            last = seen.shape[1] - length + 1
+            inside = within[:, length:] - within[:, :last]
+            fits = np.flatnonzero(beside[:, :last] & beside[:, length + 1 :] & (inside > 0))
+            places.append(rng.permutation(fits))
+            # of what is held out as much is to lie in runs of this length as of what is missing
+            shares[n] = counts[n] / inside.ravel()[fits].mean() if len(fits) else 0.0
+        if not shares.any():
+            return (np.zeros(0, dtype=np.int64),) * 3  # pyright: ignore[reportReturnType]  # three of them
+        drawn = rng.choice(len(lengths), seen.size, p=shares / shares.sum())
+        sizes, line, first = lengths[drawn], np.full(len(drawn), -1), np.zeros(len(drawn), dtype=np.int64)
+        for n, length in enumerate(lengths):
+            own = np.flatnonzero(drawn == n)[: len(places[n])]
+            line[own], first[own] = np.divmod(places[n][: len(own)], seen.shape[1] - length + 1)
+        return line[line >= 0], first[line >= 0], sizes[line >= 0]
 
     def _picture(self, obs: Observations, share: float, rng: np.random.Generator) -> np.ndarray:
         """Which entries lie where the picture of the missing fibres was moved or grown to."""
@@ -134,8 +172,8 @@ class Gaps:
 
 
 def kept_slices(obs: Observations, mask: np.ndarray) -> np.ndarray:
-    """`mask`, entries to hold out, without those of slices that would be left without an entry."""
-    for mode in range(obs.order):
+    """`mask`, entries to hold out, without those of slices that would be left without an entry; see `Observations.kept_modes`."""
+    for mode in obs.kept_modes:
         coordinate = obs.coords[mode]
         left = np.bincount(coordinate[~mask], minlength=obs.shape[mode])
         mask = mask & (left[coordinate] > 0)
@@ -157,6 +195,16 @@ def _as_fibres(missing: np.ndarray, mode: int) -> float:
     share = missing.all(axis=mode).sum() * size / missing.sum()
     chance = missing.mean() ** (size - 1)
     return float((share - chance) / (1 - chance)) if chance < 1 else 0.0
+
+
+def _lengths(missing: np.ndarray, mode: int, most: int) -> tuple[int, ...]:
+    """The lengths, up to `most`, of the runs along a mode in which missing cells lie: `LENGTHS` quantiles of the cells."""
+    lines = np.moveaxis(missing, mode, -1)
+    steps = np.diff(np.pad(lines, [(0, 0)] * (missing.ndim - 1) + [(1, 1)]).astype(np.int8), axis=-1).ravel()
+    runs = np.sort(np.flatnonzero(steps == -1) - np.flatnonzero(steps == 1))
+    cells = np.cumsum(runs)
+    places = np.searchsorted(cells, (np.arange(LENGTHS) + 0.5) / LENGTHS * cells[-1])
+    return tuple(np.minimum(runs[places], most).tolist())
 
 
 def _as_runs(missing: np.ndarray, mode: int) -> float:

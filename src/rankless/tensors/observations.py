@@ -317,22 +317,26 @@ class Observations:
 
         `holdout` is the share of entries held out. Where a slice would lose its last training
         entry one of its entries stays in training, so the hold-out may come out a little smaller. A mode of which no slice has two
-        entries is the exception: of a single series every entry is the last of its time.
+        entries is the exception, if another has one: of a single series every entry is the last of its time.
         """
         if not 0.0 < holdout < 1.0:
             raise ValueError(f"holdout={holdout!r} is not a share between 0 and 1; pass holdout=0.1 for a tenth")
         rng = np.random.default_rng(seed)
         held = np.zeros(self.size, dtype=bool)
         held[rng.permutation(self.size)[: round(holdout * self.size)]] = True
-        for mode in range(self.order):
+        for mode in self.kept_modes:
             coordinate = self.coords[mode]
-            if self.counts(mode).max(initial=0) < 2:
-                continue
             left = np.bincount(coordinate[~held], minlength=self.shape[mode])
             bare = held & (left[coordinate] == 0)
             _, first = np.unique(coordinate[bare], return_index=True)
             held[np.flatnonzero(bare)[first]] = False
         return self.subset(~held), self.subset(held)
+
+    @property
+    def kept_modes(self) -> list[int]:
+        """Modes of which no slice may lose its last entry to a hold-out: those with a slice of two entries, or all if there is none."""
+        some = [mode for mode in range(self.order) if self.counts(mode).max(initial=0) > 1]
+        return some or list(range(self.order))
 
     def to_table(self) -> pd.DataFrame:
         """The observed entries as a long table: a column for each mode, then the value."""
