@@ -141,23 +141,23 @@ class Gaps:
             line, first = np.divmod(rng.permutation(seen.size), seen.shape[1])
             return line, first, np.ones(seen.size, dtype=np.int64)
         beside = np.pad(seen, [(0, 0), (1, 1)], constant_values=True)
-        within = np.pad(np.cumsum(seen, axis=1), [(0, 0), (1, 0)])
+        within = np.pad(np.cumsum(seen, axis=1, dtype=np.int32), [(0, 0), (1, 0)])
+
+        def windows(length: int) -> tuple[np.ndarray, np.ndarray]:
+            """Where runs of a length may be held out, flat, and how many fibres seen lie in each."""
+            inside = within[:, length:] - within[:, :-length]
+            fits = np.flatnonzero(beside[:, : -length - 1] & beside[:, length + 1 :] & (inside > 0))
+            return fits, inside.ravel()[fits]
+
         lengths, counts = np.unique(self.lengths, return_counts=True)
-        places, shares = [], np.zeros(len(lengths))
-        for n, length in enumerate(lengths):
-            last = seen.shape[1] - length + 1
-            inside = within[:, length:] - within[:, :last]
-            fits = np.flatnonzero(beside[:, :last] & beside[:, length + 1 :] & (inside > 0))
-            places.append(rng.permutation(fits))
-            # of what is held out as much is to lie in runs of this length as of what is missing
-            shares[n] = counts[n] / inside.ravel()[fits].mean() if len(fits) else 0.0
-        if not shares.any():
-            return (np.zeros(0, dtype=np.int64),) * 3  # pyright: ignore[reportReturnType]  # three of them
-        drawn = rng.choice(len(lengths), seen.size, p=shares / shares.sum())
+        inside = [float(each.mean()) if len(each) else np.inf for each in (windows(length)[1] for length in lengths)]
+        shares = counts / np.array(inside)  # of what is held out as much is to lie in runs of each length as of what is missing
+        drawn = rng.choice(len(lengths), seen.size, p=shares / shares.sum()) if shares.any() else np.zeros(0, dtype=np.int64)
         sizes, line, first = lengths[drawn], np.full(len(drawn), -1), np.zeros(len(drawn), dtype=np.int64)
-        for n, length in enumerate(lengths):
-            own = np.flatnonzero(drawn == n)[: len(places[n])]
-            line[own], first[own] = np.divmod(places[n][: len(own)], seen.shape[1] - length + 1)
+        for n in np.unique(drawn):
+            places = rng.permutation(windows(int(lengths[n]))[0])
+            own = np.flatnonzero(drawn == n)[: len(places)]
+            line[own], first[own] = np.divmod(places[: len(own)], seen.shape[1] - lengths[n] + 1)
         return line[line >= 0], first[line >= 0], sizes[line >= 0]
 
     def _picture(self, obs: Observations, share: float, rng: np.random.Generator) -> np.ndarray:
@@ -197,11 +197,17 @@ def _as_fibres(missing: np.ndarray, mode: int) -> float:
     return float((share - chance) / (1 - chance)) if chance < 1 else 0.0
 
 
+def runs_in(lines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where runs along the last axis start and stop, as places in all lines on end, each of them one place longer."""
+    longer = np.pad(lines, [(0, 0)] * (lines.ndim - 1) + [(0, 1)])
+    steps = np.diff(longer.ravel().astype(np.int8), prepend=0)
+    return np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)
+
+
 def _lengths(missing: np.ndarray, mode: int, most: int) -> tuple[int, ...]:
     """The lengths, up to `most`, of the runs along a mode in which missing cells lie: `LENGTHS` quantiles of the cells."""
-    lines = np.moveaxis(missing, mode, -1)
-    steps = np.diff(np.pad(lines, [(0, 0)] * (missing.ndim - 1) + [(1, 1)]).astype(np.int8), axis=-1).ravel()
-    runs = np.sort(np.flatnonzero(steps == -1) - np.flatnonzero(steps == 1))
+    starts, stops = runs_in(np.moveaxis(missing, mode, -1))
+    runs = np.sort(stops - starts)
     cells = np.cumsum(runs)
     places = np.searchsorted(cells, (np.arange(LENGTHS) + 0.5) / LENGTHS * cells[-1])
     return tuple(np.minimum(runs[places], most).tolist())

@@ -20,7 +20,7 @@ from itertools import combinations
 
 import numpy as np
 
-from rankless.holdout.gaps import FEWEST, MOST_CELLS, SMOOTH, kept_slices
+from rankless.holdout.gaps import FEWEST, MOST_CELLS, SMOOTH, kept_slices, runs_in
 from rankless.holdout.pieces import of_picture
 from rankless.tensors.axes import Axes, Axis
 from rankless.tensors.observations import Observations, along
@@ -317,11 +317,9 @@ def _folded(lines: np.ndarray, axis: Axis, shape: tuple[int, ...]) -> np.ndarray
 def _in_runs(missing: np.ndarray, axis: Axis, shortest: int) -> np.ndarray:
     """Missing cells that lie in runs of `shortest` or more along the axis."""
     lines = _lines(missing, axis)
-    flat = np.concatenate([lines, np.zeros((*lines.shape[:-1], 1), bool)], axis=-1).ravel()
-    steps = np.diff(np.concatenate([[0], flat.astype(np.int8)]))
-    starts, stops = np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)
+    starts, stops = runs_in(lines)
     long = stops - starts >= shortest
-    marks = np.zeros(len(flat) + 1, np.int64)
+    marks = np.zeros(lines.size + lines.size // lines.shape[-1] + 1, np.int64)
     marks[starts[long]] += 1
     marks[stops[long]] -= 1
     inside = np.cumsum(marks)[:-1].reshape(*lines.shape[:-1], -1)[..., :-1] > 0
